@@ -1,0 +1,162 @@
+"""Every error VoxelQ raises on purpose.
+
+::
+
+    VoxelQError                          500
+    ├── BadRequest                       400  the request itself is malformed
+    ├── ScanPathForbidden                403  a path outside SCAN_ROOT, or no SCAN_ROOT
+    ├── NotFound                         404
+    │   ├── JobNotFound
+    │   └── ModelNotFound
+    ├── NotFinished                      409  the job has no mask yet
+    ├── ScanTooLarge                     413  too many bytes, or too many voxels
+    ├── UnsupportedMedia                 415  neither NIfTI nor gzip
+    ├── BadScan                          422  a volume that cannot be used
+    ├── IdempotencyConflict              422  the key was used for another scan
+    ├── QueueFull                        429
+    ├── ModelError                       500  a model bundle that cannot be served
+    ├── JobLost                          500  the workers died of it, too often
+    ├── InferenceFailed                  500  the network raised on this scan alone
+    ├── ServiceUnavailable               503  Redis is away
+    ├── JobTimedOut                      504  alone in its worker, it ran over JOB_TIMEOUT_S
+    └── StoreFull                        507
+
+An error carries its facts as a sentence for the person who can act on it, and never anything
+of a scan: no file name, no header text, no intensities. It travels as an RFC 9457 problem, over
+HTTP and on a failed job alike.
+"""
+
+from typing import Any, ClassVar
+
+PROBLEM_TYPE_PREFIX = "urn:voxelq:problem:"
+
+
+class VoxelQError(Exception):
+    """Root of the tree; ``slug``, ``title`` and ``status`` make the RFC 9457 problem."""
+
+    slug: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Something went wrong in VoxelQ"
+    status: ClassVar[int] = 500
+
+    def __init__(self, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+    def problem(self, instance: str | None = None) -> dict[str, Any]:
+        """Return the error as an RFC 9457 problem object."""
+        members: dict[str, Any] = {
+            "type": PROBLEM_TYPE_PREFIX + self.slug,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if instance is not None:
+            members["instance"] = instance
+        return members
+
+
+class BadRequest(VoxelQError):
+    """The request is malformed: a parameter, a header or the body's framing."""
+
+    slug, title, status = "bad-request", "The request is malformed", 400
+
+
+class ScanPathForbidden(VoxelQError):
+    """A ``scan_path`` that may not be read."""
+
+    slug, title, status = "scan-path-forbidden", "This scan path is not allowed", 403
+
+
+class NotFound(VoxelQError):
+    """Nothing lives at this address."""
+
+    slug, title, status = "not-found", "There is nothing here", 404
+
+
+class JobNotFound(NotFound):
+    """No job has this id, or it was purged."""
+
+    slug, title = "job-not-found", "No such job"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id}: it never was, or it has been purged.")
+        self.job_id = job_id
+
+
+class ModelNotFound(NotFound):
+    """No bundle of this name and version is served."""
+
+    slug, title = "model-not-found", "No such model"
+
+
+class NotFinished(VoxelQError):
+    """The job has not come to the state that the call needs."""
+
+    slug, title, status = "not-finished", "The job is not finished", 409
+
+
+class ScanTooLarge(VoxelQError):
+    """More bytes or voxels than this service takes."""
+
+    slug, title, status = "scan-too-large", "The scan is too large", 413
+
+
+class UnsupportedMedia(VoxelQError):
+    """The body is neither a NIfTI volume nor a gzip of one."""
+
+    slug, title, status = "unsupported-media", "This is not a NIfTI volume", 415
+
+
+class BadScan(VoxelQError):
+    """A NIfTI file whose volume cannot be used."""
+
+    slug, title, status = "bad-scan", "The volume cannot be used", 422
+
+
+class IdempotencyConflict(VoxelQError):
+    """An Idempotency-Key that already stands for another scan."""
+
+    slug, title, status = "idempotency-conflict", "This key was used for another scan", 422
+
+
+class QueueFull(VoxelQError):
+    """``MAX_QUEUED`` jobs are waiting."""
+
+    slug, title, status = "queue-full", "The queue is full", 429
+
+
+class ModelError(VoxelQError):
+    """A model bundle that cannot be read or run."""
+
+    slug, title = "model-error", "The model cannot be served"
+
+
+class JobLost(VoxelQError):
+    """A job whose workers died of it, ``MAX_ATTEMPTS`` times."""
+
+    slug, title = "job-lost", "The job was lost too often"
+
+
+class InferenceFailed(VoxelQError):
+    """The network raised an error on this scan, run alone."""
+
+    slug, title = "inference-failed", "The network failed on this scan"
+
+
+class ServiceUnavailable(VoxelQError):
+    """Redis does not answer."""
+
+    slug, title, status = "service-unavailable", "The queue cannot be reached", 503
+
+
+class JobTimedOut(VoxelQError):
+    """A job that ran alone for longer than ``JOB_TIMEOUT_S``."""
+
+    slug, title, status = "job-timed-out", "The job ran for too long", 504
+
+
+class StoreFull(VoxelQError):
+    """No room is left for scans and masks."""
+
+    slug, title, status = "store-full", "The store is full", 507

@@ -1,0 +1,95 @@
+"""What a worker finds in a scan, and how long each stage took."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class LabelStats(_Frozen):
+    """One label of a mask, measured in the scan's own grid.
+
+    ``centroid_mm`` is in the scanner's RAS+ millimetres (the NIfTI affine's space);
+    ``bounding_box`` holds the lowest and the highest voxel index on each axis, both inclusive.
+    """
+
+    value: int
+    name: str
+    voxels: int
+    volume_ml: float
+    centroid_mm: tuple[float, float, float]
+    bounding_box: tuple[tuple[int, int, int], tuple[int, int, int]]
+
+
+class TumorFinding(_Frozen):
+    """Present or absent, how sure, and how large (millilitres)."""
+
+    present: bool
+    probability: float
+    volume_ml: float
+
+
+class ScanGeometry(_Frozen):
+    """The scan's grid: voxels per axis, millimetres per voxel, axis codes such as ``LPS``."""
+
+    shape: tuple[int, int, int]
+    voxel_mm: tuple[float, float, float]
+    orientation: str
+
+
+class SegmentationResult(_Frozen):
+    """The answer to one job; ``sha256`` is that of the scan's bytes as they were handed in."""
+
+    tumor: TumorFinding
+    labels: tuple[LabelStats, ...]
+    scan: ScanGeometry
+    sha256: str
+
+
+class Timings(_Frozen):
+    """Seconds that a job spent in each stage; the parts are contiguous and add up to ``total``.
+
+    A job waits for its neighbours, so the stages between ``queue`` and ``store`` are those of
+    its batch.
+    """
+
+    queue: float
+    load: float
+    preprocess: float
+    inference: float
+    postprocess: float
+    store: float
+    total: float
+
+    def server_timing(self) -> str:
+        """Return the ``Server-Timing`` header (W3C), in milliseconds."""
+        return ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in self)
+
+
+class BatchInfo(_Frozen):
+    """The forward pass that a job shared, and with how many."""
+
+    id: str
+    size: int
+
+
+class Report(_Frozen):
+    """All that a worker hands back for one finished job.
+
+    ``artefacts`` names the folder-relative files of this very execution, so that a worker that
+    lost its lease can never overwrite what another one wrote.
+    """
+
+    result: SegmentationResult
+    timings_s: Timings
+    batch: BatchInfo
+    worker: str
+    artefacts: dict[str, str]
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """Read a report from JSON."""
+        return cls.model_validate_json(text)

@@ -1,0 +1,66 @@
+"""Settings, read from the environment once, in entry points only."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+BUNDLED_MODELS = Path(__file__).resolve().parent.parent / "models"
+
+
+class Settings(BaseSettings):
+    """Every knob, with its default. ``VOXELQ_`` goes before each name, save ``REDIS_URL``."""
+
+    model_config = SettingsConfigDict(env_prefix="VOXELQ_", frozen=True, populate_by_name=True)
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        validation_alias=AliasChoices("redis_url", "REDIS_URL"),
+        description="The Redis (or Valkey) that holds the queue.",
+    )
+    store_url: str = Field(
+        "file://./voxelq-data/store", description="Where scans and masks lie: `file://`, `s3://`."
+    )
+    scan_root: Path | None = Field(
+        None, description="Folder that `scan_path` may name; unset refuses such submits."
+    )
+    models_dir: Path = Field(BUNDLED_MODELS, description="Folder of model bundles.")
+    default_model: str = Field("brain-tumor", description="The model when a client names none.")
+
+    max_batch_size: int = Field(4, ge=1, le=256, description="Scans in one forward pass, at most.")
+    max_latency_ms: float = Field(
+        5.0, ge=0, le=10_000, description="Longest wait for a batch to fill."
+    )
+    adaptive_batching: bool = Field(
+        True,
+        description="Wait only under load and leave idle workers their share; "
+        "off: always up to MAX_BATCH_SIZE within MAX_LATENCY_MS.",
+    )
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="Arithmetic of the network; `auto` takes bf16 where the chip has it."
+    )
+    threads: int = Field(0, ge=0, description="Threads of one worker; 0 shares out the cores.")
+    gpu_memory_growth: bool = Field(True, description="Take GPU memory as needed, give it back.")
+    gpu_memory_fraction: float = Field(
+        1.0, gt=0, le=1, description="Largest share of a GPU's memory for one worker."
+    )
+
+    max_queued: int = Field(10_000, ge=1, description="Jobs that may wait; beyond, 429.")
+    max_scan_bytes: int = Field(
+        1 << 30, ge=1, description="Largest upload in bytes, as sent (compressed)."
+    )
+    max_voxels: int = Field(512**3, ge=1, description="Largest volume in voxels.")
+    max_wait_s: float = Field(300.0, gt=0, description="Longest time a client may block.")
+    lease_s: float = Field(15.0, ge=0.5, description="A worker silent for this long lost its jobs.")
+    max_attempts: int = Field(3, ge=1, description="Losses after which a job fails.")
+    job_timeout_s: float = Field(
+        600.0, gt=0, description="A batch in hand for longer gets its worker killed."
+    )
+    aging_s: float = Field(
+        600.0, gt=0, description="A job passed over for longer gets every fourth place."
+    )
+    retention_s: float = Field(
+        7 * 86_400.0, gt=0, description="Terminal jobs, scans and masks are purged after this."
+    )

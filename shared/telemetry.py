@@ -1,0 +1,27 @@
+"""Structured logs: an action's name and its facts, one JSON object a line.
+
+No file name, header text or intensity of a scan may be passed as a fact.
+"""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logging(component: str, *, level: int = logging.INFO) -> None:
+    """Write this process's logs as JSON lines to standard error, marked with ``component``."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(component=component)
