@@ -7,14 +7,19 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
 
 
 def configure_logging(component: str, *, level: int = logging.INFO) -> None:
     """Write this process's logs as JSON lines to standard error, marked with ``component``."""
+
+    def name_component(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return {"component": component, **event}
+
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            name_component,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             structlog.processors.format_exc_info,
@@ -24,4 +29,3 @@ def configure_logging(component: str, *, level: int = logging.INFO) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(component=component)
