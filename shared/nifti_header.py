@@ -1,0 +1,225 @@
+"""The NIfTI header of a scan, and every reason why its volume could not be used.
+
+Only numbers are kept: the text fields of a header may name a patient.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import nibabel
+import nibabel.orientations
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from shared.errors import BadScan, ScanTooLarge, UnsupportedMedia
+
+#: Header extensions lie between the header and the voxels; more than this is no scan.
+MAX_EXTENSION_BYTES = 16 << 20
+
+#: What numpy makes of each NIfTI data type that holds one real number.
+DTYPES = {
+    2: "uint8",
+    4: "int16",
+    8: "int32",
+    16: "float32",
+    64: "float64",
+    256: "int8",
+    512: "uint16",
+    768: "uint32",
+    1024: "int64",
+    1280: "uint64",
+}
+_REFUSED_DTYPES = {
+    1: "bits",
+    32: "complex numbers",
+    128: "RGB colours",
+    1536: "128-bit floats",
+    1792: "complex numbers",
+    2048: "complex numbers",
+    2304: "RGBA colours",
+}
+
+# Unit axes whose determinant is below this lie in one plane.
+_SINGULAR = 1e-6
+
+_HEADERS: dict[int, tuple[type[Any], slice, bytes, bytes]] = {
+    348: (nibabel.Nifti1Header, slice(344, 348), b"n+1\0", b"ni1\0"),
+    540: (nibabel.Nifti2Header, slice(4, 8), b"n+2\0", b"ni2\0"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeHeader:
+    """What a scan's header says of its volume.
+
+    ``shape`` is (x, y, z) in voxels, ``dims`` the axes as written (trailing ones included),
+    ``dtype`` the stored type with its byte order, ``affine`` the 4 x 4 map from voxel indices to
+    RAS+ millimetres, ``voxel_mm`` the voxel's edges, ``orientation`` axis codes such as ``LPS``,
+    and ``vox_offset`` the byte at which the voxels begin. A stored value ``v`` means
+    ``slope * v + inter``. ``raw`` is the header as it came, for a mask to copy its geometry.
+    """
+
+    shape: tuple[int, int, int]
+    dims: tuple[int, ...]
+    dtype: np.dtype[Any]
+    slope: float
+    inter: float
+    affine: NDArray[np.float64]
+    voxel_mm: tuple[float, float, float]
+    orientation: str
+    vox_offset: int
+    raw: bytes = field(repr=False)
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels the volume has."""
+        return math.prod(self.shape)
+
+    @property
+    def data_bytes(self) -> int:
+        """How many bytes the voxels take, unpacked."""
+        return self.voxels * self.dtype.itemsize
+
+    def nifti(self) -> Any:
+        """Return nibabel's header object, made afresh from ``raw``."""
+        endianness, size = _byte_order(self.raw)
+        return _HEADERS[size][0](self.raw, endianness=endianness, check=False)
+
+    @classmethod
+    def parse(cls, prefix: bytes, *, max_voxels: int) -> "VolumeHeader | None":
+        """Read the header from the first bytes of a NIfTI-1 or NIfTI-2 file, of either endianness.
+
+        Returns ``None`` while ``prefix`` is too short to tell.
+
+        Raises:
+            UnsupportedMedia: These are not the first bytes of a single-file NIfTI.
+            ScanTooLarge: The volume has more than ``max_voxels`` voxels.
+            BadScan: The volume cannot be used.
+        """
+        if len(prefix) < 4:
+            return None
+        endianness, size = _byte_order(prefix)
+        if len(prefix) < size:
+            return None
+        make, magic_at, single, pair = _HEADERS[size]
+        raw = bytes(prefix[:size])
+        if raw[magic_at] == pair:
+            raise UnsupportedMedia(
+                "This is the .hdr of a .hdr/.img pair; a single .nii or .nii.gz is needed."
+            )
+        if raw[magic_at] != single:
+            raise UnsupportedMedia(
+                "This is not NIfTI, though it begins like an Analyze header; "
+                "a single .nii or .nii.gz is needed."
+            )
+        # With its checks on, nibabel logs what it finds in a header.
+        header = make(raw, endianness=endianness, check=False)
+        with np.errstate(all="ignore"):
+            return cls._from_fields(header, raw, max_voxels)
+
+    @classmethod
+    def _from_fields(cls, header: Any, raw: bytes, max_voxels: int) -> "VolumeHeader":
+        dims = _dims(header, max_voxels)
+        dtype = _dtype(header)
+        slope, inter = _scaling(header)
+        affine = _affine(header)
+        x_mm, y_mm, z_mm = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+        return cls(
+            shape=(dims[0], dims[1], dims[2]),
+            dims=dims,
+            dtype=dtype,
+            slope=slope,
+            inter=inter,
+            affine=affine,
+            voxel_mm=(x_mm, y_mm, z_mm),
+            orientation=_orientation(affine),
+            vox_offset=_vox_offset(header, len(raw)),
+            raw=raw,
+        )
+
+
+def _byte_order(prefix: bytes) -> tuple[str, int]:
+    for endianness in "<>":
+        size = int(np.frombuffer(prefix[:4], dtype=f"{endianness}i4")[0])
+        if size in _HEADERS:
+            return endianness, size
+    raise UnsupportedMedia(
+        "This is neither a NIfTI volume nor a gzip of one; a single .nii or .nii.gz is needed."
+    )
+
+
+def _dims(header: Any, max_voxels: int) -> tuple[int, ...]:
+    count, *lengths = (int(length) for length in header["dim"])
+    if not 3 <= count <= 7:
+        raise BadScan(f"The volume is not 3D: its header counts {count} axes.")
+    dims = tuple(lengths[:count])
+    if any(length != 1 for length in dims[3:]):
+        raise BadScan(f"The volume is not 3D: its axes are {' x '.join(map(str, dims))}.")
+    if any(length < 2 for length in dims[:3]):
+        raise BadScan(
+            f"The volume is not 3D: its axes are {' x '.join(map(str, dims))}, "
+            "and each of the first three needs two voxels or more."
+        )
+    voxels = math.prod(dims)
+    if voxels > max_voxels:
+        raise ScanTooLarge(f"The volume has {voxels} voxels; this service takes {max_voxels}.")
+    return dims
+
+
+def _dtype(header: Any) -> np.dtype[Any]:
+    code = int(header["datatype"])
+    if code not in DTYPES:
+        kind = _REFUSED_DTYPES.get(code, "an unknown kind of number")
+        raise BadScan(f"The voxels hold {kind}; integers or floats of 8 to 64 bits are needed.")
+    return np.dtype(DTYPES[code]).newbyteorder(header.endianness)
+
+
+def _scaling(header: Any) -> tuple[float, float]:
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0:
+        return 1.0, 0.0  # the standard's way to say that values are not scaled
+    if not (math.isfinite(slope) and math.isfinite(inter)):
+        raise BadScan("The header's slope or intercept (scl_slope, scl_inter) is not finite.")
+    return slope, inter
+
+
+def _affine(header: Any) -> NDArray[np.float64]:
+    edges = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    if not np.isfinite(edges).all():
+        raise BadScan("The header's voxel size is not finite.")
+    if (edges == 0).any():
+        raise BadScan("The header's voxel size is zero.")
+    geometry = header.copy()
+    if geometry["pixdim"][0] not in (-1, 1):
+        geometry["pixdim"][0] = 1  # the standard's default for the handedness
+    try:
+        affine = np.asarray(geometry.get_best_affine(), dtype=np.float64)
+    except (HeaderDataError, ValueError) as error:
+        raise BadScan("The header's affine cannot be read from its quaternion.") from error
+    if not np.isfinite(affine).all():
+        raise BadScan("The header's affine is not finite.")
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(lengths).all():
+        raise BadScan("The header's affine is not finite.")
+    if (lengths == 0).any():
+        raise BadScan("The header's affine is singular: a voxel has an edge of zero length.")
+    if abs(np.linalg.det(affine[:3, :3] / lengths)) < _SINGULAR:
+        raise BadScan("The header's affine is singular: the voxel's edges lie in one plane.")
+    return affine
+
+
+def _orientation(affine: NDArray[np.float64]) -> str:
+    axes: Any = nibabel.orientations
+    return "".join(str(code) for code in axes.aff2axcodes(affine))
+
+
+def _vox_offset(header: Any, header_bytes: int) -> int:
+    offset = float(header["vox_offset"])
+    least = header_bytes + 4  # the four bytes that say whether extensions follow
+    if not (math.isfinite(offset) and offset.is_integer() and offset >= least):
+        raise BadScan(f"The header's vox_offset is not a whole number from {least} up.")
+    if offset > least + MAX_EXTENSION_BYTES:
+        raise BadScan(f"The header's extensions take more than {MAX_EXTENSION_BYTES} bytes.")
+    return int(offset)
