@@ -42,6 +42,7 @@ class GzipUnpacker:
 
         Raises:
             BadScan: The stream is damaged, fails a checksum, or something else follows it.
+
         """
         view = memoryview(block)
         for start in range(0, len(view), _SLICE_BYTES):
@@ -52,6 +53,7 @@ class GzipUnpacker:
 
         Raises:
             BadScan: It is cut short, or ends in something that is no gzip member.
+
         """
         if self._within_member or self._members == 0:
             raise BadScan("The gzip is truncated: its end is missing.")

@@ -9,22 +9,30 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
-from shared import keys, rq_jobs
-from shared.errors import IdempotencyConflict, JobNotFound, QueueFull, ServiceUnavailable
+from shared import keys, scripts
+from shared.errors import (
+    IdempotencyConflict,
+    JobNotFound,
+    NotFinished,
+    QueueFull,
+    ServiceUnavailable,
+)
 from shared.jobs import Job, JobStatus, Submission
-from shared.lua import Script
+from shared.rq_jobs import estimate, read_job, read_pace, rq_fields, rq_stamp
+from shared.scripts import Argument, Script
+from shared.settings import Settings
 
-#: A page of a listing reads this many jobs at most.
-MAX_PAGE = 200
+#: Commands of one API process wait for one of so many connections.
+MAX_CONNECTIONS = 32
+#: A command without an answer for so long means that Redis is away (seconds).
+COMMAND_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class QueueState:
     seconds_per_scan: float | None
     eta_s: float | None
     oldest_queued_s: float
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -72,3 +81,187 @@ class JobEvent:
     id: str
     job_id: str
     status: JobStatus
+
+
+class JobQueue:
+    """The queue, for one API process. Every method may raise ServiceUnavailable."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._redis = _connect(settings.redis_url, COMMAND_TIMEOUT_S, MAX_CONNECTIONS)
+        # Its timeout must outlast every blocking read, or waiting would look like an outage.
+        self._reader = _connect(settings.redis_url, COMMAND_TIMEOUT_S + settings.max_wait_s, 2)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._redis.aclose()
+        await self._reader.aclose()
+
+    async def submit(self, submission: Submission) -> Receipt:
+        """Queue a job whose scan is in the store; safe to repeat with the same id.
+
+        Raises:
+            QueueFull: ``MAX_QUEUED`` jobs are waiting; nothing was queued.
+            IdempotencyConflict: The key stands for another scan or model.
+
+        """
+        settings = self._settings
+        queue = keys.queue_name(submission.model_ref, submission.priority)
+        answer = await self._run(
+            scripts.SUBMIT,
+            submission.id,
+            submission.model_ref,
+            submission.priority,
+            queue,
+            settings.max_queued,
+            _digest(submission.idempotency_key) if submission.idempotency_key else "",
+            _digest(f"{submission.sha256} {submission.model}"),
+            max(1, int(settings.retention_s)),
+            *rq_fields(submission.model_copy(update={"idempotency_key": None}), settings),
+        )
+        match answer[0]:
+            case b"conflict":
+                raise IdempotencyConflict(
+                    "This Idempotency-Key was used for another scan or model. "
+                    "Take a new key for a new scan."
+                )
+            case b"full":
+                wait_s = estimate(0, read_pace(answer[1])) or 10.0
+                raise QueueFull(
+                    f"{settings.max_queued} jobs are waiting, and the queue takes no more. "
+                    "Try again later.",
+                    retry_after_s=max(1, round(wait_s)),
+                )
+        job = read_job(answer[1], read_pace(answer[2]))
+        return Receipt(job, created=answer[0] == b"created")
+
+    async def get(self, job_id: str) -> Job:
+        """Return a job as it stands; raises JobNotFound."""
+        view, pace = await self._run(scripts.VIEW, job_id)
+        if not view:
+            raise JobNotFound(job_id)
+        return read_job(view, read_pace(pace))
+
+    async def page(self, status: JobStatus | None, limit: int, cursor: str | None) -> JobPage:
+        """Return up to ``limit`` jobs, newest first, from ``cursor`` on."""
+        views, pace = await self._run(scripts.LIST, status or "", cursor or "", limit)
+        jobs = [read_job(view, read_pace(pace)) for view in views]
+        return JobPage(jobs, jobs[-1].id if len(jobs) == limit else None)
+
+    async def cancel(self, job_id: str) -> bool:
+        """Cancel a job; False if it is terminal already. Raises JobNotFound."""
+        answer = await self._run(
+            scripts.CANCEL, job_id, rq_stamp(datetime.now(UTC)), self._settings.retention_s
+        )
+        if answer == b"missing":
+            raise JobNotFound(job_id)
+        return bool(answer == b"canceled")
+
+    async def purge(self, job_id: str) -> None:
+        """Forget a terminal job; its files are the caller's to remove, and first.
+
+        Raises:
+            JobNotFound: There is no such job.
+            NotFinished: The job is still queued or started.
+
+        """
+        answer = await self._run(scripts.PURGE, job_id)
+        if answer == b"missing":
+            raise JobNotFound(job_id)
+        if answer == b"live":
+            raise NotFinished("A job that is still queued or started cannot be purged.")
+
+    async def state(self) -> QueueState:
+        """Return the queue's depth, its workers and its pace."""
+        queued, started, pace, workers, oldest_s, metrics = await self._run(scripts.STATE)
+        seconds_per_scan, live = read_pace(pace)
+        names, amounts = metrics[::2], metrics[1::2]
+        return QueueState(
+            queued=queued,
+            started=started,
+            workers=tuple(_worker(about) for about in workers),
+            seconds_per_scan=seconds_per_scan,
+            eta_s=estimate(queued, (seconds_per_scan, live)),
+            oldest_queued_s=float(oldest_s),
+            metrics={
+                name.decode(): float(amount) for name, amount in zip(names, amounts, strict=True)
+            },
+        )
+
+    async def ping(self) -> None:
+        """Return if Redis answers."""
+        try:
+            await self._redis.ping()
+        except RedisError as error:
+            raise _away() from error
+
+    async def last_event_id(self) -> str:
+        """Return where the stream of events stands now."""
+        try:
+            latest: Any = await self._redis.xrevrange(keys.EVENTS, count=1)
+        except RedisError as error:
+            raise _away() from error
+        return latest[0][0].decode() if latest else "0-0"
+
+    async def events(self, after: str, block_s: float) -> list[JobEvent]:
+        """Return the events after ``after``, waiting up to ``block_s`` for the first of them."""
+        try:
+            answer = await self._reader.xread(
+                {keys.EVENTS: after}, count=1000, block=max(1, int(block_s * 1000))
+            )
+        except RedisError as error:
+            raise _away() from error
+        return [
+            JobEvent(event.decode(), fields[b"job"].decode(), JobStatus(fields[b"status"].decode()))
+            for event, fields in _entries(answer)
+        ]
+
+    async def _run(self, script: Script, *arguments: Argument) -> Any:
+        try:
+            return await script.arun(self._redis, *arguments)
+        except RedisError as error:
+            raise _away() from error
+
+
+def _connect(url: str, timeout_s: float, connections: int) -> Redis:
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=COMMAND_TIMEOUT_S,
+        health_check_interval=30,
+        # Scripts may be repeated: each is known by the job's id and changes nothing twice.
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 4),
+    )
+    return Redis(connection_pool=pool)
+
+
+def _away() -> ServiceUnavailable:
+    return ServiceUnavailable("Redis does not answer; try again shortly.", retry_after_s=2)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _worker(about: bytes) -> WorkerInfo:
+    facts = json.loads(about)
+    return WorkerInfo(facts["id"], facts["model"], facts["device"], tuple(facts["batch"]))
+
+
+def _entries(answer: Any) -> list[Any]:
+    # RESP2 answers with pairs, RESP3 with a mapping.
+    streams = answer.items() if isinstance(answer, dict) else answer or []
+    found: list[Any] = []
+    for _, entries in streams:
+        # RESP3 wraps the entries once more.
+        nested = entries[0] if entries and isinstance(entries[0], list) else entries
+        found.extend(nested)
+    return found

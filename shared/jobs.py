@@ -5,7 +5,7 @@
             submit                draw                 settle
   (client) ───a──▶  queued ──────b──────▶ started ─────c─────▶ finished
                       │  ▲                  │  │
-                      d  └──e── lost or ────┘  f── refused by the model, or lost too often ──▶ failed
+                      d  └──e── lost or ────┘  f── refused, or lost too often ──▶ failed
                       ▼         transient
                    canceled ◀──────────g────── started
 

@@ -1,32 +1,39 @@
-"""Every Redis key and queue name. ``rq:`` is RQ's own layout; ``voxelq:`` is ours."""
+"""Every Redis key and queue name. ``rq:`` is RQ's own layout; ``voxelq:`` is ours.
+
+The Lua scripts see the constants of this module under the same names.
+"""
 
 from shared.jobs import Priority
 
-RQ_QUEUES = "rq:queues"
-RQ_SUSPENDED = "rq:suspended"
+RQ_EXECUTION = "rq:execution:"  # hash by "<job>:<execution>"
+RQ_EXECUTIONS = "rq:executions:"  # sorted set by job: its live executions
+RQ_INTERMEDIATE = ":intermediate"  # suffix of a queue: drawn, not begun
+RQ_JOB = "rq:job:"  # hash by job
+RQ_QUEUE = "rq:queue:"  # list by queue name
+RQ_QUEUES = "rq:queues"  # set of the above
+RQ_RESULTS = "rq:results:"  # stream by job
+RQ_SUSPENDED = "rq:suspended"  # exists while an operator holds the workers
+RQ_WORKER = "rq:worker:"  # hash by worker
+RQ_WIP = "rq:wip:"  # sorted set by queue name: "<job>:<execution>" by end of lease
+RQ_FINISHED = "rq:finished:"  # registries by queue name
+RQ_FAILED = "rq:failed:"
+RQ_CANCELED = "rq:canceled:"
 
 EVENTS = "voxelq:events"  # stream: every change of a job's status
-INDEX = "voxelq:jobs"  # sorted set of ids; with ":<status>" those in that state
-IDEMPOTENCY = "voxelq:idempotency:"  # string by hashed key: the job it made
+IDEMPOTENCY = "voxelq:idempotency:"  # string by hashed key: "<fingerprint> <job>"
+INDEX = "voxelq:jobs"  # sorted set of ids; with ":<status>", those in that state
+JANITOR = "voxelq:janitor"  # string: held for as long as nobody else need purge
 METRICS = "voxelq:metrics"  # hash: counters and sums over all workers
-MODELS = "voxelq:models"  # set: models that have had jobs
-PENDING = "voxelq:pending:"  # sorted set by priority: ids in order of arrival
-REAPER = "voxelq:reaper"  # string: held by whoever reaps just now
-WAKE = "voxelq:wake"  # list: one token for each job that came, so that one worker wakes
-WORKERS = "voxelq:workers"  # sorted set: worker ids by the time their heartbeat runs out
-WORKER = "voxelq:worker:"  # string by worker id: what it is and what it runs, as JSON
+MODELS = "voxelq:models"  # set: models that may have queued jobs
+PENDING = "voxelq:pending:"  # sorted set by priority: ids by time of arrival
+QUEUES = "voxelq:queues"  # set: names of all queues that are ours
+REAPER = "voxelq:reaper"  # string: held for as long as nobody else need reap
+TURN = "voxelq:turn"  # counter of jobs drawn, for ageing
+WAKE = "voxelq:wake"  # list: tokens, so that a job that comes wakes one idle worker
+WORKER = "voxelq:worker:"  # string by worker: what it is and what it runs, as JSON
+WORKERS = "voxelq:workers"  # sorted set: workers by the time their heartbeat runs out
 
 
 def queue_name(model_ref: str, priority: Priority) -> str:
     """Return the RQ queue of one model's jobs of one priority."""
     return f"{model_ref}:{priority}"
-
-
-def rq_job(job_id: str) -> str:
-    """Return the key of RQ's hash of a job."""
-    return f"rq:job:{job_id}"
-
-
-def rq_results(job_id: str) -> str:
-    """Return the key of RQ's stream of a job's results."""
-    return f"rq:results:{job_id}"

@@ -53,6 +53,7 @@ class ModelCard(BaseModel):
 
         Raises:
             ModelError: The metadata is missing, unreadable or incomplete.
+
         """
         path = folder / METADATA
         try:
@@ -97,6 +98,7 @@ class ModelCatalog:
 
         Raises:
             ModelNotFound: Nothing of that name and version is served.
+
         """
         name, _, version = (wanted or self._default).partition("@")
         for card in self.list():

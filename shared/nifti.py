@@ -98,6 +98,7 @@ class ScanInspector:
             UnsupportedMedia: This is not a NIfTI volume, nor a gzip of one.
             ScanTooLarge: More bytes or voxels than allowed.
             BadScan: The volume cannot be used, or the gzip is damaged.
+
         """
         self._bytes += len(block)
         if self._bytes > self._max_scan_bytes:
@@ -111,6 +112,7 @@ class ScanInspector:
         Raises:
             UnsupportedMedia: This is not a NIfTI volume, nor a gzip of one.
             BadScan: The scan is empty, truncated, or holds a single value throughout.
+
         """
         header = self._stream.finish()
         self._range.check(header)
@@ -127,6 +129,7 @@ def read_volume(file: IO[bytes], *, max_voxels: int) -> Volume:
         UnsupportedMedia: This is not a NIfTI volume, nor a gzip of one.
         ScanTooLarge: The volume has more than ``max_voxels`` voxels.
         BadScan: The volume cannot be used, is truncated, or its gzip is damaged.
+
     """
     room: list[NDArray[np.uint8]] = []
     filled = 0
@@ -156,6 +159,7 @@ def mask_bytes(mask: NDArray[np.uint8], header: VolumeHeader) -> bytes:
 
     Raises:
         ValueError: The mask's shape is not the scan's.
+
     """
     if mask.shape != header.shape:
         raise ValueError(f"a mask of shape {mask.shape} for a scan of shape {header.shape}")

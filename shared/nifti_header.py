@@ -97,6 +97,7 @@ class VolumeHeader:
             UnsupportedMedia: These are not the first bytes of a single-file NIfTI.
             ScanTooLarge: The volume has more than ``max_voxels`` voxels.
             BadScan: The volume cannot be used.
+
         """
         if len(prefix) < 4:
             return None

@@ -6,7 +6,7 @@ Redis refers to it, so what a crash left half-written is never read, and goes wi
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -46,6 +46,7 @@ class ScanStore:
 
         Raises:
             StoreFull: The device or the quota has no room left.
+
         """
         with _room(), self._fs.open(self._path(key), "wb") as file:
             yield file
@@ -56,6 +57,7 @@ class ScanStore:
 
         Raises:
             FileNotFoundError: There is no such file.
+
         """
         with self._fs.open(self._path(key), "rb") as file:
             yield file
@@ -127,7 +129,5 @@ def _room() -> Iterator[None]:
 
 @contextmanager
 def _gone_is_fine() -> Iterator[None]:
-    try:
+    with suppress(FileNotFoundError):
         yield
-    except FileNotFoundError:
-        pass

@@ -1,0 +1,93 @@
+-- Draw up to a batch of one model's jobs, each with a lease, in the order of service.
+-- ARGV: worker, most, lease seconds, ageing seconds, leave others their share (0 or 1),
+--       model ref or '' for any, token for the executions' ids, draw jobs that run alone (0 or 1).
+-- Returns {jobs left, {id, execution, queue, submission, losses}...}.
+local worker, most, lease_s, aging_s = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local wanted, token, alone_too = ARGV[6], ARGV[7], ARGV[8] == '1'
+local AGED_EVERY = 4
+local time = now()
+
+if redis.call('EXISTS', RQ_SUSPENDED) == 1 then return {0} end
+
+local left = pending_count()
+if ARGV[5] == '1' then
+    most = math.max(1, math.min(most, math.ceil(left / math.max(1, live_workers()))))
+end
+
+local models = {wanted}
+if wanted == '' then models = redis.call('SMEMBERS', MODELS) end
+
+local function head(model, priority)
+    local queue = model .. ':' .. priority
+    local id = redis.call('LINDEX', RQ_QUEUE .. queue, 0)
+    if not id then return nil end
+    local arrival = redis.call('ZSCORE', PENDING .. priority, id)
+    return {id = id, queue = queue, model = model, priority = priority, arrival = tonumber(arrival or 0)}
+end
+
+-- The longest waiting head of one priority, over all models asked for.
+local function first(priority)
+    local best
+    for _, model in ipairs(models) do
+        local candidate = head(model, priority)
+        if candidate and (not best or candidate.arrival < best.arrival) then best = candidate end
+    end
+    return best
+end
+
+local function choose()
+    local best, aged
+    for _, priority in ipairs(PRIORITIES) do
+        local candidate = first(priority)
+        if candidate then
+            if not best then
+                best = candidate
+            elseif time - candidate.arrival > aging_s and (not aged or candidate.arrival < aged.arrival) then
+                aged = candidate
+            end
+        end
+    end
+    local turn = tonumber(redis.call('GET', TURN) or 0) + 1
+    if aged and turn % AGED_EVERY == 0 then return aged end
+    return best
+end
+
+local drawn = {0}
+while #drawn <= most do
+    local job = choose()
+    if not job then
+        if wanted == '' then
+            -- the sets of queued models stay small, whatever versions come and go
+            for _, model in ipairs(models) do redis.call('SREM', MODELS, model) end
+        end
+        break
+    end
+    local list = RQ_QUEUE .. job.queue
+    local fields = redis.call('HMGET', RQ_JOB .. job.id, 'status', 'voxelq_execution',
+        'voxelq_submission', 'voxelq_losses')
+    local leased = fields[2] and redis.call('ZSCORE', RQ_WIP .. job.queue, job.id .. ':' .. fields[2])
+    if fields[1] ~= 'queued' or leased then
+        redis.call('LPOP', list) -- gone, or queued twice by a registry clean-up of RQ's own
+        redis.call('ZREM', PENDING .. job.priority, job.id)
+    else
+        local losses = tonumber(fields[4] or 0)
+        if losses > 0 and (#drawn > 1 or not alone_too) then break end
+        local execution = token .. '-' .. #drawn
+        local member = job.id .. ':' .. execution
+        redis.call('LMOVE', list, list .. RQ_INTERMEDIATE, 'LEFT', 'RIGHT')
+        redis.call('ZREM', PENDING .. job.priority, job.id)
+        redis.call('ZADD', RQ_WIP .. job.queue, stamp(time + lease_s), member)
+        redis.call('HSET', RQ_EXECUTION .. member, 'id', execution, 'worker_name', worker,
+            'created_at', stamp(time), 'last_heartbeat', stamp(time))
+        redis.call('EXPIRE', RQ_EXECUTION .. member, math.ceil(lease_s) + 60)
+        redis.call('ZADD', RQ_EXECUTIONS .. job.id, stamp(time + lease_s + 60), execution)
+        redis.call('HSET', RQ_JOB .. job.id, 'voxelq_execution', execution)
+        redis.call('INCR', TURN)
+        drawn[#drawn + 1] = {job.id, execution, job.queue, fields[3], losses}
+        models = {job.model}
+        wanted = job.model
+        if losses > 0 then break end
+    end
+end
+drawn[1] = pending_count()
+return drawn

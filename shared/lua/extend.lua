@@ -1,0 +1,19 @@
+-- A worker's heartbeat. ARGV: worker, what it is as JSON, lease seconds, last heartbeat,
+-- then id, execution, queue of each job it holds. Returns the ids it holds no longer.
+local time, lease_s = now(), tonumber(ARGV[3])
+show_worker(ARGV[1], ARGV[2], lease_s)
+local lost = {}
+for i = 5, #ARGV, 3 do
+    local id, execution, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    local member = id .. ':' .. execution
+    if redis.call('ZSCORE', RQ_WIP .. queue, member) then
+        redis.call('ZADD', RQ_WIP .. queue, 'XX', stamp(time + lease_s), member)
+        redis.call('HSET', RQ_EXECUTION .. member, 'last_heartbeat', stamp(time))
+        redis.call('EXPIRE', RQ_EXECUTION .. member, math.ceil(lease_s) + 60)
+        redis.call('ZADD', RQ_EXECUTIONS .. id, stamp(time + lease_s + 60), execution)
+        redis.call('HSET', RQ_JOB .. id, 'last_heartbeat', ARGV[4])
+    else
+        lost[#lost + 1] = id
+    end
+end
+return lost

@@ -1,0 +1,134 @@
+-- What every script may call. Times are Unix seconds on the server's clock, so that
+-- clocks of workers that differ cannot shorten a lease.
+local PRIORITIES = {'stat', 'routine', 'bulk'}
+local EVENTS_KEPT = 100000
+local WAKE_TOKENS_KEPT = 64
+
+local function now()
+    local time = redis.call('TIME')
+    return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+local function stamp(seconds)
+    -- %.6f: the default format would round a Unix time to whole minutes
+    return string.format('%.6f', seconds)
+end
+
+-- A job's listing by state, and the word of it to whoever waits.
+local function move(id, from, to)
+    if from then redis.call('ZREM', INDEX .. ':' .. from, id) end
+    redis.call('ZADD', INDEX .. ':' .. to, 0, id)
+    redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'job', id, 'status', to)
+end
+
+local function wake_one_worker()
+    redis.call('LPUSH', WAKE, 1)
+    redis.call('LTRIM', WAKE, 0, WAKE_TOKENS_KEPT - 1)
+end
+
+local function pending_count()
+    local count = 0
+    for _, priority in ipairs(PRIORITIES) do
+        count = count + redis.call('ZCARD', PENDING .. priority)
+    end
+    return count
+end
+
+local function live_workers()
+    return redis.call('ZCOUNT', WORKERS, stamp(now()), '+inf')
+end
+
+-- What the queue's state shows of a worker, for as long as it is heard of.
+local function show_worker(worker, about, lease_s)
+    redis.call('ZADD', WORKERS, stamp(now() + tonumber(lease_s)), worker)
+    redis.call('SET', WORKER .. worker, about, 'PX', math.ceil(tonumber(lease_s) * 1000))
+end
+
+-- What `rq info` shows of it.
+local function set_rq_worker(worker, state, job)
+    local key = RQ_WORKER .. worker
+    if redis.call('EXISTS', key) == 0 then return end
+    redis.call('HSET', key, 'state', state)
+    if job then
+        redis.call('HSET', key, 'current_job', job)
+    else
+        redis.call('HDEL', key, 'current_job')
+    end
+end
+
+-- Take a job out of its worker's hands; false when the lease was lost before.
+local function release(id, execution, queue)
+    local member = id .. ':' .. execution
+    if redis.call('ZREM', RQ_WIP .. queue, member) == 0 then return false end
+    redis.call('DEL', RQ_EXECUTION .. member)
+    redis.call('ZREM', RQ_EXECUTIONS .. id, execution)
+    redis.call('HDEL', RQ_JOB .. id, 'voxelq_execution', 'voxelq_deadline')
+    return true
+end
+
+-- Put a job back at the head of its queue, at the place it had by its arrival.
+local function requeue(id, queue)
+    local job = redis.call('HMGET', RQ_JOB .. id, 'voxelq_model', 'voxelq_priority', 'voxelq_arrival')
+    redis.call('LPUSH', RQ_QUEUE .. queue, id)
+    redis.call('SADD', RQ_QUEUES, RQ_QUEUE .. queue)
+    redis.call('SADD', MODELS, job[1])
+    redis.call('ZADD', PENDING .. job[2], job[3], id)
+    wake_one_worker()
+end
+
+-- End a job that holds no lease any more. `result` is the tail of RQ's stream entry.
+local function finish(id, queue, from, to, registry, retention_s, ended_at, result)
+    redis.call('HSET', RQ_JOB .. id, 'status', to, 'ended_at', ended_at)
+    redis.call('ZADD', registry .. queue, stamp(now() + retention_s), id)
+    if result then
+        redis.call('XADD', RQ_RESULTS .. id, 'MAXLEN', 10, '*', unpack(result))
+    end
+    move(id, from, to)
+end
+
+local function fail(id, queue, from, problem, exception, worker, retention_s, ended_at)
+    redis.call('HSET', RQ_JOB .. id, 'voxelq_problem', problem)
+    finish(id, queue, from, 'failed', RQ_FAILED, retention_s, ended_at,
+        {'type', 2, 'worker_name', worker, 'exc_string', exception})
+end
+
+-- One more loss: back to the queue, or out of it when there were too many.
+-- Returns true when the job failed.
+local function lose(id, queue, max_attempts, problem, exception, worker, retention_s, ended_at)
+    local losses = redis.call('HINCRBY', RQ_JOB .. id, 'voxelq_losses', 1)
+    local from = redis.call('HGET', RQ_JOB .. id, 'status')
+    if losses >= max_attempts then
+        fail(id, queue, from, problem, exception, worker, retention_s, ended_at)
+        return true
+    end
+    redis.call('HSET', RQ_JOB .. id, 'status', 'queued')
+    requeue(id, queue)
+    move(id, from, 'queued')
+    return false
+end
+
+-- All that a client may know of a job: {hash, position, latest result} (-1: not queued).
+local function view(id)
+    local job = redis.call('HGETALL', RQ_JOB .. id)
+    if #job == 0 then return false end
+    local fields = redis.call('HMGET', RQ_JOB .. id, 'status', 'voxelq_priority')
+    local position = -1
+    if fields[1] == 'queued' then
+        position = 0
+        local rank = redis.call('ZRANK', PENDING .. fields[2], id)
+        if rank then
+            position = rank
+            for _, priority in ipairs(PRIORITIES) do
+                if priority == fields[2] then break end
+                position = position + redis.call('ZCARD', PENDING .. priority)
+            end
+        end
+    end
+    local latest = redis.call('XREVRANGE', RQ_RESULTS .. id, '+', '-', 'COUNT', 1)
+    return {job, position, latest}
+end
+
+-- What an estimate of time needs: {seconds a scan costs or '', live workers}.
+local function pace()
+    return {redis.call('HGET', METRICS, 'seconds_per_scan') or '', live_workers()}
+end

@@ -1,0 +1,54 @@
+-- Settle a whole batch, each job with its own outcome, and only those still held.
+-- ARGV: worker, what it is as JSON, lease seconds, ended at, retention, max attempts,
+--       seconds the batch took, count of metrics, then name and amount of each,
+--       then id, execution, queue, outcome, problem or '', RQ's encoded result of each job.
+-- Returns for each job 1, or 0 when its outcome was dropped.
+local worker, ended_at = ARGV[1], ARGV[4]
+local retention_s, max_attempts = tonumber(ARGV[5]), tonumber(ARGV[6])
+local batch_s, metrics = tonumber(ARGV[7]), tonumber(ARGV[8])
+local settled, finished, failed = {}, 0, 0
+
+local function count(name, amount) redis.call('HINCRBYFLOAT', METRICS, name, amount) end
+
+for i = 9 + 2 * metrics, #ARGV, 6 do
+    local id, execution, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    local outcome, problem, result = ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
+    local held = release(id, execution, queue)
+    if not held then
+        -- an earlier try may have settled it, and only its answer was lost
+        held = redis.call('HGET', RQ_JOB .. id, 'voxelq_settled') == execution
+        if not held then count('outcomes_dropped_total', 1) end
+    else
+        redis.call('HSET', RQ_JOB .. id, 'voxelq_settled', execution)
+        if outcome == 'finished' then
+            finish(id, queue, 'started', 'finished', RQ_FINISHED, retention_s, ended_at,
+                {'type', 1, 'worker_name', worker, 'return_value', result, 'execution_id', execution})
+            finished = finished + 1
+        elseif outcome == 'failed' then
+            fail(id, queue, 'started', problem, result, worker, retention_s, ended_at)
+            failed = failed + 1
+        elseif lose(id, queue, max_attempts, problem, result, worker, retention_s, ended_at) then
+            failed = failed + 1
+        else
+            count('jobs_retried_total', 1)
+        end
+    end
+    settled[#settled + 1] = held and 1 or 0
+end
+
+count('jobs_total{status="finished"}', finished)
+count('jobs_total{status="failed"}', failed)
+for i = 9, 7 + 2 * metrics, 2 do count(ARGV[i], ARGV[i + 1]) end
+if #settled > 0 then
+    local cost = batch_s / #settled
+    local known = tonumber(redis.call('HGET', METRICS, 'seconds_per_scan') or cost)
+    redis.call('HSET', METRICS, 'seconds_per_scan', 0.8 * known + 0.2 * cost)
+end
+show_worker(worker, ARGV[2], ARGV[3])
+set_rq_worker(worker, 'idle', nil)
+if redis.call('EXISTS', RQ_WORKER .. worker) == 1 then
+    redis.call('HINCRBY', RQ_WORKER .. worker, 'successful_job_count', finished)
+    redis.call('HINCRBY', RQ_WORKER .. worker, 'failed_job_count', failed)
+    redis.call('HINCRBYFLOAT', RQ_WORKER .. worker, 'total_working_time', batch_s)
+end
+return settled

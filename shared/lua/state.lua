@@ -1,0 +1,15 @@
+-- Returns {queued, started, pace, workers as JSON, age of the oldest queued job, metrics}.
+local time = now()
+redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', '(' .. stamp(time))
+local workers = {}
+for _, id in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do
+    local about = redis.call('GET', WORKER .. id)
+    if about then workers[#workers + 1] = about end
+end
+local oldest = time
+for _, priority in ipairs(PRIORITIES) do
+    local head = redis.call('ZRANGE', PENDING .. priority, 0, 0, 'WITHSCORES')
+    if head[2] then oldest = math.min(oldest, tonumber(head[2])) end
+end
+return {redis.call('ZCARD', INDEX .. ':queued'), redis.call('ZCARD', INDEX .. ':started'), pace(),
+    workers, stamp(time - oldest), redis.call('HGETALL', METRICS)}

@@ -1,0 +1,63 @@
+"""The queue's Lua scripts: what has to happen at once, happens in one script.
+
+A script sees the constants of :mod:`shared.keys` and the functions of ``lua/job.lua``.
+"""
+
+import hashlib
+from importlib import resources
+from typing import Any
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import NoScriptError
+
+from shared import keys
+
+Argument = str | bytes | int | float
+
+
+class Script:
+    """One file of ``shared/lua``, run on the server by its hash."""
+
+    def __init__(self, name: str) -> None:
+        folder = resources.files("shared") / "lua"
+        constants = "".join(
+            f"local {key} = '{value}'\n"
+            for key, value in vars(keys).items()
+            if key.isupper() and isinstance(value, str)
+        )
+        self.name = name
+        self.source = "\n".join(
+            [constants, *((folder / f"{part}.lua").read_text("utf-8") for part in ("job", name))]
+        )
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def run(self, redis: Redis, *arguments: Argument) -> Any:
+        """Run the script on a blocking client; one round trip once the server knows it."""
+        try:
+            return redis.evalsha(self.sha, 0, *arguments)
+        except NoScriptError:
+            return redis.eval(self.source, 0, *arguments)
+
+    async def arun(self, redis: AsyncRedis, *arguments: Argument) -> Any:
+        """Run the script on an asyncio client; one round trip once the server knows it."""
+        try:
+            return await redis.evalsha(self.sha, 0, *arguments)
+        except NoScriptError:
+            return await redis.eval(self.source, 0, *arguments)
+
+
+# In the order in which a job meets them.
+SUBMIT = Script("submit")
+VIEW = Script("view")
+LIST = Script("list")
+STATE = Script("state")
+CANCEL = Script("cancel")
+PURGE = Script("purge")
+DRAW = Script("draw")
+BEGIN = Script("begin")
+EXTEND = Script("extend")
+SETTLE = Script("settle")
+GIVE_BACK = Script("give_back")
+REAP = Script("reap")
+ADOPT = Script("adopt")

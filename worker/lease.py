@@ -1,0 +1,231 @@
+"""The worker's door to the queue: draw, begin, settle, give back, extend, reap.
+
+A drawn job is held by a lease, which is its entry in RQ's registry of started jobs. The lease is
+the fence too: settling removes it and writes the outcome in one script, so whoever lost it (to
+the reaper, to a cancel) cannot write anything any more.
+"""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from redis import Redis
+
+from shared import keys, scripts
+from shared.errors import JobLost, JobTimedOut
+from shared.jobs import Submission
+from shared.results import Report
+from shared.rq_jobs import encode_exception, encode_return_value, rq_stamp
+from shared.scripts import Argument
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A drawn job and the lease it is held by."""
+
+    submission: Submission
+    execution: str
+    queue: str
+    losses: int
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.submission.id
+
+    @property
+    def alone(self) -> bool:
+        """Whether the job must run alone, since a worker was lost with it before."""
+        return self.losses > 0
+
+    @property
+    def lease(self) -> tuple[str, str, str]:
+        """What the scripts know the lease by."""
+        return (self.id, self.execution, self.queue)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The job has its mask."""
+
+    report: Report
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job ends with this RFC 9457 problem: its scan or its model is at fault."""
+
+    problem: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The job goes back to the queue: a fault that may pass, with the problem if it does not."""
+
+    problem: dict[str, Any]
+
+
+Outcome = Finished | Failed | Retry
+
+
+@dataclass(frozen=True)
+class WorkerFacts:
+    """What ``GET /queue`` shows of a worker."""
+
+    id: str
+    device: str
+    model: str | None
+    batch: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Encode the facts as the queue's state holds them."""
+        return json.dumps(
+            {"id": self.id, "device": self.device, "model": self.model, "batch": self.batch}
+        )
+
+
+class Leases:
+    """The jobs one worker holds. Every method is one round trip and may raise RedisError."""
+
+    def __init__(self, redis: Redis, worker_id: str, settings: Settings) -> None:
+        self._redis = redis
+        self._worker_id = worker_id
+        self._settings = settings
+
+    def draw(self, most: int, *, model: str | None = None, share: bool = False) -> list[Claim]:
+        """Draw up to ``most`` jobs of one model, in the order of service, each with a lease.
+
+        A job that must run alone comes alone. With ``model`` (``name@version``) a batch is
+        topped up: jobs of that model only, and none that must run alone. ``share`` leaves idle
+        workers their part of a short queue.
+        """
+        settings = self._settings
+        answer = scripts.DRAW.run(
+            self._redis,
+            self._worker_id,
+            most,
+            settings.lease_s,
+            settings.aging_s,
+            int(share),
+            model or "",
+            uuid.uuid4().hex,
+            int(model is None),
+        )
+        return [
+            Claim(
+                submission=Submission.model_validate_json(submission),
+                execution=execution.decode(),
+                queue=queue.decode(),
+                losses=losses,
+            )
+            for _, execution, queue, submission, losses in answer[1:]
+        ]
+
+    def wait_for_work(self, seconds: float) -> None:
+        """Sleep until a job may have come, ``seconds`` at most."""
+        self._redis.blpop([keys.WAKE], timeout=seconds)
+
+    def begin(self, claims: Sequence[Claim], facts: WorkerFacts) -> list[Claim]:
+        """Mark drawn jobs started; return those not cancelled or lost meanwhile."""
+        begun = scripts.BEGIN.run(
+            self._redis,
+            self._worker_id,
+            facts.to_json(),
+            self._settings.lease_s,
+            rq_stamp(datetime.now(UTC)),
+            self._settings.job_timeout_s,
+            *_leases(claims),
+        )
+        return [claim for claim, held in zip(claims, begun, strict=True) if held]
+
+    def settle(
+        self,
+        settled: Sequence[tuple[Claim, Outcome]],
+        facts: WorkerFacts,
+        *,
+        batch_s: float,
+        metrics: dict[str, float],
+    ) -> list[Claim]:
+        """Write all outcomes of a batch at once; return the claims whose outcome was dropped.
+
+        Safe to repeat when the answer was lost: an outcome counts once.
+        """
+        arguments: list[Argument] = []
+        for claim, outcome in settled:
+            arguments += [*claim.lease, *_encode(outcome)]
+        flags = scripts.SETTLE.run(
+            self._redis,
+            self._worker_id,
+            facts.to_json(),
+            self._settings.lease_s,
+            rq_stamp(datetime.now(UTC)),
+            self._settings.retention_s,
+            self._settings.max_attempts,
+            batch_s,
+            len(metrics),
+            *(part for item in metrics.items() for part in item),
+            *arguments,
+        )
+        return [claim for (claim, _), held in zip(settled, flags, strict=True) if not held]
+
+    def give_back(self, claims: Sequence[Claim]) -> int:
+        """Return drawn jobs that were not begun to their old places, uncharged."""
+        return int(scripts.GIVE_BACK.run(self._redis, *_leases(claims)))
+
+    def extend(self, claims: Sequence[Claim], facts: WorkerFacts) -> set[str]:
+        """Say that this worker lives; return the ids of jobs that it holds no longer."""
+        lost = scripts.EXTEND.run(
+            self._redis,
+            self._worker_id,
+            facts.to_json(),
+            self._settings.lease_s,
+            rq_stamp(datetime.now(UTC)),
+            *_leases(claims),
+        )
+        return {job_id.decode() for job_id in lost}
+
+    def reap(self) -> int:
+        """Take back the jobs of silent workers, unless somebody just did; return how many."""
+        lost = JobLost(
+            f"Its worker died or fell silent {self._settings.max_attempts} times while it had "
+            "this scan in hand, the last times alone."
+        ).problem()
+        late = JobTimedOut(
+            f"It ran alone for more than {self._settings.job_timeout_s:g} s and was stopped."
+        ).problem()
+        return int(
+            scripts.REAP.run(
+                self._redis,
+                rq_stamp(datetime.now(UTC)),
+                self._settings.retention_s,
+                self._settings.max_attempts,
+                json.dumps(lost),
+                encode_exception(lost),
+                json.dumps(late),
+                encode_exception(late),
+                max(100, int(self._settings.lease_s * 1000 / 15)),
+            )
+        )
+
+    def sign_off(self) -> None:
+        """Leave the list of live workers at once, rather than by silence."""
+        self._redis.zrem(keys.WORKERS, self._worker_id)
+        self._redis.delete(keys.WORKER + self._worker_id)
+
+
+def _leases(claims: Sequence[Claim]) -> list[str]:
+    return [part for claim in claims for part in claim.lease]
+
+
+def _encode(outcome: Outcome) -> tuple[str, str, str]:
+    match outcome:
+        case Finished(report):
+            return ("finished", "", encode_return_value(report))
+        case Failed(problem):
+            return ("failed", json.dumps(problem), encode_exception(problem))
+        case Retry(problem):
+            return ("retry", json.dumps(problem), encode_exception(problem))

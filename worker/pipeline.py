@@ -1,0 +1,284 @@
+"""The way of one batch: load, preprocess, inference, postprocess, store.
+
+Each stage is done for the whole batch before the next begins, so that the stages' times add up
+to the batch's. Whatever goes wrong with one scan ends that scan and no other.
+"""
+
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from shared.errors import BadScan, InferenceFailed, JobLost, VoxelQError
+from shared.models import ModelCatalog
+from shared.nifti import Volume, mask_bytes, read_volume
+from shared.results import BatchInfo, Report, ScanGeometry, SegmentationResult, Timings, TumorFinding
+from shared.settings import Settings
+from shared.store import ScanStore
+from worker.batching import halves
+from worker.lease import Claim, Failed, Finished, Outcome, Retry
+from worker.postprocess import Segmentation, preview_png
+from worker.predictor import Predictor
+from worker.preprocess import Prepared
+
+log = structlog.get_logger()
+
+STAGES = ("load", "preprocess", "inference", "postprocess", "store")
+
+
+@dataclass
+class _Item:
+    """One scan on its way; ``outcome`` is set as soon as its fate is known."""
+
+    claim: Claim
+    volume: Volume | None = None
+    prepared: Prepared | None = None
+    prediction: Any = None
+    segmentation: Segmentation | None = None
+    artefacts: dict[str, str] = field(default_factory=dict)
+    outcome: Outcome | None = None
+
+
+class Pipeline:
+    """One network on one device, fed from the store; the engine of a MicroBatchWorker."""
+
+    def __init__(self, settings: Settings, predictor: Predictor | None = None) -> None:
+        self._settings = settings
+        self._store = ScanStore(settings.store_url)
+        self._catalog = ModelCatalog(settings.models_dir, settings.default_model)
+        self._predictor = predictor or self._load(settings.default_model)
+        # Reading and writing mostly wait on disks and on gzip, which leaves the GIL.
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="scan")
+
+    @property
+    def device(self) -> str:
+        """Where the network computes."""
+        return self._predictor.device
+
+    @property
+    def model(self) -> str | None:
+        """``name@version`` of the network that is loaded."""
+        return self._predictor.card.ref
+
+    def run(
+        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+    ) -> list[Outcome]:
+        """Compute one batch of one model; one outcome a claim, in order. Never raises.
+
+        ``is_lost`` tells whose outcome would be dropped anyway; what is left of their work is
+        spared.
+        """
+        began_at = datetime.now(UTC)
+        batch = BatchInfo(id=uuid.uuid4().hex, size=len(claims))
+        items = [_Item(claim) for claim in claims]
+        clock = _StageClock()
+        try:
+            predictor = self._predictor_for(claims[0].submission.model_ref)
+        except VoxelQError as error:
+            return [Failed(error.problem(f"/jobs/{claim.id}")) for claim in claims]
+
+        def live() -> list[_Item]:
+            for item in items:
+                if item.outcome is None and is_lost(item.claim):
+                    item.outcome = Retry(JobLost("Its lease was lost.").problem())
+            return [item for item in items if item.outcome is None]
+
+        def load(item: _Item) -> None:
+            item.volume = self._read(item.claim)
+
+        def preprocess(item: _Item) -> None:
+            volume = _known(item.volume)
+            item.prepared = predictor.preprocess(volume.scaled(), volume.header.affine)
+
+        def postprocess(item: _Item) -> None:
+            item.segmentation = predictor.postprocess(_known(item.prepared), item.prediction)
+
+        with clock.stage("load"):
+            self._each(load, live())
+        with clock.stage("preprocess"):
+            self._each(preprocess, live())
+        with clock.stage("inference"):
+            _predict(predictor, live())
+        with clock.stage("postprocess"):
+            self._each(postprocess, live())
+        with clock.stage("store"):
+            self._each(self._write, live())
+
+        for item in live():
+            timings = clock.timings(item.claim.submission.created_at, began_at)
+            item.outcome = Finished(_report(item, timings, batch, worker_id))
+        return [_known(item.outcome) for item in items]
+
+    def discard(self, claim: Claim) -> None:
+        """Remove the files of an outcome that was dropped; nobody refers to them."""
+        try:
+            for key in _artefacts(claim).values():
+                self._store.delete(key)
+        except OSError as error:
+            log.warning("could not discard", job=claim.id, error=type(error).__name__)
+
+    def idle(self) -> None:
+        """Give cached device memory back."""
+        self._predictor.release_idle_memory()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown()
+
+    def _load(self, wanted: str) -> Predictor:
+        settings = self._settings
+        predictor = Predictor.load(
+            self._catalog.resolve(wanted).folder,
+            device=settings.device,
+            precision=settings.precision,
+            threads=settings.threads,
+        )
+        predictor.warm_up()
+        return predictor
+
+    def _predictor_for(self, model_ref: str) -> Predictor:
+        if self._predictor.card.ref != model_ref:
+            log.info("model change", old=self._predictor.card.ref, new=model_ref)
+            self._predictor = self._load(model_ref)
+        return self._predictor
+
+    def _each(self, step: Callable[[_Item], None], items: Sequence[_Item]) -> None:
+        """Do one step for every item, side by side; a failure is that item's outcome."""
+
+        def guarded(item: _Item) -> None:
+            try:
+                step(item)
+            except Exception as error:  # noqa: BLE001 - one scan's fault must stay its own
+                item.outcome = _judge(error, item.claim)
+
+        if len(items) == 1:
+            guarded(items[0])
+        else:
+            list(self._threads.map(guarded, items))
+
+    def _read(self, claim: Claim) -> Volume:
+        key = next(iter(claim.submission.scans.values()))
+        try:
+            with self._store.open(key) as file:
+                return read_volume(file, max_voxels=self._settings.max_voxels)
+        except FileNotFoundError as error:
+            raise BadScan("The scan is no longer in the store.") from error
+
+    def _write(self, item: _Item) -> None:
+        volume, segmentation = _known(item.volume), _known(item.segmentation)
+        keys = _artefacts(item.claim)
+        picture = preview_png(volume.data, segmentation.mask, volume.header.affine)
+        self._store.write(keys["mask"], mask_bytes(segmentation.mask, volume.header))
+        self._store.write(keys["preview"], picture)
+        item.artefacts = keys
+
+
+class _StageClock:
+    """Wall times of a batch's stages, without gaps: a stage lasts until the next begins."""
+
+    def __init__(self) -> None:
+        self._mark = time.perf_counter()
+        self._seconds = dict.fromkeys(STAGES, 0.0)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        yield
+        now = time.perf_counter()
+        self._seconds[name] = now - self._mark
+        self._mark = now
+
+    def timings(self, created_at: datetime, began_at: datetime) -> Timings:
+        # Clocks of two machines may differ by a little; nobody waited less than nothing.
+        queue = max(0.0, (began_at - created_at).total_seconds())
+        return Timings(queue=queue, **self._seconds, total=queue + sum(self._seconds.values()))
+
+
+def _predict(predictor: Predictor, items: Sequence[_Item]) -> None:
+    """Run one forward pass; where it throws, bisect until each culprit stands alone."""
+    if not items:
+        return
+    try:
+        predictions = predictor.predict([_known(item.prepared) for item in items])
+    except Exception as error:  # noqa: BLE001 - what a network may raise has no bounds
+        if len(items) == 1:
+            items[0].outcome = _judge(error, items[0].claim)
+            return
+        log.warning("batch bisected", size=len(items), error=type(error).__name__)
+        for half in halves(items):
+            _predict(predictor, half)
+        return
+    for item, prediction in zip(items, predictions, strict=True):
+        item.prediction = prediction
+
+
+def _judge(error: Exception, claim: Claim) -> Outcome:
+    """Say what becomes of a job that met ``error``: its own fault, or one that may pass."""
+    if isinstance(error, VoxelQError):
+        verdict: Outcome = (
+            Retry(error.problem(f"/jobs/{claim.id}"))
+            if error.status in (503, 507)
+            else Failed(error.problem(f"/jobs/{claim.id}"))
+        )
+    else:
+        failure = InferenceFailed(
+            f"{type(error).__name__} was raised while this scan was computed, alone; "
+            "the worker's log says where."
+        ).problem(f"/jobs/{claim.id}")
+        # A device or a disk that stumbles may stand again; the rest would only repeat itself.
+        transient = isinstance(error, OSError | MemoryError)
+        verdict = Retry(failure) if transient else Failed(failure)
+        # Frames only: a message may quote the scan.
+        log.error(
+            "scan failed",
+            job=claim.id,
+            error=type(error).__name__,
+            frames=traceback.format_tb(error.__traceback__)[-3:],
+            thread=threading.current_thread().name,
+        )
+    return verdict
+
+
+def _artefacts(claim: Claim) -> dict[str, str]:
+    # Named for the execution: a worker that lost its lease writes beside, never over.
+    folder = ScanStore.folder(claim.id)
+    return {
+        "mask": f"{folder}/{claim.execution}.mask.nii.gz",
+        "preview": f"{folder}/{claim.execution}.preview.png",
+    }
+
+
+def _report(item: _Item, timings: Timings, batch: BatchInfo, worker_id: str) -> Report:
+    volume, segmentation = _known(item.volume), _known(item.segmentation)
+    header = volume.header
+    return Report(
+        result=SegmentationResult(
+            tumor=TumorFinding(
+                present=segmentation.present,
+                probability=segmentation.probability,
+                volume_ml=sum(label.volume_ml for label in segmentation.labels),
+            ),
+            labels=tuple(segmentation.labels),
+            scan=ScanGeometry(
+                shape=header.shape, voxel_mm=header.voxel_mm, orientation=header.orientation
+            ),
+            sha256=item.claim.submission.sha256,
+        ),
+        timings_s=timings,
+        batch=batch,
+        worker=worker_id,
+        artefacts=item.artefacts,
+    )
+
+
+def _known(value: Any) -> Any:
+    if value is None:
+        raise RuntimeError("a stage was skipped")
+    return value

@@ -1,0 +1,49 @@
+"""The function that every job names. A stock ``rq worker`` that runs it computes a batch of one.
+
+MicroBatchWorker never calls it: it knows a job by its id and computes whole batches.
+"""
+
+from functools import cache
+from typing import Any
+
+from rq import get_current_job
+
+from shared import scripts
+from shared.jobs import Submission
+from shared.settings import Settings
+from worker.lease import Claim, Failed, Finished, Retry
+from worker.pipeline import Pipeline
+
+
+class TaskFailed(Exception):  # noqa: N818 - as shared.errors names them
+    """RQ's word for a job that ended with a problem."""
+
+
+@cache
+def _pipeline() -> Pipeline:
+    return Pipeline(Settings())
+
+
+def segment(job_id: str) -> dict[str, Any]:
+    """Compute one job and return its report as JSON.
+
+    Raises:
+        TaskFailed: The job ended with a problem, which the message tells.
+    """
+    job = get_current_job()
+    if job is None:
+        raise RuntimeError("segment is called by an RQ worker only")
+    scripts.ADOPT.run(job.connection, job_id)
+    submission = job.connection.hget(job.key, "voxelq_submission")
+    claim = Claim(
+        submission=Submission.model_validate_json(submission),
+        execution=job.get_executions()[0].id if job.get_executions() else "rq",
+        queue=job.origin,
+        losses=0,
+    )
+    (outcome,) = _pipeline().run([claim], job.worker_name or "rq", lambda _: False)
+    match outcome:
+        case Finished(report):
+            return report.model_dump(mode="json")
+        case Failed(problem) | Retry(problem):
+            raise TaskFailed(f"{problem['title']}: {problem['detail']}")
