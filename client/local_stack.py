@@ -1,0 +1,194 @@
+"""All of VoxelQ on one machine: an embedded Valkey, the API and N workers, as `voxelq up` runs.
+
+Each part is a process in a session of its own, so that Ctrl-C reaches this one alone and the
+stack drains in order: the API takes no more, the workers finish what they have in hand, the
+queue closes last. Nothing outlives the stack, even if it is killed with SIGKILL.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from client.child import Child, ChildSpec
+from client.embedded_server import EmbeddedServer
+
+#: Bounds of the drain, in seconds; together they keep it under 30.
+API_BOUND_S, WORKER_BOUND_S, SERVER_BOUND_S = 5.0, 18.0, 4.0
+#: A part that dies this often before the stack was ever ready will not come right by itself.
+HOPELESS = 5
+#: glibc gives large volumes back to the kernel and faults them in again; this halves that cost.
+MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TOP_PAD_": "268435456",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+}
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """What to run and where; ``data_dir`` is absolute and keeps all state."""
+
+    host: str
+    port: int
+    workers: int
+    data_dir: Path
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the service."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the parts' logs."""
+        return self.data_dir / "logs"
+
+
+class LocalStack:
+    """Brings the parts up, restarts what dies, and takes all of it down again.
+
+    ``say`` is given one calm line for each thing a person should know; ``on_ready`` is called
+    when the service answers. ``lock_fd`` is handed to the server, so that the data folder stays
+    locked for as long as anything may still write to it.
+    """
+
+    def __init__(
+        self,
+        plan: StackPlan,
+        *,
+        lock_fd: int,
+        say: Callable[[str], None],
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._plan = plan
+        self._say = say
+        self._on_ready = on_ready
+        self._lock_fd = lock_fd
+        self._stop = asyncio.Event()
+        self._ready = False
+        self._hopeless = False
+        self._deaths: dict[str, int] = {}
+        self._server: EmbeddedServer | None = None
+        self._parts: list[list[Child]] = []
+
+    async def run(self) -> bool:
+        """Run until SIGINT or SIGTERM; return whether the stack ever worked or was asked to end.
+
+        Raises:
+            OSError: The data folder cannot be written.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._ask_to_stop)
+        server, api, workers = self._make_parts()
+        self._parts = [server, api, workers]
+        bring_up = asyncio.create_task(self._bring_up())
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait([bring_up, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if bring_up.done():
+                bring_up.result()
+            await stopping
+        finally:
+            bring_up.cancel()
+            await self._drain(server, api, workers)
+        return not self._hopeless
+
+    def _make_parts(self) -> tuple[list[Child], list[Child], list[Child]]:
+        plan = self._plan
+        # safe path: a folder named worker where the user stands must not be taken for ours
+        env = {"PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
+        plan.logs.mkdir(parents=True, exist_ok=True)
+        if not os.environ.get("VOXELQ_STORE_URL"):
+            env["VOXELQ_STORE_URL"] = f"file://{plan.data_dir / 'store'}"
+        server = []
+        if not os.environ.get("REDIS_URL"):
+            self._server = EmbeddedServer(plan.data_dir / "redis")
+            env["REDIS_URL"] = self._server.url
+            command = self._server.prepare()
+            server.append(self._child("redis", command, {}, pass_fds=(self._lock_fd,)))
+        python = [sys.executable, "-m"]
+        api = self._child(
+            "api", [*python, "api", "--host", plan.host, "--port", str(plan.port)], env
+        )
+        threads = str(max(1, available_cores() // plan.workers))
+        worker_env = {"VOXELQ_THREADS": threads, **MALLOC}
+        worker_env = {name: os.environ.get(name) or value for name, value in worker_env.items()}
+        workers = [
+            self._child(f"worker-{number}", [*python, "worker"], {**env, **worker_env})
+            for number in range(1, plan.workers + 1)
+        ]
+        return server, [api], workers
+
+    def _child(
+        self, name: str, command: list[str], env: dict[str, str], pass_fds: tuple[int, ...] = ()
+    ) -> Child:
+        log = self._plan.logs / f"{name}.log"
+        if log.exists():
+            log.replace(log.with_suffix(".log.1"))
+        return Child(ChildSpec(name, command, log, env, pass_fds), self._on_death)
+
+    async def _bring_up(self) -> None:
+        server, api, workers = self._parts
+        for child in server:
+            child.start()
+        if self._server is not None:
+            await self._server.answers()
+        for child in [*api, *workers]:
+            child.start()
+        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
+            while not await _is_ready(http, self._plan.url):  # noqa: ASYNC110 - across processes
+                await asyncio.sleep(0.1)
+        self._ready = True
+        self._on_ready()
+
+    async def _drain(self, server: list[Child], api: list[Child], workers: list[Child]) -> None:
+        for children, bound_s in (
+            (api, API_BOUND_S),
+            (workers, WORKER_BOUND_S),
+            (server, SERVER_BOUND_S),
+        ):
+            calm = await asyncio.gather(*(child.stop(bound_s) for child in children))
+            for child, in_time in zip(children, calm, strict=True):
+                if not in_time:
+                    self._say(f"{child.name} did not end in {bound_s:.0f} s and was killed")
+
+    def _ask_to_stop(self) -> None:
+        if self._stop.is_set():
+            self._say("stopping at once; jobs in hand go back to the queue")
+            for child in [child for children in self._parts for child in children]:
+                child.kill()
+            return
+        self._say("draining: scans in hand are finished first (once more: stop at once)")
+        self._stop.set()
+
+    def _on_death(self, child: Child, code: int, delay_s: float) -> None:
+        ending = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended ({code})"
+        self._say(f"{child.name} {ending}; starting it again in {delay_s:.1f} s; see {child.log}")
+        self._deaths[child.name] = self._deaths.get(child.name, 0) + 1
+        if not self._ready and self._deaths[child.name] >= HOPELESS:
+            self._say(f"{child.name} does not stay up; giving up")
+            self._hopeless = True
+            self._stop.set()
+
+
+async def _is_ready(http: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await http.get(f"{url}/readyz")).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def available_cores() -> int:
+    """Return how many cores this process may run on."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,171 @@
+"""``voxelq submit``: hand scans in, wait if told to, and lay the answers on disk."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+from client import tables
+from client.answers import JobAnswer
+from client.http_client import ClientError, VoxelQClient
+
+BAD = ("failed", "canceled")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one scan: its job as last known, and what the service refused, if it did."""
+
+    scan: Path
+    label: str
+    job: JobAnswer | None
+    refusal: ClientError | None = None
+
+    @property
+    def bad(self) -> bool:
+        """Whether there will be no mask for this scan."""
+        return self.refusal is not None or self.job is None or self.job.status in BAD
+
+    def document(self) -> dict[str, object]:
+        """Return the job as JSON has it, with the scan's path on this machine."""
+        if self.job is not None:
+            return {"file": str(self.scan), **self.job.model_dump(mode="json")}
+        error = {"status": self.refusal and self.refusal.status, "detail": str(self.refusal)}
+        return {"file": str(self.scan), "id": None, "status": "refused", "error": error}
+
+
+def submit_scans(
+    client: VoxelQClient,
+    scans: Sequence[Path],
+    *,
+    model: str | None = None,
+    priority: str | None = None,
+    wait: bool = False,
+    output: Path | None = None,
+) -> list[Outcome]:
+    """Hand in every scan; with ``wait`` or ``output`` block until all are terminal.
+
+    ``output`` takes ``<stem>_mask.nii.gz``, ``<stem>_preview.png`` and ``<stem>.json`` of each
+    finished job. One refused scan, or a service that went away, does not hide what became of the
+    others.
+
+    Raises:
+        OSError: A scan cannot be read, or ``output`` cannot be written.
+        ClientError: A mask could not be fetched.
+    """
+    labels = distinct_stems(scans)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    with _progress() as progress:
+        outcomes: list[Outcome] = []
+        for scan, label in zip(scans, labels, strict=True):
+            task = progress.add_task(label, total=scan.stat().st_size, state="uploading")
+            outcomes.append(_hand_in(client, scan, label, model, priority, progress, task))
+        if wait or output is not None:
+            for index, outcome in enumerate(outcomes):
+                outcomes[index] = _await(client, outcome, progress, progress.task_ids[index])
+                if output is not None:
+                    _fetch(client, outcomes[index], output)
+    return outcomes
+
+
+def distinct_stems(scans: Sequence[Path]) -> list[str]:
+    """Name each scan by its stem, with as many folders before it as tell all of them apart."""
+    parts = [(*scan.resolve().parts[1:-1], _stem(scan)) for scan in scans]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["_".join(path[-depth:]) for path in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{_stem(scan)}_{number}" for number, scan in enumerate(scans, start=1)]
+
+
+def _hand_in(
+    client: VoxelQClient,
+    scan: Path,
+    label: str,
+    model: str | None,
+    priority: str | None,
+    progress: Progress,
+    task: TaskID,
+) -> Outcome:
+    try:
+        job = client.submit(
+            scan,
+            model=model,
+            priority=priority,
+            on_progress=lambda sent_bytes: progress.update(task, completed=sent_bytes),
+        )
+    except ClientError as refusal:
+        progress.update(task, state="refused")
+        return Outcome(scan, label, None, refusal)
+    progress.update(task, state=_state(job))
+    return Outcome(scan, label, job)
+
+
+def _await(client: VoxelQClient, outcome: Outcome, progress: Progress, task: TaskID) -> Outcome:
+    if outcome.job is None:
+        return outcome
+    try:
+        job = client.wait(
+            outcome.job.id, on_change=lambda job: progress.update(task, state=_state(job))
+        )
+    except ClientError as refusal:
+        return replace(outcome, refusal=refusal)
+    return replace(outcome, job=job)
+
+
+def _fetch(client: VoxelQClient, outcome: Outcome, output: Path) -> None:
+    job, label = outcome.job, outcome.label
+    if job is None or job.status != "finished":
+        return
+    client.mask(job.id, output / f"{label}_mask.nii.gz")
+    client.preview(job.id, output / f"{label}_preview.png")
+    document = json.dumps(job.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    (output / f"{label}.json").write_text(document + "\n", encoding="utf-8")
+
+
+def _state(job: JobAnswer) -> str:
+    if job.status == "queued" and job.position:
+        return f"queued, {job.position} ahead"
+    return job.status
+
+
+def _stem(scan: Path) -> str:
+    return scan.name.removesuffix(".gz").removesuffix(".nii")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    console = tables.stderr()
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        yield progress
+
+
+def print_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
+    """Print what became of the scans, as a table or as a JSON array."""
+    if as_json:
+        tables.print_json([outcome.document() for outcome in outcomes])
+    else:
+        tables.print_results(
+            (outcome.label, outcome.job, str(outcome.refusal)) for outcome in outcomes
+        )
