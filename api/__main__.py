@@ -1,0 +1,63 @@
+"""``python -m api``: serve the front desk until SIGTERM or Ctrl-C."""
+
+import argparse
+import logging
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from api.main import create_app
+from shared.settings import Settings
+from shared.telemetry import configure_logging
+
+#: Uploads under way get this long to end; blocked clients are let go at once.
+DRAIN_S = 20
+
+
+class Server(uvicorn.Server):
+    """uvicorn, letting blocked clients go before it waits for its connections."""
+
+    def __init__(self, settings: Settings, host: str, port: int) -> None:
+        self._app = create_app(settings)
+        super().__init__(
+            uvicorn.Config(
+                self._app,
+                host=host,
+                port=port,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                backlog=4096,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=DRAIN_S,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop: no new connections, blocked clients answered, uploads ended."""
+        self._app.state.desk.waiter.release()
+        await super().shutdown(sockets)
+
+
+def main() -> None:
+    """Read the arguments and serve."""
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8080, help="TCP port to listen on")
+    arguments = parser.parse_args()
+    configure_logging("api")
+    # uvicorn raises a signal again once it has stopped for it; a drained stop is a success.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    Server(Settings(), arguments.host, arguments.port).run()
+
+
+if __name__ == "__main__":
+    main()

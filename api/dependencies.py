@@ -1,0 +1,49 @@
+"""What the calls lean on, opened by the lifespan and handed to them by type."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from api.metrics import Metrics
+from api.waiting import JobWaiter
+from shared.errors import JobNotFound
+from shared.job_queue import JobQueue
+from shared.models import ModelCatalog
+from shared.settings import Settings
+from shared.store import ScanStore
+
+
+@dataclass(frozen=True)
+class FrontDesk:
+    """Everything behind the counter of one API process."""
+
+    settings: Settings
+    queue: JobQueue
+    store: ScanStore
+    catalog: ModelCatalog
+    waiter: JobWaiter
+    metrics: Metrics
+
+
+def front_desk(request: Request) -> FrontDesk:
+    """Return what the lifespan opened."""
+    desk: FrontDesk = request.app.state.desk
+    return desk
+
+
+_ULID_LENGTH = 26
+_ULID_ALPHABET = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+
+
+def existing_job_id(
+    job_id: Annotated[str, Path(examples=["01KA8X6V5Q3T1N0Y2R4S6D8F0G"], description="A ULID.")],
+) -> str:
+    """Return the id of the path; what cannot be an id names no job."""
+    if len(job_id) != _ULID_LENGTH or not _ULID_ALPHABET.issuperset(job_id):
+        raise JobNotFound(job_id)
+    return job_id
+
+
+Desk = Annotated[FrontDesk, Depends(front_desk)]
+JobId = Annotated[str, Depends(existing_job_id)]

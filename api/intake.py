@@ -1,0 +1,141 @@
+"""One scan on its way to the store: judged, hashed and written as its bytes come."""
+
+import hashlib
+from contextlib import ExitStack
+from typing import IO
+
+import numpy as np
+
+from shared.errors import BadRequest, BadScan
+from shared.models import ModelCard
+from shared.nifti import Inspection, ScanInspector
+from shared.settings import Settings
+from shared.store import ScanStore
+
+#: The field that a scan may always take where a model has a single input.
+SCAN_FIELD = "scan"
+
+# Grids are the same up to the rounding of a header's floats.
+_AFFINE_TOLERANCE_MM = 1e-3
+
+
+class ChannelIntake:
+    """One channel on its way to the store. Not thread-safe; blocks on the store."""
+
+    def __init__(
+        self, store: ScanStore, settings: Settings, job_id: str, field: str, open_files: ExitStack
+    ) -> None:
+        self.key = ""
+        self.inspection: Inspection | None = None
+        self._store = store
+        self._job_id = job_id
+        self._field = field
+        self._open_files = open_files
+        self._inspector = ScanInspector(
+            max_scan_bytes=settings.max_scan_bytes, max_voxels=settings.max_voxels
+        )
+        self._held = b""
+        self._file: IO[bytes] | None = None
+
+    @property
+    def header_pending(self) -> bool:
+        """Whether the header has not been judged yet."""
+        return self._inspector.header is None
+
+    def write(self, block: bytes) -> None:
+        """Take the next bytes; raises as ScanInspector and ScanStore do."""
+        self._inspector.feed(block)
+        if self._file is None:
+            # The key tells whether the scan is gzipped, and the first byte alone does not.
+            self._held += block
+            if self._inspector.gzipped is None:
+                return
+            self.key = self._store.scan_key(
+                self._job_id, self._field, gzipped=self._inspector.gzipped
+            )
+            self._file = self._open_files.enter_context(self._store.create(self.key))
+            block, self._held = self._held, b""
+        try:
+            self._file.write(block)
+        except OSError as error:
+            # The store turns its own errors into ours as its file is closed.
+            self._open_files.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def end(self) -> None:
+        """Take the channel as whole; raises as ScanInspector and ScanStore do."""
+        self.inspection = self._inspector.finish()
+        self._open_files.close()
+
+
+class ScanIntake:
+    """Takes the channels of one scan, one after the other."""
+
+    def __init__(self, store: ScanStore, settings: Settings, job_id: str) -> None:
+        self.job_id = job_id
+        self._store = store
+        self._settings = settings
+        self._channels: dict[str, ChannelIntake] = {}
+        self._open_files = ExitStack()
+
+    def begin(self, field: str) -> ChannelIntake:
+        """Begin the channel that came under the name ``field``."""
+        if field in self._channels:
+            raise BadRequest(f"The field {field} was sent twice.")
+        channel = ChannelIntake(self._store, self._settings, self.job_id, field, self._open_files)
+        self._channels[field] = channel
+        return channel
+
+    def discard(self) -> None:
+        """Delete all that was written."""
+        self._open_files.close()
+        self._store.delete_job(self.job_id)
+
+    def channels(self, card: ModelCard) -> dict[str, str]:
+        """Return the store key of each input of the model ``card``.
+
+        Raises:
+            BadRequest: A field is none of the model's inputs.
+            BadScan: A channel is missing, or the channels' grids differ.
+
+        """
+        inputs = [channel.name for channel in card.inputs]
+        keys = {name: channel.key for name, channel in self._channels.items()}
+        if len(inputs) == 1 and SCAN_FIELD in keys and inputs[0] not in keys:
+            keys[inputs[0]] = keys.pop(SCAN_FIELD)
+        if unknown := sorted(keys.keys() - set(inputs)):
+            raise BadRequest(
+                f"{card.name} does not take {', '.join(unknown)}; it takes {', '.join(inputs)}."
+            )
+        if missing := [name for name in inputs if name not in keys]:
+            raise BadScan(
+                f"A channel is missing: {', '.join(missing)}. "
+                f"{card.name} takes {', '.join(inputs)}, each as a form field of that name."
+            )
+        self._check_grids()
+        return {name: keys[name] for name in inputs}
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes as handed in; of several channels, that of their digests."""
+        inspections = self._inspections
+        if len(inspections) == 1:
+            return next(iter(inspections.values())).sha256
+        lines = "".join(f"{name} {seen.sha256}\n" for name, seen in sorted(inspections.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def _inspections(self) -> dict[str, Inspection]:
+        return {
+            name: channel.inspection
+            for name, channel in self._channels.items()
+            if channel.inspection is not None
+        }
+
+    def _check_grids(self) -> None:
+        first, *others = (seen.header for seen in self._inspections.values())
+        for other in others:
+            if other.shape != first.shape or not np.allclose(
+                other.affine, first.affine, rtol=0, atol=_AFFINE_TOLERANCE_MM
+            ):
+                raise BadScan("The channels lie in different grids: shape and affine must agree.")

@@ -1,0 +1,86 @@
+"""The application: its calls, its errors, and what it opens and closes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.staticfiles import StaticFiles
+
+from api.dependencies import FrontDesk
+from api.metrics import Metrics
+from api.observer import RequestObserver
+from api.problems import install_problem_handlers
+from api.routes import files, health, jobs, models, submits
+from api.waiting import JobWaiter
+from shared.job_queue import JobQueue
+from shared.models import ModelCatalog
+from shared.settings import Settings
+from shared.store import ScanStore
+
+DESCRIPTION = """\
+Hand in an MRI volume, poll its job or block for it, and get a mask back in the scan's own grid.
+
+Errors are RFC 9457 problems (`application/problem+json`). Not a medical device.
+"""
+
+# Swagger UI from a package: hospital networks reach no CDN.
+_SWAGGER_UI = Path(fastapi_offline.__file__).parent / "static"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; it opens the queue as it starts and closes it as it stops."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with JobQueue(settings) as queue:
+            waiter = JobWaiter(queue)
+            metrics.blocked_clients.set_function(lambda: waiter.blocked)
+            app.state.desk = FrontDesk(
+                settings=settings,
+                queue=queue,
+                store=ScanStore(settings.store_url),
+                catalog=ModelCatalog(settings.models_dir, settings.default_model),
+                waiter=waiter,
+                metrics=metrics,
+            )
+            async with waiter.running():
+                yield
+
+    app = FastAPI(
+        title="VoxelQ",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(RequestObserver, metrics=metrics)
+    install_problem_handlers(app)
+    for module in (submits, jobs, files, models, health):
+        app.include_router(module.router)
+    _add_docs(app)
+    return app
+
+
+def _add_docs(app: FastAPI) -> None:
+    app.mount("/docs/assets", StaticFiles(directory=_SWAGGER_UI))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="VoxelQ",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon.png",
+        )
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse("/docs")

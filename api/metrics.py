@@ -1,0 +1,80 @@
+"""Prometheus metrics: this process's calls, and the queue's and the workers' from Redis."""
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+from shared.job_queue import QueueState
+
+PREFIX = "voxelq_"
+
+# From an answer out of memory to the longest blocked predict.
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """The counters of one API process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            PREFIX + "http_requests",
+            "Calls answered, by route.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.duration_s = Histogram(
+            PREFIX + "http_request_duration_seconds",
+            "From the first byte of a call to the last of its answer; blocking included.",
+            ("method", "route"),
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.blocked_clients = Gauge(
+            PREFIX + "http_blocked_clients",
+            "Clients that wait for a job in this process.",
+            registry=self.registry,
+        )
+        self.upload_bytes = Counter(
+            PREFIX + "upload_bytes", "Bytes of scans taken in.", registry=self.registry
+        )
+
+    def render(self, state: QueueState | None) -> bytes:
+        """Return all metrics as Prometheus text; ``state`` is ``None`` while Redis is away."""
+        lines = [_gauge("redis_up", "Whether Redis answers.", {"": float(state is not None)})]
+        if state is not None:
+            lines += _queue_lines(state)
+            lines += _worker_lines(state.metrics)
+        return generate_latest(self.registry) + "".join(lines).encode()
+
+
+def _queue_lines(state: QueueState) -> Iterator[str]:
+    jobs = {'{status="queued"}': state.queued, '{status="started"}': state.started}
+    yield _gauge("jobs", "Jobs that are not terminal, by status.", jobs)
+    yield _gauge("workers", "Workers whose heartbeat is fresh.", {"": len(state.workers)})
+    yield _gauge(
+        "oldest_queued_seconds", "Age of the oldest waiting job.", {"": state.oldest_queued_s}
+    )
+    if state.seconds_per_scan is not None:
+        yield _gauge("scan_seconds", "What a scan costs lately.", {"": state.seconds_per_scan})
+    if state.eta_s is not None:
+        yield _gauge("eta_seconds", "Estimated wait of a job submitted now.", {"": state.eta_s})
+
+
+def _worker_lines(counters: dict[str, float]) -> Iterator[str]:
+    """Lines of what the workers count in Redis, one family after the other."""
+    families: dict[str, list[str]] = {}
+    for name, amount in sorted(counters.items()):
+        families.setdefault(name.partition("{")[0], []).append(f"{PREFIX}{name} {amount!r}\n")
+    for family, lines in families.items():
+        if family.endswith("_total"):
+            yield f"# TYPE {PREFIX}{family} counter\n"
+            yield from lines
+
+
+def _gauge(name: str, description: str, samples: Mapping[str, float]) -> str:
+    head = f"# HELP {PREFIX}{name} {description}\n# TYPE {PREFIX}{name} gauge\n"
+    return head + "".join(
+        f"{PREFIX}{name}{labels} {value!r}\n" for labels, value in samples.items()
+    )

@@ -1,0 +1,57 @@
+"""How long a client is willing to wait: ``?wait=`` and the ``Prefer`` header (RFC 7240)."""
+
+import math
+from dataclasses import dataclass
+
+from shared.errors import BadRequest
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that an answer may be held, and the preference that set them, if one did."""
+
+    wait_s: float
+    applied: str | None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The ``Preference-Applied`` header, where a preference was followed."""
+        return {"Preference-Applied": self.applied} if self.applied else {}
+
+
+def read_patience(
+    wait: float | None, prefer: str | None, *, default_s: float, max_s: float
+) -> Patience:
+    """Weigh ``?wait=``, then ``Prefer: wait=N``, then ``Prefer: respond-async``, then the default.
+
+    Raises:
+        BadRequest: A wait is not a number of seconds between 0 and ``max_s``.
+
+    """
+    if wait is not None:
+        return Patience(_bounded(wait, max_s), None)
+    preferences = _preferences(prefer or "")
+    if "wait" in preferences:
+        return Patience(_bounded(preferences["wait"], max_s), f"wait={preferences['wait']}")
+    if "respond-async" in preferences:
+        return Patience(0.0, "respond-async")
+    return Patience(min(default_s, max_s), None)
+
+
+def _preferences(header: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in header.split(","):
+        name, _, value = item.split(";")[0].partition("=")
+        # The first mention of a preference counts (RFC 7240, section 2).
+        found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    return found
+
+
+def _bounded(wait: str | float, max_s: float) -> float:
+    try:
+        seconds = float(wait)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= max_s:
+        raise BadRequest(f"wait must be a number of seconds from 0 to {max_s:g}.")
+    return seconds

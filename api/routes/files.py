@@ -1,0 +1,115 @@
+"""A job's files, streamed from the store: mask, picture and scan."""
+
+import hashlib
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies import Desk, FrontDesk, JobId
+from api.openapi import problems
+from shared.errors import BadRequest, JobNotFound, NotFinished, ServiceUnavailable
+from shared.jobs import Job, JobStatus
+
+router = APIRouter(tags=["jobs"])
+
+_GZIP = "application/gzip"
+_BYTES = "application/octet-stream"
+
+_WHY_NOT = {
+    JobStatus.QUEUED: "The job is still queued; wait until it is finished.",
+    JobStatus.STARTED: "The job has started and is not finished yet; wait until it is.",
+    JobStatus.FAILED: "The job failed, so it has no result; its error says why.",
+    JobStatus.CANCELED: "The job was canceled, so it has no result.",
+}
+
+
+@router.get(
+    "/jobs/{job_id}/mask",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {_GZIP: {}}, "description": "The mask, `.nii.gz`, in the scan's grid."},
+        **problems(JobNotFound, NotFinished, ServiceUnavailable),
+    },
+)
+async def mask(request: Request, desk: Desk, job_id: JobId) -> Response:
+    """Fetch the mask: the labels in the scan's own grid."""
+    key = await _artefact(desk, job_id, "mask")
+    return await _file(request, desk, job_id, key, f"{job_id}-mask.nii.gz", _GZIP)
+
+
+@router.get(
+    "/jobs/{job_id}/preview.png",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"image/png": {}}, "description": "The slice with the largest lesion."},
+        **problems(JobNotFound, NotFinished, ServiceUnavailable),
+    },
+)
+async def preview(request: Request, desk: Desk, job_id: JobId) -> Response:
+    """Fetch one picture: the slice with the largest lesion, the mask laid over it."""
+    key = await _artefact(desk, job_id, "preview")
+    return await _file(request, desk, job_id, key, f"{job_id}.png", "image/png", inline=True)
+
+
+@router.get(
+    "/jobs/{job_id}/scan",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "content": {_GZIP: {}, _BYTES: {}},
+            "description": "The scan as it was handed in, gzipped or not.",
+        },
+        **problems(BadRequest, JobNotFound, ServiceUnavailable),
+    },
+)
+async def scan(
+    request: Request,
+    desk: Desk,
+    job_id: JobId,
+    channel: Annotated[
+        str | None, Query(description="Which input of the model; default: its first.")
+    ] = None,
+) -> Response:
+    """Fetch the scan as it is stored."""
+    scans = (await desk.queue.get(job_id)).submission.scans
+    key = next(iter(scans.values())) if channel is None else scans.get(channel)
+    if key is None:
+        raise BadRequest(f"This job's channels are {', '.join(scans)}.")
+    gzipped = key.endswith(".gz")
+    name = job_id + (".nii.gz" if gzipped else ".nii")
+    return await _file(request, desk, job_id, key, name, _GZIP if gzipped else _BYTES)
+
+
+async def _artefact(desk: FrontDesk, job_id: str, name: str) -> str:
+    job: Job = await desk.queue.get(job_id)
+    if job.report is None:
+        raise NotFinished(_WHY_NOT[job.status])
+    return job.report.artefacts[name]
+
+
+async def _file(
+    request: Request,
+    desk: FrontDesk,
+    job_id: str,
+    key: str,
+    file_name: str,
+    media_type: str,
+    *,
+    inline: bool = False,
+) -> Response:
+    # Files are never overwritten, so the key stands for the content.
+    etag = f'"{hashlib.sha256(key.encode()).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    try:
+        size = await run_in_threadpool(desk.store.size, key)
+    except FileNotFoundError as error:
+        raise JobNotFound(job_id) from error
+    headers["Content-Length"] = str(size)
+    headers["Content-Disposition"] = (
+        f'{"inline" if inline else "attachment"}; filename="{file_name}"'
+    )
+    return StreamingResponse(desk.store.chunks(key), headers=headers, media_type=media_type)

@@ -1,0 +1,168 @@
+"""Handing a scan in: submit and poll, or submit and block."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.answers import job_response, while_connected
+from api.dependencies import Desk, FrontDesk
+from api.openapi import SUBMIT_BODY, problems
+from api.preferences import Patience, read_patience
+from api.schemas import JobView
+from api.uploads import TEXT_FIELDS, received_scan
+from shared.errors import (
+    BadRequest,
+    BadScan,
+    IdempotencyConflict,
+    ModelNotFound,
+    NotFound,
+    QueueFull,
+    ScanPathForbidden,
+    ScanTooLarge,
+    ServiceUnavailable,
+    StoreFull,
+    UnsupportedMedia,
+)
+from shared.jobs import Job, Priority, Submission
+
+router = APIRouter(tags=["submit"])
+
+_QUERY_PARAMETERS = TEXT_FIELDS | {"wait"}
+_IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+_REFUSALS = problems(
+    BadRequest,
+    ScanPathForbidden,
+    ModelNotFound,
+    NotFound,
+    ScanTooLarge,
+    UnsupportedMedia,
+    BadScan,
+    IdempotencyConflict,
+    QueueFull,
+    ServiceUnavailable,
+    StoreFull,
+)
+
+
+class SubmitCall:
+    """The parameters and headers that both submits take."""
+
+    def __init__(
+        self,
+        request: Request,
+        model: Annotated[
+            str | None, Query(description="`name` or `name@version`; default: the service's.")
+        ] = None,
+        priority: Annotated[Priority | None, Query(description="Default: `routine`.")] = None,
+        wait: Annotated[
+            float | None,
+            Query(ge=0, allow_inf_nan=False, description="Seconds to hold the answer at most."),
+        ] = None,
+        prefer: Annotated[
+            str | None, Header(description="`respond-async` or `wait=N` (RFC 7240).")
+        ] = None,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                description="Same key, same scan: the same job. Up to 255 printable characters."
+            ),
+        ] = None,
+        traceparent: Annotated[
+            str | None, Header(description="W3C trace context, carried through the job.")
+        ] = None,
+    ) -> None:
+        names = [name for name, _ in request.query_params.multi_items()]
+        if unknown := set(names) - _QUERY_PARAMETERS:
+            known = ", ".join(sorted(_QUERY_PARAMETERS))
+            raise BadRequest(
+                f"The query has {len(unknown)} parameters that no submit takes; known are {known}."
+            )
+        if len(names) != len(set(names)):
+            raise BadRequest("A query parameter is given twice.")
+        if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+            raise BadRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
+        self.request = request
+        self.model = model
+        self.priority = priority
+        self.wait = wait
+        self.prefer = prefer
+        self.idempotency_key = idempotency_key
+        # A malformed trace context is to be ignored (W3C Trace Context, section 3.2).
+        self.traceparent = (
+            traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
+        )
+
+    def patience(self, desk: FrontDesk, *, default_s: float) -> Patience:
+        """Return how long this client waits; raises BadRequest."""
+        return read_patience(
+            self.wait, self.prefer, default_s=default_s, max_s=desk.settings.max_wait_s
+        )
+
+
+Call = Annotated[SubmitCall, Depends()]
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    response_model=JobView,
+    responses={200: {"model": JobView, "description": "Terminal within the wait."}, **_REFUSALS},
+    openapi_extra=SUBMIT_BODY,
+)
+async def submit(call: Call, desk: Desk) -> Response:
+    """Hand a scan in and get its job, to be polled at `Location`.
+
+    The answer comes at once, unless `wait` or `Prefer: wait=N` asks to hold it.
+    """
+    return await _submit_and_wait(call, desk, call.patience(desk, default_s=0))
+
+
+@router.post(
+    "/predict",
+    response_model=JobView,
+    responses={
+        202: {"model": JobView, "description": "Not terminal yet; poll `Location`."},
+        **_REFUSALS,
+    },
+    openapi_extra=SUBMIT_BODY,
+)
+async def predict(call: Call, desk: Desk) -> Response:
+    """Hand a scan in and block until its job is terminal, or the wait is over.
+
+    A job that failed is a 200 too, for the call itself worked: its `status` is `failed` and its
+    `error` is the problem. When the wait is over the job goes on, and the answer is 202.
+    """
+    patience = call.patience(desk, default_s=desk.settings.max_wait_s)
+    return await _submit_and_wait(call, desk, patience)
+
+
+async def _submit_and_wait(call: SubmitCall, desk: FrontDesk, patience: Patience) -> Response:
+    job = await _submit(call, desk)
+    if patience.wait_s > 0 and not job.status.terminal:
+        job = await while_connected(call.request, desk.waiter.wait(job.id, patience.wait_s))
+    return job_response(job, accepted=not job.status.terminal, headers=patience.headers)
+
+
+async def _submit(call: SubmitCall, desk: FrontDesk) -> Job:
+    async with received_scan(call.request, desk, call.model, call.priority) as scan:
+        receipt = await desk.queue.submit(
+            Submission(
+                id=scan.job_id,
+                model=scan.model.name,
+                version=scan.model.version,
+                priority=scan.priority,
+                scans=scan.scans,
+                sha256=scan.sha256,
+                created_at=datetime.now(UTC),
+                idempotency_key=call.idempotency_key,
+                traceparent=call.traceparent,
+            )
+        )
+    if not receipt.created:
+        await run_in_threadpool(desk.store.delete_job, scan.job_id)
+    return receipt.job

@@ -1,0 +1,238 @@
+"""The body of a submit, in each of its framings, streamed to the store and never held whole."""
+
+import json
+import os
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anyio import CancelScope
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from ulid import ULID
+
+from api.dependencies import FrontDesk
+from api.intake import SCAN_FIELD, ScanIntake
+from api.multipart import MultipartReader
+from shared.errors import (
+    BadRequest,
+    BadScan,
+    NotFound,
+    ScanPathForbidden,
+    ScanTooLarge,
+    UnsupportedMedia,
+)
+from shared.jobs import Priority
+from shared.models import ModelCard
+
+#: Bytes that are handed to a thread at once.
+BLOCK_BYTES = 1 << 20
+
+# What a form's boundaries, headers and short fields may add to its scans.
+_FRAMING_BYTES = 1 << 16
+_MAX_JSON_BYTES = 1 << 16
+
+_FORM = "multipart/form-data"
+_JSON = "application/json"
+_RAW = frozenset({"", "application/octet-stream", "application/gzip", "application/x-gzip"})
+
+#: What a submit may say of itself, in the query, the form or the JSON object.
+TEXT_FIELDS = frozenset({"model", "priority"})
+
+
+@dataclass(frozen=True)
+class ReceivedScan:
+    """A scan that lies in the store, and what is to be done with it."""
+
+    job_id: str
+    model: ModelCard
+    priority: Priority
+    scans: dict[str, str]
+    sha256: str
+
+
+@asynccontextmanager
+async def received_scan(
+    request: Request, desk: FrontDesk, model: str | None, priority: Priority | None
+) -> AsyncIterator[ReceivedScan]:
+    """Take the request's scan into the store; it is deleted again if the block raises.
+
+    ``model`` and ``priority`` are those of the query.
+
+    Raises:
+        VoxelQError: The request or its scan is refused.
+
+    """
+    body = _Body(request, desk)
+    card = await run_in_threadpool(desk.catalog.resolve, model)
+    intake = ScanIntake(desk.store, desk.settings, str(ULID()))
+    try:
+        fields = await body.read(intake, card if model else None)
+        _check_given_once(fields, model=model, priority=priority)
+        if "model" in fields:
+            card = await run_in_threadpool(desk.catalog.resolve, fields["model"])
+        yield ReceivedScan(
+            job_id=intake.job_id,
+            model=card,
+            priority=_priority(fields.get("priority")) or priority or Priority.ROUTINE,
+            scans=intake.channels(card),
+            sha256=intake.sha256,
+        )
+    except BaseException:
+        with CancelScope(shield=True):
+            await run_in_threadpool(intake.discard)
+        raise
+
+
+class _Body:
+    """The body of one request; its framing and its length are judged before it is read."""
+
+    def __init__(self, request: Request, desk: FrontDesk) -> None:
+        self._request = request
+        self._desk = desk
+        self._content_type = request.headers.get("content-type", "")
+        self._media = self._content_type.partition(";")[0].strip().lower()
+        if self._media in _RAW:
+            self._max_bytes = desk.settings.max_scan_bytes
+        elif self._media == _FORM:
+            self._max_bytes = desk.settings.max_scan_bytes + _FRAMING_BYTES
+        elif self._media == _JSON:
+            self._max_bytes = _MAX_JSON_BYTES
+        else:
+            raise UnsupportedMedia(
+                "Hand a scan in as multipart/form-data with a field named scan, as raw bytes "
+                "(application/octet-stream or application/gzip), or as application/json "
+                'with {"scan_path": "..."}.'
+            )
+        self._check_length(int(request.headers.get("content-length", 0)))
+
+    async def read(self, intake: ScanIntake, card: ModelCard | None) -> dict[str, str]:
+        """Hand the scan to ``intake`` and return the short fields that came with it."""
+        if self._media == _FORM:
+            return await self._read_form(intake, card)
+        if self._media == _JSON:
+            return await self._read_json(intake)
+        await self._read_raw(intake)
+        return {}
+
+    async def _read_raw(self, intake: ScanIntake) -> None:
+        channel = intake.begin(SCAN_FIELD)
+        await self._pump(channel.write, lambda: channel.header_pending)
+        await run_in_threadpool(channel.end)
+
+    async def _read_form(self, intake: ScanIntake, card: ModelCard | None) -> dict[str, str]:
+        # The form may name its model after its scans, so any model's inputs are taken at first.
+        cards = [card] if card else await run_in_threadpool(self._desk.catalog.list)
+        inputs = {channel.name for each in cards for channel in each.inputs}
+        form = MultipartReader(
+            self._content_type,
+            intake,
+            scan_fields=inputs | {SCAN_FIELD},
+            text_fields=TEXT_FIELDS,
+        )
+        await self._pump(form.feed, lambda: form.header_pending)
+        form.finish()
+        return form.fields
+
+    async def _read_json(self, intake: ScanIntake) -> dict[str, str]:
+        collected = bytearray()
+        await self._pump(collected.extend, lambda: False)
+        fields = _json_object(bytes(collected))
+        paths = fields.pop("scan_path", None)
+        if isinstance(paths, str):
+            paths = {SCAN_FIELD: paths}
+        if not isinstance(paths, dict) or not all(isinstance(path, str) for path in paths.values()):
+            raise BadRequest(
+                "The JSON needs scan_path: a path under SCAN_ROOT, "
+                "or an object with a path for each input of the model."
+            )
+        if unknown := fields.keys() - TEXT_FIELDS:
+            raise BadRequest(f"The JSON has {len(unknown)} members that no submit takes.")
+        if not all(isinstance(value, str) for value in fields.values()):
+            raise BadRequest("model and priority are strings.")
+        self._check_inputs(paths)
+        for name, path in paths.items():
+            source = self._resolve(path)
+            await run_in_threadpool(_copy, source, intake, name)
+        return fields
+
+    def _check_inputs(self, paths: dict[str, Any]) -> None:
+        known = {channel.name for card in self._desk.catalog.list() for channel in card.inputs}
+        if paths.keys() - known - {SCAN_FIELD}:
+            raise BadRequest("scan_path names an input that no model has.")
+
+    def _resolve(self, path: str) -> Path:
+        if self._desk.settings.scan_root is None:
+            raise ScanPathForbidden("This service takes no scan_path: VOXELQ_SCAN_ROOT is not set.")
+        root = self._desk.settings.scan_root.resolve()
+        try:
+            resolved = (root / path).resolve()
+        except (ValueError, OSError, RuntimeError) as error:
+            raise BadRequest("scan_path is not a usable path.") from error
+        if not resolved.is_relative_to(root):
+            raise ScanPathForbidden("scan_path leaves VOXELQ_SCAN_ROOT.")
+        return resolved
+
+    async def _pump(self, take: Callable[[bytes], object], eager: Callable[[], bool]) -> None:
+        """Hand the body to ``take`` in threads; in blocks, or as it comes while ``eager``."""
+        waiting: list[bytes] = []
+        waiting_bytes = total_bytes = 0
+        async for chunk in self._request.stream():
+            total_bytes += len(chunk)
+            self._check_length(total_bytes)
+            waiting.append(chunk)
+            waiting_bytes += len(chunk)
+            if waiting_bytes >= BLOCK_BYTES or (chunk and eager()):
+                await run_in_threadpool(take, b"".join(waiting))
+                waiting_bytes = 0
+                waiting.clear()
+        if waiting_bytes:
+            await run_in_threadpool(take, b"".join(waiting))
+        self._desk.metrics.upload_bytes.inc(total_bytes)
+
+    def _check_length(self, length: int) -> None:
+        if length > self._max_bytes:
+            raise ScanTooLarge(f"The body is larger than {self._max_bytes} bytes.")
+
+
+def _check_given_once(fields: dict[str, str], **query: str | None) -> None:
+    for name, given in query.items():
+        if given is not None and name in fields:
+            raise BadRequest(f"{name} was given twice, in the query and in the body.")
+
+
+def _copy(source: Path, intake: ScanIntake, name: str) -> None:
+    """Hand a file to the intake. Only regular files: a pipe would hold the thread forever."""
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotFound("There is no readable file at this scan_path.") from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BadScan("scan_path does not name a regular file.")
+        channel = intake.begin(name)
+        while block := file.read(BLOCK_BYTES):
+            channel.write(block)
+        channel.end()
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("The body is not JSON.") from error
+    if not isinstance(fields, dict):
+        raise BadRequest("The body is not a JSON object.")
+    return fields
+
+
+def _priority(text: str | None) -> Priority | None:
+    if text is None:
+        return None
+    try:
+        return Priority(text)
+    except ValueError as error:
+        raise BadRequest(f"priority must be one of {', '.join(Priority)}.") from error
