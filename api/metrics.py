@@ -2,12 +2,21 @@
 
 from collections.abc import Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import generate_latest
 
 from shared.job_queue import QueueState
 
 PREFIX = "voxelq_"
+
+# They double the page and say nothing that Prometheus does not know by itself.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # From an answer out of memory to the longest blocked predict.
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

@@ -12,7 +12,10 @@ from shared.errors import VoxelQError
 
 log = structlog.get_logger()
 
-UNKNOWN_ROUTE = "unknown"
+UNKNOWN = "unknown"
+
+# Whatever else a client writes there must not become a label.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class RequestObserver:
@@ -52,10 +55,11 @@ class RequestObserver:
             unforeseen = VoxelQError("An unexpected error happened; it was logged.")
             await problem_response(unforeseen, scope["path"])(scope, receive, observed_send)
         finally:
-            labels = (scope["method"], _route(scope))
+            method = scope["method"] if scope["method"] in _METHODS else UNKNOWN
+            labels = (method, _route(scope))
             self._metrics.requests.labels(*labels, str(status)).inc()
             self._metrics.duration_s.labels(*labels).observe(time.perf_counter() - began)
 
 
 def _route(scope: Scope) -> str:
-    return getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+    return getattr(scope.get("route"), "path", UNKNOWN)

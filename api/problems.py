@@ -42,6 +42,12 @@ def install_problem_handlers(app: FastAPI) -> None:
         if error.status_code == 404:
             unknown = NotFound("No call of this service has this path.")
             return problem_response(unknown, request.url.path)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            # The router names the methods of one route, and a path may have several.
+            path = getattr(request.scope.get("route"), "path", "")
+            methods = app.openapi()["paths"].get(path, {})
+            headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
         members = {
             "type": PROBLEM_TYPE_PREFIX + f"http-{error.status_code}",
             "title": error.detail,
@@ -51,7 +57,7 @@ def install_problem_handlers(app: FastAPI) -> None:
             else error.detail,
             "instance": request.url.path,
         }
-        return _response(members, error.headers or {})
+        return _response(members, headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
