@@ -240,7 +240,7 @@ def _connect(url: str, timeout_s: float, connections: int) -> Redis:
         # Scripts may be repeated: each is known by the job's id and changes nothing twice.
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 4),
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)  # closing the client closes the pool
 
 
 def _away() -> ServiceUnavailable:

@@ -10,15 +10,9 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
+from benchmarks.noop_worker import NoopEngine, empty_report
 from shared.errors import InferenceFailed
-from shared.results import (
-    BatchInfo,
-    Report,
-    ScanGeometry,
-    SegmentationResult,
-    Timings,
-    TumorFinding,
-)
+from shared.results import BatchInfo, Report
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
@@ -28,26 +22,12 @@ from worker.lease import Claim, Failed, Finished, Outcome, Retry
 
 def report(claim: Claim, worker_id: str, size: int) -> Report:
     """Return a report as a healthy scan would get it."""
-    return Report(
-        result=SegmentationResult(
-            tumor=TumorFinding(present=False, probability=0.1, volume_ml=0.0),
-            labels=(),
-            scan=ScanGeometry(shape=(16, 16, 16), voxel_mm=(1.0, 1.0, 1.0), orientation="RAS"),
-            sha256=claim.submission.sha256,
-        ),
-        timings_s=Timings(
-            queue=0, load=0, preprocess=0, inference=0, postprocess=0, store=0, total=0
-        ),
-        batch=BatchInfo(id=uuid.uuid4().hex, size=size),
-        worker=worker_id,
-        artefacts={},
-    )
+    return empty_report(claim, worker_id, BatchInfo(id=uuid.uuid4().hex, size=size))
 
 
-class ScriptedEngine:
+class ScriptedEngine(NoopEngine):
     """Does to its own process what a scan's key says: ok, fail, retry, kill, hang, slow:<s>."""
 
-    device = "cpu"
     model = "test-model@1.0.0"
 
     def run(
@@ -70,12 +50,6 @@ class ScriptedEngine:
             case "slow":
                 time.sleep(float(argument))
         return Finished(report(claim, worker_id, size))
-
-    def discard(self, claim: Claim) -> None:
-        """Nothing was written."""
-
-    def idle(self) -> None:
-        """Nothing is held."""
 
 
 def main() -> None:

@@ -20,7 +20,14 @@ import structlog
 from shared.errors import BadScan, InferenceFailed, JobLost, VoxelQError
 from shared.models import ModelCatalog
 from shared.nifti import Volume, mask_bytes, read_volume
-from shared.results import BatchInfo, Report, ScanGeometry, SegmentationResult, Timings, TumorFinding
+from shared.results import (
+    BatchInfo,
+    Report,
+    ScanGeometry,
+    SegmentationResult,
+    Timings,
+    TumorFinding,
+)
 from shared.settings import Settings
 from shared.store import ScanStore
 from worker.batching import halves
@@ -156,7 +163,7 @@ class Pipeline:
         def guarded(item: _Item) -> None:
             try:
                 step(item)
-            except Exception as error:  # noqa: BLE001 - one scan's fault must stay its own
+            except Exception as error:  # one scan's fault must stay its own
                 item.outcome = _judge(error, item.claim)
 
         if len(items) == 1:
@@ -207,7 +214,7 @@ def _predict(predictor: Predictor, items: Sequence[_Item]) -> None:
         return
     try:
         predictions = predictor.predict([_known(item.prepared) for item in items])
-    except Exception as error:  # noqa: BLE001 - what a network may raise has no bounds
+    except Exception as error:  # what a network may raise has no bounds
         if len(items) == 1:
             items[0].outcome = _judge(error, items[0].claim)
             return

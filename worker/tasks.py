@@ -15,7 +15,7 @@ from worker.lease import Claim, Failed, Finished, Retry
 from worker.pipeline import Pipeline
 
 
-class TaskFailed(Exception):  # noqa: N818 - as shared.errors names them
+class TaskFailed(Exception):
     """RQ's word for a job that ended with a problem."""
 
 

@@ -20,12 +20,12 @@ FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
 async def test_a_submit_is_one_round_trip(queue: JobQueue, valkey: Valkey) -> None:
     """After the first, a submit is one command from the client: the script, by its hash."""
     await queue.submit(submission())
-    with redis.Redis.from_url(valkey.url) as client:
+    sent = []
+    with redis.Redis.from_url(valkey.url) as watcher, redis.Redis.from_url(valkey.url) as client:
         client.ping()  # so that its greeting is over
-        with client.monitor() as monitor:
+        with watcher.monitor() as monitor:
             await queue.submit(submission())
             client.echo("end")
-            sent = []
             for command in monitor.listen():
                 if command["command"].startswith("ECHO"):
                     break

@@ -1,0 +1,54 @@
+"""Retention."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.errors import JobNotFound
+from shared.job_queue import JobQueue
+from shared.settings import Settings
+from shared.store import ScanStore
+from tests.jobs import submission
+from worker.batch_worker import connect
+from worker.janitor import Janitor
+
+
+async def test_only_what_is_over_its_time_is_purged(queue: JobQueue, settings: Settings) -> None:
+    """A terminal job older than RETENTION_S goes with its files; a live one of that age stays."""
+    store = ScanStore(settings.store_url)
+    ended, live = submission(), submission()
+    for one in (ended, live):
+        store.write(store.scan_key(one.id, "scan", gzipped=False), b"volume")
+        await queue.submit(one)
+    await queue.cancel(ended.id)
+    with connect(settings) as client:
+        patient = Janitor(client, store, settings)
+        assert patient.purge_expired() == 0
+        await asyncio.sleep(0.01)
+        hasty = Janitor(client, store, settings.model_copy(update={"retention_s": 0.001}))
+        assert hasty.purge_expired() == 1
+    with pytest.raises(JobNotFound):
+        await queue.get(ended.id)
+    with pytest.raises(FileNotFoundError):
+        store.size(store.scan_key(ended.id, "scan", gzipped=False))
+    assert (await queue.get(live.id)).position == 0
+    assert store.size(store.scan_key(live.id, "scan", gzipped=False)) == 6
+
+
+async def test_orphans_are_purged(queue: JobQueue, settings: Settings) -> None:
+    """An old folder that no job refers to goes; one of a job stays."""
+    store = ScanStore(settings.store_url)
+    orphan, known = submission(), submission()
+    await queue.submit(known)
+    for one in (orphan, known):
+        key = store.scan_key(one.id, "scan", gzipped=False)
+        store.write(key, b"volume")
+        folder = Path(settings.store_url.removeprefix("file://")) / store.folder(one.id)
+        long_ago = time.time() - 2 * settings.retention_s
+        os.utime(folder, (long_ago, long_ago))
+    with connect(settings) as client:
+        assert Janitor(client, store, settings).purge_orphans() == 1
+    assert store.size(store.scan_key(known.id, "scan", gzipped=False)) == 6
