@@ -19,7 +19,7 @@ from client.child import Child, ChildSpec
 from client.embedded_server import EmbeddedServer
 
 #: Bounds of the drain, in seconds; together they keep it under 30.
-API_BOUND_S, WORKER_BOUND_S, SERVER_BOUND_S = 5.0, 18.0, 4.0
+API_BOUND_S, WORKER_BOUND_S, SERVER_BOUND_S = 8.0, 16.0, 4.0
 #: A part that dies this often before the stack was ever ready will not come right by itself.
 HOPELESS = 5
 #: glibc gives large volumes back to the kernel and faults them in again; this halves that cost.

@@ -1,0 +1,71 @@
+# The same commands for people and for CI. `make demo` is the place to begin.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first of these that is Python 3.11 to 3.13 makes the virtual environment.
+PYTHON ?= python3
+CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11
+VOXELQ_PORT ?= 8080
+
+.PHONY: help setup demo up test lint bench bench-queue train clean
+
+help:
+	@echo "make demo         set up, send a sample scan through the service, leave mask and picture in demo/"
+	@echo "make up           set up and run the service until Ctrl-C"
+	@echo "make test         set up and run every test"
+	@echo "make lint         formatting, types, import contracts"
+	@echo "make bench        every benchmark; bench-queue: the queue's alone"
+	@echo "make train        train the default model anew, from packages alone"
+	@echo "make setup        the virtual environment with everything; make clean removes it"
+
+setup: $(VENV)/.dev
+
+demo: $(VENV)/.run
+	$(BIN)/voxelq demo --output demo
+
+up: $(VENV)/.run
+	exec $(BIN)/voxelq up --port $(VOXELQ_PORT)
+
+test: setup
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	@for benchmark in $$(grep -l __main__ benchmarks/*.py); do \
+	    $(BIN)/python -m "benchmarks.$$(basename $$benchmark .py)" || exit 1; done
+
+bench-queue: setup
+	$(BIN)/python -m benchmarks.queue
+
+train: setup
+	$(BIN)/python -m training
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Both stamps answer to the files that say what is installed; with nothing changed, neither runs.
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.run $@
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(CANDIDATES); do \
+	    if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; \
+	    then echo "setting up $(VENV) with $$("$$python" --version)"; \
+	        "$$python" -m venv $(VENV) && exit 0; \
+	        echo "$$python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; \
+	        rm -rf $(VENV); exit 1; fi; done; \
+	echo "VoxelQ needs Python 3.11, 3.12 or 3.13, and none is on the PATH. Name one: make PYTHON=/path/to/python3.12"; \
+	exit 1
