@@ -12,10 +12,12 @@ from shared.settings import Settings
 
 def main() -> int:
     """Return 0 for healthy, 1 for not."""
-    redis = Redis.from_url(Settings().redis_url, socket_timeout=3, socket_connect_timeout=3)
+    redis = Redis.from_url(
+        Settings().redis_url, decode_responses=True, socket_timeout=3, socket_connect_timeout=3
+    )
     alive = redis.zrangebyscore(keys.WORKERS, time.time(), "+inf")
-    own = f"{socket.gethostname()}-".encode()
-    return 0 if any(name.startswith(own) for name in alive) else 1
+    own = f"{socket.gethostname()}-"
+    return 0 if any(str(name).startswith(own) for name in alive) else 1
 
 
 if __name__ == "__main__":
