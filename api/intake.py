@@ -103,7 +103,7 @@ class ScanIntake:
         keys = {name: channel.key for name, channel in self._channels.items()}
         if len(inputs) == 1 and SCAN_FIELD in keys and inputs[0] not in keys:
             keys[inputs[0]] = keys.pop(SCAN_FIELD)
-        if unknown := sorted(keys.keys() - set(inputs)):
+        if unknown := sorted(keys.keys() - {*inputs, SCAN_FIELD}):
             raise BadRequest(
                 f"{card.name} does not take {', '.join(unknown)}; it takes {', '.join(inputs)}."
             )
@@ -112,6 +112,8 @@ class ScanIntake:
                 f"A channel is missing: {', '.join(missing)}. "
                 f"{card.name} takes {', '.join(inputs)}, each as a form field of that name."
             )
+        if len(keys) > len(inputs):
+            raise BadRequest(f"{card.name} takes {', '.join(inputs)} and no field {SCAN_FIELD}.")
         self._check_grids()
         return {name: keys[name] for name in inputs}
 

@@ -210,9 +210,10 @@ def _copy(source: Path, intake: ScanIntake, name: str) -> None:
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise NotFound("There is no readable file at this scan_path.") from error
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadScan("scan_path does not name a regular file.")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadScan("scan_path does not name a regular file.")
+    with open(descriptor, "rb", buffering=0) as file:
         channel = intake.begin(name)
         while block := file.read(BLOCK_BYTES):
             channel.write(block)

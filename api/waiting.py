@@ -5,13 +5,13 @@ A waiting client costs one future: no connection, no thread and no loop of its o
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
 
 from shared.errors import JobNotFound, ServiceUnavailable
-from shared.job_queue import JobQueue
+from shared.job_queue import JobEvent, JobQueue
 from shared.jobs import Job
 
 log = structlog.get_logger()
@@ -86,10 +86,9 @@ class JobWaiter:
                 after = await self._queue.last_event_id()
                 await self._look_at_all()  # what ended while nobody read
                 while True:
-                    for event in await self._queue.events(after, READ_BLOCK_S):
-                        after = event.id
-                        if event.status.terminal:
-                            self._wake(event.job_id)
+                    events = await self._queue.events(after, READ_BLOCK_S)
+                    after = events[-1].id if events else after
+                    self._wake_from_events(events)
             except ServiceUnavailable:
                 log.warning("event_reader_lost", retry_s=RECONNECT_S)
                 await asyncio.sleep(RECONNECT_S)
@@ -111,6 +110,11 @@ class JobWaiter:
             else:
                 if job.status.terminal:
                     self._wake(job_id)
+
+    def _wake_from_events(self, events: Iterable[JobEvent]) -> None:
+        for event in events:
+            if event.status.terminal:
+                self._wake(event.job_id)
 
     def _wake(self, job_id: str) -> None:
         for done in self._waiting.get(job_id, ()):
