@@ -170,7 +170,7 @@ def http_latency(url: str, requests: int) -> dict[str, float]:
         client.flushall()
     port = free_port()
     voxels = np.arange(16**3, dtype=np.int16).reshape(16, 16, 16)
-    scan = Nifti1Image(voxels, np.eye(4)).to_bytes()  # type: ignore[no-untyped-call]
+    scan = Nifti1Image(voxels, np.eye(4)).to_bytes()
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {
             "REDIS_URL": url,

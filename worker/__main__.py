@@ -15,7 +15,6 @@ from shared.store import ScanStore
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
 from worker.batch_worker import MicroBatchWorker, connect
-from worker.device import configure_memory
 from worker.janitor import Janitor
 from worker.pipeline import Pipeline
 
@@ -26,7 +25,6 @@ def main() -> int:
     """Run one worker; returns the exit code."""
     configure_logging("worker")
     settings = Settings()
-    configure_memory(growth=settings.gpu_memory_growth, fraction=settings.gpu_memory_fraction)
     try:
         pipeline = Pipeline(settings)
     except VoxelQError as error:

@@ -22,7 +22,7 @@ from shared.settings import Settings
 from shared.watchdog import Watchdog
 from worker.batching import BatchPolicy
 from worker.heartbeat import Heartbeat
-from worker.lease import Claim, Finished, Leases, Outcome, WorkerFacts
+from worker.lease import Claim, Finished, Leases, Outcome, Retry, WorkerFacts
 
 log = structlog.get_logger()
 
@@ -32,6 +32,8 @@ IDLE_WAIT_S = 1.0
 GATHER_TICK_S = 0.001
 #: Longest pause between tries while Redis is away (seconds).
 MAX_BACKOFF_S = 2.0
+#: After a fault that may pass, before the same is tried again (seconds).
+RETRY_PAUSE_S = 1.0
 #: A worker that is asked to stop tries this long to settle what it has in hand (seconds).
 LAST_TRIES_S = 10.0
 
@@ -44,7 +46,7 @@ class Engine(Protocol):
         """Where it computes, such as ``cpu`` or ``cuda:0``."""
 
     @property
-    def model(self) -> str | None:
+    def model(self) -> str:
         """``name@version`` of the network that is loaded."""
 
     def run(
@@ -210,6 +212,11 @@ class MicroBatchWorker(SimpleWorker):
             dropped=len(dropped),
             seconds=round(batch_s, 4),
         )
+        if any(
+            isinstance(outcome, Retry) and claim not in dropped
+            for claim, outcome in zip(claims, outcomes, strict=True)
+        ):
+            time.sleep(RETRY_PAUSE_S)
 
     def _persist(self, action: Callable[[], Any]) -> Any:
         """Do ``action`` however long Redis is away: what is in hand must not be lost.

@@ -3,6 +3,7 @@
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 from redis import Redis
@@ -48,12 +49,12 @@ class Janitor(threading.Thread):
         purged = 0
         for status in TERMINAL:
             # Ids sort by time of submission, so what ended before `limit` has a lesser id.
-            oldest = self._redis.zrange(
+            oldest: Any = self._redis.zrange(
                 f"{keys.INDEX}:{status}", "-", f"({ULID.from_datetime(limit)}",
                 bylex=True, offset=0, num=ROUND,
             )  # fmt: skip
             for job_id in (entry.decode() for entry in oldest):
-                ended = self._redis.hget(keys.RQ_JOB + job_id, "ended_at")
+                ended: Any = self._redis.hget(keys.RQ_JOB + job_id, "ended_at")
                 if ended and datetime.fromisoformat(ended.decode()) > limit:
                     continue
                 self._store.delete_job(job_id)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypeVar
 
 import structlog
 
@@ -31,12 +31,16 @@ from shared.results import (
 from shared.settings import Settings
 from shared.store import ScanStore
 from worker.batching import halves
+from worker.device import release_idle_memory
 from worker.lease import Claim, Failed, Finished, Outcome, Retry
-from worker.postprocess import Segmentation, preview_png
-from worker.predictor import Predictor
+from worker.postprocess import Segmentation
+from worker.predictor import Prediction, Predictor
 from worker.preprocess import Prepared
+from worker.preview import preview_png
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 STAGES = ("load", "preprocess", "inference", "postprocess", "store")
 
@@ -48,7 +52,7 @@ class _Item:
     claim: Claim
     volume: Volume | None = None
     prepared: Prepared | None = None
-    prediction: Any = None
+    prediction: Prediction | None = None
     segmentation: Segmentation | None = None
     artefacts: dict[str, str] = field(default_factory=dict)
     outcome: Outcome | None = None
@@ -71,7 +75,7 @@ class Pipeline:
         return self._predictor.device
 
     @property
-    def model(self) -> str | None:
+    def model(self) -> str:
         """``name@version`` of the network that is loaded."""
         return self._predictor.card.ref
 
@@ -106,7 +110,9 @@ class Pipeline:
             item.prepared = predictor.preprocess(volume.scaled(), volume.header.affine)
 
         def postprocess(item: _Item) -> None:
-            item.segmentation = predictor.postprocess(_known(item.prepared), item.prediction)
+            item.segmentation = predictor.postprocess(
+                _known(item.prepared), _known(item.prediction)
+            )
 
         with clock.stage("load"):
             self._each(load, live())
@@ -122,7 +128,7 @@ class Pipeline:
         for item in live():
             timings = clock.timings(item.claim.submission.created_at, began_at)
             item.outcome = Finished(_report(item, timings, batch, worker_id))
-        return [_known(item.outcome) for item in items]
+        return [item.outcome for item in items if item.outcome is not None]
 
     def discard(self, claim: Claim) -> None:
         """Remove the files of an outcome that was dropped; nobody refers to them."""
@@ -134,7 +140,7 @@ class Pipeline:
 
     def idle(self) -> None:
         """Give cached device memory back."""
-        self._predictor.release_idle_memory()
+        release_idle_memory()
 
     def close(self) -> None:
         """End the threads."""
@@ -147,6 +153,8 @@ class Pipeline:
             device=settings.device,
             precision=settings.precision,
             threads=settings.threads,
+            memory_growth=settings.gpu_memory_growth,
+            memory_fraction=settings.gpu_memory_fraction,
         )
         predictor.warm_up()
         return predictor
@@ -285,7 +293,7 @@ def _report(item: _Item, timings: Timings, batch: BatchInfo, worker_id: str) -> 
     )
 
 
-def _known(value: Any) -> Any:
+def _known(value: T | None) -> T:
     if value is None:
         raise RuntimeError("a stage was skipped")
     return value

@@ -34,7 +34,7 @@ def segment(job_id: str) -> dict[str, Any]:
     if job is None:
         raise RuntimeError("segment is called by an RQ worker only")
     scripts.ADOPT.run(job.connection, job_id)
-    submission = job.connection.hget(job.key, "voxelq_submission")
+    submission: Any = job.connection.hget(job.key, "voxelq_submission")
     claim = Claim(
         submission=Submission.model_validate_json(submission),
         execution=job.get_executions()[0].id if job.get_executions() else "rq",

@@ -1,0 +1,192 @@
+"""The way of a batch through a real, if small, network and a real store."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from nibabel.nifti1 import Nifti1Image
+from PIL import Image
+
+from shared.nifti import read_volume
+from shared.settings import Settings
+from shared.store import ScanStore
+from tests.bundles import write_tiny_bundle
+from tests.jobs import submission
+from worker.lease import Claim, Failed, Finished, Retry
+from worker.pipeline import Pipeline
+from worker.predictor import Prediction, Predictor
+from worker.preprocess import Prepared
+
+OBLIQUE = nibabel.affines.from_matvec(
+    np.diag([0.9, 0.9, 4.0]) @ np.array([[0.96, 0, 0.28], [0, 1, 0], [-0.28, 0, 0.96]]),
+    [-40, -50, -30],
+)
+
+
+def scan_bytes(marker: int = 100) -> bytes:
+    """Return a small oblique volume with a bright ball; its highest intensity is ``marker``."""
+    i, j, k = np.indices((40, 44, 12))
+    ball = (i - 20) ** 2 + (j - 22) ** 2 + 9 * (k - 6) ** 2 < 150
+    return bytes(Nifti1Image(np.where(ball, marker, 10).astype(np.int16), OBLIQUE).to_bytes())
+
+
+@pytest.fixture
+def settings(settings: Settings, models_dir: Path) -> Settings:
+    """Settings that name the tiny bundle."""
+    write_tiny_bundle(models_dir)
+    return settings.model_copy(update={"default_model": "tiny", "threads": 1})
+
+
+@pytest.fixture
+def store(settings: Settings) -> ScanStore:
+    """The store that the pipeline reads and writes."""
+    return ScanStore(settings.store_url)
+
+
+@pytest.fixture
+def pipeline(settings: Settings) -> Iterator[Pipeline]:
+    """A pipeline round the tiny network."""
+    opened = Pipeline(settings)
+    yield opened
+    opened.close()
+
+
+def claim(store: ScanStore, content: bytes | None) -> Claim:
+    """Return a claim whose scan is ``content``, or missing."""
+    one = submission(model="tiny")
+    key = store.scan_key(one.id, "scan", gzipped=False)
+    if content is not None:
+        store.write(key, content)
+    one = one.model_copy(update={"scans": {"scan": key}})
+    return Claim(one, execution=f"run-{one.id[-6:]}", queue="tiny@1.0.0:routine", losses=0)
+
+
+def run(pipeline: Pipeline, claims: Sequence[Claim]) -> list[object]:
+    """Run a batch of which nobody loses a lease."""
+    return list(pipeline.run(claims, "worker-1", lambda _: False))
+
+
+def test_masks_and_pictures_are_stored(pipeline: Pipeline, store: ScanStore) -> None:
+    """Each scan of a batch gets a mask in its own grid and a picture, named for its execution."""
+    claims = [claim(store, scan_bytes()) for _ in range(3)]
+    for one, outcome in zip(claims, run(pipeline, claims), strict=True):
+        assert isinstance(outcome, Finished)
+        report = outcome.report
+        assert report.batch.size == 3
+        assert report.result.scan.shape == (40, 44, 12)
+        assert all(one.execution in key for key in report.artefacts.values())
+        with store.open(report.artefacts["mask"]) as file:
+            mask = read_volume(file, max_voxels=1 << 30)
+        assert mask.data.shape == (40, 44, 12)
+        np.testing.assert_allclose(mask.header.affine, OBLIQUE, atol=1e-4)
+        Image.open(io.BytesIO(store.read(report.artefacts["preview"]))).verify()
+
+
+def test_timings_add_up(pipeline: Pipeline, store: ScanStore) -> None:
+    """The stages of a job are contiguous: together with the wait they are its total."""
+    (outcome,) = run(pipeline, [claim(store, scan_bytes())])
+    assert isinstance(outcome, Finished)
+    timings = dict(outcome.report.timings_s)
+    total = timings.pop("total")
+    assert sum(timings.values()) == pytest.approx(total)
+    assert min(timings.values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "slug"),
+    [(b"not a volume", "unsupported-media"), (scan_bytes()[:-64], "bad-scan"), (None, "bad-scan")],
+)
+def test_one_bad_scan_fails_alone(
+    pipeline: Pipeline, store: ScanStore, content: bytes | None, slug: str
+) -> None:
+    """A scan that cannot be read fails with its problem; its neighbours finish."""
+    claims = [claim(store, scan_bytes()), claim(store, content), claim(store, scan_bytes())]
+    first, bad, last = run(pipeline, claims)
+    assert isinstance(first, Finished)
+    assert isinstance(last, Finished)
+    assert isinstance(bad, Failed)
+    assert bad.problem["type"].endswith(slug)
+    assert bad.problem["instance"] == f"/jobs/{claims[1].id}"
+
+
+class Choosy:
+    """A predictor that throws whenever a batch holds a prepared scan of the wrong kind."""
+
+    def __init__(self, inner: Predictor, throws: Callable[[Prepared], bool]) -> None:
+        self._inner = inner
+        self._throws = throws
+        self.sizes: list[int] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def predict(self, batch: Sequence[Prepared]) -> list[Prediction]:
+        """Throw, or predict."""
+        self.sizes.append(len(batch))
+        if any(map(self._throws, batch)):
+            raise RuntimeError("a message that might quote the scan")
+        return self._inner.predict(batch)
+
+
+def test_a_batch_that_throws_is_bisected(settings: Settings, store: ScanStore) -> None:
+    """Of eight scans the one that the network cannot bear fails, and nothing of it is told."""
+    inner = Predictor.load(settings.models_dir / "tiny" / "1.0.0", threads=1)
+    odd = inner.preprocess(np.zeros((20, 20, 20), np.float32), np.eye(4)).frame.scan_shape
+    choosy = Choosy(inner, lambda prepared: prepared.frame.scan_shape == odd)
+    pipeline = Pipeline(settings, choosy)  # type: ignore[arg-type]
+    content = [scan_bytes()] * 8
+    content[5] = bytes(Nifti1Image(np.arange(8000, dtype=np.int16).reshape(20, 20, 20),
+                                   np.eye(4)).to_bytes())  # fmt: skip
+    outcomes = run(pipeline, [claim(store, one) for one in content])
+    pipeline.close()
+    assert [isinstance(outcome, Finished) for outcome in outcomes] == [
+        index != 5 for index in range(8)
+    ]
+    failed = outcomes[5]
+    assert isinstance(failed, Failed)
+    assert "quote" not in str(failed.problem)
+    assert choosy.sizes == [8, 4, 4, 2, 1, 1, 2]
+
+
+def test_a_store_that_stumbles_is_tried_again(
+    pipeline: Pipeline, store: ScanStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An input/output error is taken for passing, not for the scan's fault."""
+
+    def stumble(self: ScanStore, key: str) -> object:
+        raise OSError("input/output error")
+
+    one = claim(store, scan_bytes())
+    monkeypatch.setattr(ScanStore, "open", stumble)
+    (outcome,) = run(pipeline, [one])
+    assert isinstance(outcome, Retry)
+
+
+def test_a_lost_job_is_spared_and_its_files_discarded(pipeline: Pipeline, store: ScanStore) -> None:
+    """Work on a cancelled job stops, and what was written for a dropped outcome is removed."""
+    lost, kept = claim(store, scan_bytes()), claim(store, scan_bytes())
+    outcomes = pipeline.run([lost, kept], "worker-1", lambda one: one.id == lost.id)
+    assert isinstance(outcomes[0], Retry)
+    assert isinstance(outcomes[1], Finished)
+    mask = outcomes[1].report.artefacts["mask"]
+    assert store.size(mask) > 0
+    pipeline.discard(kept)
+    pipeline.discard(lost)
+    with pytest.raises(FileNotFoundError):
+        store.size(mask)
+
+
+def test_a_job_of_a_model_that_is_gone_fails(pipeline: Pipeline, store: ScanStore) -> None:
+    """A job whose version is no longer on disk fails with words, and the next one runs."""
+    gone = claim(store, scan_bytes())
+    gone = Claim(
+        gone.submission.model_copy(update={"version": "0.9"}), gone.execution, gone.queue, 0
+    )
+    (outcome,) = run(pipeline, [gone])
+    assert isinstance(outcome, Failed)
+    assert outcome.problem["type"].endswith("model-not-found")
+    (outcome,) = run(pipeline, [claim(store, scan_bytes())])
+    assert isinstance(outcome, Finished)
