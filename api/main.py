@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from api.dependencies import FrontDesk
+from api.lingering import LingeringClose
 from api.metrics import Metrics
 from api.observer import RequestObserver
 from api.problems import install_problem_handlers
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.add_middleware(RequestObserver, metrics=metrics)
+    app.add_middleware(LingeringClose)
     install_problem_handlers(app)
     for module in (submits, jobs, files, models, health):
         app.include_router(module.router)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -367,6 +368,25 @@ async def test_a_bad_header_is_refused_while_the_client_still_sends(
     answer = await _raw_exchange(server.port, head.encode() + body[: 1 << 16])
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert server.stored_files() == []
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+async def test_a_client_that_sends_all_before_it_listens(
+    client: httpx.AsyncClient, server: FrontDeskServer, connection: str
+) -> None:
+    """A refusal reaches a client that first sends its whole large body."""
+    body = nifti(voxels((8, 9, 10, 2)), body=bytes(24 << 20))
+    headers = RAW | {"Connection": connection}
+    assert_problem(await client.post("/jobs", content=body, headers=headers), 422, "not 3D")
+    blocking = await asyncio.to_thread(_post_and_only_then_listen, server.port, body, connection)
+    assert blocking.startswith(b"HTTP/1.1 422")
+
+
+def _post_and_only_then_listen(port: int, body: bytes, connection: str) -> bytes:
+    with socket.create_connection(("127.0.0.1", port)) as plain:
+        head = f"POST /jobs HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n"
+        plain.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        return plain.recv(100)
 
 
 async def test_an_upload_cut_short_leaves_nothing(
