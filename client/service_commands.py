@@ -35,7 +35,10 @@ PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port; `up` take
 
 def up(
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; default: half the cores.")
+        int | None,
+        typer.Option(
+            min=1, envvar="VOXELQ_WORKERS", help="Worker processes; default: half the cores."
+        ),
     ] = None,
     port: PortOption = DEFAULT_PORT,
     host: HostOption = "127.0.0.1",
@@ -47,6 +50,10 @@ def up(
 
     A Valkey server comes with it unless REDIS_URL names one. What is queued survives a restart.
     """
+    if workers and os.environ.get("VOXELQ_WORKERS") != str(workers):
+        # `pkill -f worker` is to hit workers, and not the one that restarts them
+        options = ["--host", host, "--port", str(port), "--data-dir", str(data_dir)]
+        _become("client", "up", *options, VOXELQ_WORKERS=str(workers))
     count = workers or max(1, available_cores() // 2)
     try:
         with claims.data_folder(data_dir.resolve()) as lock_fd:
@@ -153,7 +160,7 @@ def _await_ready(stack: subprocess.Popen[bytes], url: str, data_dir: Path) -> No
     raise typer.Exit(1)
 
 
-def _become(module: str, *arguments: str) -> None:
+def _become(module: str, *arguments: str, **variables: str) -> None:
     # safe path: a folder of the same name where the user stands must not be taken for ours
-    env = {**os.environ, "PYTHONSAFEPATH": "1"}
+    env = {**os.environ, "PYTHONSAFEPATH": "1", **variables}
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], env)  # noqa: S606
