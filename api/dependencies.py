@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from api.metrics import Metrics
+from api.orphans import Orphans
 from api.waiting import JobWaiter
 from shared.errors import JobNotFound
 from shared.job_queue import JobQueue
@@ -23,10 +24,14 @@ class FrontDesk:
     store: ScanStore
     catalog: ModelCatalog
     waiter: JobWaiter
+    orphans: Orphans
     metrics: Metrics
 
 
-def front_desk(request: Request) -> FrontDesk:
+# FastAPI would run plain functions in threads, and these take no time at all.
+
+
+async def front_desk(request: Request) -> FrontDesk:
     """Return what the lifespan opened."""
     desk: FrontDesk = request.app.state.desk
     return desk
@@ -36,7 +41,7 @@ _ULID_LENGTH = 26
 _ULID_ALPHABET = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
 
-def existing_job_id(
+async def existing_job_id(
     job_id: Annotated[str, Path(examples=["01KA8X6V5Q3T1N0Y2R4S6D8F0G"], description="A ULID.")],
 ) -> str:
     """Return the id of the path; what cannot be an id names no job."""

@@ -14,6 +14,8 @@ from api.dependencies import FrontDesk
 from api.lingering import LingeringClose
 from api.metrics import Metrics
 from api.observer import RequestObserver
+from api.openapi import describe_truly
+from api.orphans import Orphans
 from api.problems import install_problem_handlers
 from api.routes import files, health, jobs, models, submits
 from api.waiting import JobWaiter
@@ -39,17 +41,19 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with JobQueue(settings) as queue:
-            waiter = JobWaiter(queue)
+            store = ScanStore(settings.store_url)
+            waiter, orphans = JobWaiter(queue), Orphans(queue, store)
             metrics.blocked_clients.set_function(lambda: waiter.blocked)
             app.state.desk = FrontDesk(
                 settings=settings,
                 queue=queue,
-                store=ScanStore(settings.store_url),
+                store=store,
                 catalog=ModelCatalog(settings.models_dir, settings.default_model),
                 waiter=waiter,
+                orphans=orphans,
                 metrics=metrics,
             )
-            async with waiter.running():
+            async with waiter.running(), orphans.running():
                 yield
 
     app = FastAPI(
@@ -66,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     for module in (submits, jobs, files, models, health):
         app.include_router(module.router)
+    describe_truly(app)
     _add_docs(app)
     return app
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from fastapi import FastAPI
+
 from api.problems import MEDIA_TYPE
-from api.schemas import Problem
-from shared.errors import VoxelQError
+from shared.errors import PROBLEM_TYPE_PREFIX, VoxelQError
 
 _BINARY = {"type": "string", "format": "binary"}
 _MODEL = {"type": "string", "description": "`name` or `name@version`."}
@@ -66,16 +67,45 @@ def problems(*errors: type[VoxelQError]) -> dict[int | str, dict[str, Any]]:
     """Document the problems that a call may answer with."""
     responses: dict[int | str, dict[str, Any]] = {}
     for error in errors:
-        titles = responses.get(error.status, {}).get("description")
-        responses[error.status] = {
-            "model": Problem,
-            "description": f"{titles}, or: {error.title}" if titles else error.title,
-            "content": {
-                MEDIA_TYPE: {
-                    "example": error("A sentence that says what to do.").problem("/jobs")
-                    if not titles
-                    else responses[error.status]["content"][MEDIA_TYPE]["example"]
-                }
+        response = responses.setdefault(
+            error.status,
+            {
+                "description": "",
+                "content": {
+                    MEDIA_TYPE: {
+                        "schema": {"$ref": "#/components/schemas/Problem"},
+                        "examples": {},
+                    }
+                },
             },
+        )
+        response["description"] += (
+            f", or: {error.title}" if response["description"] else error.title
+        )
+        response["content"][MEDIA_TYPE]["examples"][error.slug] = {
+            "value": {
+                "type": PROBLEM_TYPE_PREFIX + error.slug,
+                "title": error.title,
+                "status": error.status,
+                "detail": "A sentence for whoever can act on it.",
+                "instance": "/jobs",
+            }
         }
     return responses
+
+
+def describe_truly(app: FastAPI) -> None:
+    """Take FastAPI's own 422 out of the description; what it stands for is a 400 here."""
+    generate = app.openapi
+
+    def description() -> dict[str, Any]:
+        schema = generate()
+        for path in schema["paths"].values():
+            for call in path.values():
+                if "HTTPValidationError" in str(call["responses"].get("422")):
+                    del call["responses"]["422"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schema["components"]["schemas"].pop(name, None)
+        return schema
+
+    app.openapi = description  # type: ignore[method-assign]

@@ -12,6 +12,7 @@ from typing import Any
 from anyio import CancelScope
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from ulid import ULID
 
 from api.dependencies import FrontDesk
@@ -23,6 +24,7 @@ from shared.errors import (
     NotFound,
     ScanPathForbidden,
     ScanTooLarge,
+    ServiceUnavailable,
     UnsupportedMedia,
 )
 from shared.jobs import Priority
@@ -67,12 +69,15 @@ async def received_scan(
 
     """
     body = _Body(request, desk)
+    if not desk.waiter.connected:
+        await desk.queue.ping()  # rather than take a scan in that cannot be queued
     card = await run_in_threadpool(desk.catalog.resolve, model)
     intake = ScanIntake(desk.store, desk.settings, str(ULID()))
     try:
         fields = await body.read(intake, card if model else None)
         _check_given_once(fields, model=model, priority=priority)
         if "model" in fields:
+            _check_named(fields["model"])
             card = await run_in_threadpool(desk.catalog.resolve, fields["model"])
         yield ReceivedScan(
             job_id=intake.job_id,
@@ -81,6 +86,9 @@ async def received_scan(
             scans=intake.channels(card),
             sha256=intake.sha256,
         )
+    except ServiceUnavailable:
+        desk.orphans.add(intake.job_id)
+        raise
     except BaseException:
         with CancelScope(shield=True):
             await run_in_threadpool(intake.discard)
@@ -120,8 +128,7 @@ class _Body:
 
     async def _read_raw(self, intake: ScanIntake) -> None:
         channel = intake.begin(SCAN_FIELD)
-        await self._pump(channel.write, lambda: channel.header_pending)
-        await run_in_threadpool(channel.end)
+        await self._pump(channel.write, lambda: channel.header_pending, channel.end)
 
     async def _read_form(self, intake: ScanIntake, card: ModelCard | None) -> dict[str, str]:
         # The form may name its model after its scans, so any model's inputs are taken at first.
@@ -133,13 +140,12 @@ class _Body:
             scan_fields=inputs | {SCAN_FIELD},
             text_fields=TEXT_FIELDS,
         )
-        await self._pump(form.feed, lambda: form.header_pending)
-        form.finish()
+        await self._pump(form.feed, lambda: form.header_pending, form.finish)
         return form.fields
 
     async def _read_json(self, intake: ScanIntake) -> dict[str, str]:
         collected = bytearray()
-        await self._pump(collected.extend, lambda: False)
+        await self._pump(collected.extend, lambda: False, lambda: None)
         fields = _json_object(bytes(collected))
         paths = fields.pop("scan_path", None)
         if isinstance(paths, str):
@@ -176,21 +182,32 @@ class _Body:
             raise ScanPathForbidden("scan_path leaves VOXELQ_SCAN_ROOT.")
         return resolved
 
-    async def _pump(self, take: Callable[[bytes], object], eager: Callable[[], bool]) -> None:
-        """Hand the body to ``take`` in threads; in blocks, or as it comes while ``eager``."""
+    async def _pump(
+        self, take: Callable[[bytes], object], eager: Callable[[], bool], end: Callable[[], None]
+    ) -> None:
+        """Hand the body to ``take`` in threads, in blocks, or as it comes while ``eager``."""
         waiting: list[bytes] = []
         waiting_bytes = total_bytes = 0
-        async for chunk in self._request.stream():
+        more = True
+
+        def hand_over(block: bytes, *, last: bool) -> None:
+            take(block)
+            if last:
+                end()
+
+        while more:
+            message = await self._request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk, more = message.get("body", b""), message.get("more_body", False)
             total_bytes += len(chunk)
             self._check_length(total_bytes)
             waiting.append(chunk)
             waiting_bytes += len(chunk)
-            if waiting_bytes >= BLOCK_BYTES or (chunk and eager()):
-                await run_in_threadpool(take, b"".join(waiting))
+            if not more or waiting_bytes >= BLOCK_BYTES or (chunk and eager()):
+                await run_in_threadpool(hand_over, b"".join(waiting), last=not more)
                 waiting_bytes = 0
                 waiting.clear()
-        if waiting_bytes:
-            await run_in_threadpool(take, b"".join(waiting))
         self._desk.metrics.upload_bytes.inc(total_bytes)
 
     def _check_length(self, length: int) -> None:
@@ -202,6 +219,11 @@ def _check_given_once(fields: dict[str, str], **query: str | None) -> None:
     for name, given in query.items():
         if given is not None and name in fields:
             raise BadRequest(f"{name} was given twice, in the query and in the body.")
+
+
+def _check_named(model: str) -> None:
+    if not model:
+        raise BadRequest("model is empty; leave it out for the default.")
 
 
 def _copy(source: Path, intake: ScanIntake, name: str) -> None:

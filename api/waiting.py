@@ -33,6 +33,8 @@ class JobWaiter:
         self._queue = queue
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._released = False
+        #: Whether the reader heard from Redis last time it tried.
+        self.connected: bool | None = None
 
     @property
     def blocked(self) -> int:
@@ -84,13 +86,16 @@ class JobWaiter:
         while True:
             try:
                 after = await self._queue.last_event_id()
+                self.connected = True
                 await self._look_at_all()  # what ended while nobody read
                 while True:
                     events = await self._queue.events(after, READ_BLOCK_S)
                     after = events[-1].id if events else after
                     self._wake_from_events(events)
             except ServiceUnavailable:
-                log.warning("event_reader_lost", retry_s=RECONNECT_S)
+                if self.connected is not False:
+                    log.warning("event_reader_lost", retry_s=RECONNECT_S)
+                self.connected = False
                 await asyncio.sleep(RECONNECT_S)
 
     async def _sweep(self) -> None:

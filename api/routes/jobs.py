@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -12,6 +13,8 @@ from api.preferences import read_patience
 from api.schemas import JobPageView, JobView
 from shared.errors import BadRequest, JobNotFound, ServiceUnavailable
 from shared.jobs import JobStatus
+
+log = structlog.get_logger()
 
 router = APIRouter(tags=["jobs"])
 
@@ -68,7 +71,10 @@ async def show_job(
 )
 async def delete_job(desk: Desk, job_id: JobId) -> None:
     """Cancel a job that is queued or started; purge one that is terminal, with all its files."""
-    if not await desk.queue.cancel(job_id):
-        # Files first: once the job is forgotten, nobody would know of them.
-        await run_in_threadpool(desk.store.delete_job, job_id)
-        await desk.queue.purge(job_id)
+    if await desk.queue.cancel(job_id):
+        log.info("job_canceled", job=job_id)
+        return
+    # Files first: once the job is forgotten, nobody would know of them.
+    await run_in_threadpool(desk.store.delete_job, job_id)
+    await desk.queue.purge(job_id)
+    log.info("job_purged", job=job_id)

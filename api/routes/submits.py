@@ -1,9 +1,11 @@
 """Handing a scan in: submit and poll, or submit and block."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -28,10 +30,11 @@ from shared.errors import (
 )
 from shared.jobs import Job, Priority, Submission
 
+log = structlog.get_logger()
+
 router = APIRouter(tags=["submit"])
 
 _QUERY_PARAMETERS = TEXT_FIELDS | {"wait"}
-_IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _REFUSALS = problems(
@@ -49,53 +52,17 @@ _REFUSALS = problems(
 )
 
 
+@dataclass(frozen=True)
 class SubmitCall:
     """The parameters and headers that both submits take."""
 
-    def __init__(
-        self,
-        request: Request,
-        model: Annotated[
-            str | None, Query(description="`name` or `name@version`; default: the service's.")
-        ] = None,
-        priority: Annotated[Priority | None, Query(description="Default: `routine`.")] = None,
-        wait: Annotated[
-            float | None,
-            Query(ge=0, allow_inf_nan=False, description="Seconds to hold the answer at most."),
-        ] = None,
-        prefer: Annotated[
-            str | None, Header(description="`respond-async` or `wait=N` (RFC 7240).")
-        ] = None,
-        idempotency_key: Annotated[
-            str | None,
-            Header(
-                description="Same key, same scan: the same job. Up to 255 printable characters."
-            ),
-        ] = None,
-        traceparent: Annotated[
-            str | None, Header(description="W3C trace context, carried through the job.")
-        ] = None,
-    ) -> None:
-        names = [name for name, _ in request.query_params.multi_items()]
-        if unknown := set(names) - _QUERY_PARAMETERS:
-            known = ", ".join(sorted(_QUERY_PARAMETERS))
-            raise BadRequest(
-                f"The query has {len(unknown)} parameters that no submit takes; known are {known}."
-            )
-        if len(names) != len(set(names)):
-            raise BadRequest("A query parameter is given twice.")
-        if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
-            raise BadRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
-        self.request = request
-        self.model = model
-        self.priority = priority
-        self.wait = wait
-        self.prefer = prefer
-        self.idempotency_key = idempotency_key
-        # A malformed trace context is to be ignored (W3C Trace Context, section 3.2).
-        self.traceparent = (
-            traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
-        )
+    request: Request
+    model: str | None
+    priority: Priority | None
+    wait: float | None
+    prefer: str | None
+    idempotency_key: str | None
+    traceparent: str | None
 
     def patience(self, desk: FrontDesk, *, default_s: float) -> Patience:
         """Return how long this client waits; raises BadRequest."""
@@ -104,7 +71,48 @@ class SubmitCall:
         )
 
 
-Call = Annotated[SubmitCall, Depends()]
+async def submit_call(
+    request: Request,
+    model: Annotated[
+        str | None,
+        Query(min_length=1, description="`name` or `name@version`; default: the service's."),
+    ] = None,
+    priority: Annotated[Priority | None, Query(description="Default: `routine`.")] = None,
+    wait: Annotated[
+        float | None,
+        Query(ge=0, allow_inf_nan=False, description="Seconds to hold the answer at most."),
+    ] = None,
+    prefer: Annotated[
+        str | None, Header(description="`respond-async` or `wait=N` (RFC 7240).")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            pattern=r"^[ -~]*$",
+            description="Same key, same scan: the same job.",
+        ),
+    ] = None,
+    traceparent: Annotated[
+        str | None, Header(description="W3C trace context, carried through the job.")
+    ] = None,
+) -> SubmitCall:
+    """Read what a submit says beside its body; raises BadRequest."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if unknown := set(names) - _QUERY_PARAMETERS:
+        known = ", ".join(sorted(_QUERY_PARAMETERS))
+        raise BadRequest(
+            f"The query has {len(unknown)} parameters that no submit takes; known are {known}."
+        )
+    if len(names) != len(set(names)):
+        raise BadRequest("A query parameter is given twice.")
+    if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
+        traceparent = None  # to be ignored when malformed (W3C Trace Context, section 3.2)
+    return SubmitCall(request, model, priority, wait, prefer, idempotency_key, traceparent)
+
+
+Call = Annotated[SubmitCall, Depends(submit_call)]
 
 
 @router.post(
@@ -163,6 +171,7 @@ async def _submit(call: SubmitCall, desk: FrontDesk) -> Job:
                 traceparent=call.traceparent,
             )
         )
+    log.info("job_submitted", job=receipt.job.id, model=scan.model.ref, created=receipt.created)
     if not receipt.created:
         await run_in_threadpool(desk.store.delete_job, scan.job_id)
     return receipt.job

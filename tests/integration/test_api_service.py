@@ -1,11 +1,15 @@
 """Models, health, queue, metrics, the description, and errors that belong to no call."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
+from shared.settings import Settings
+from tests.conftest import free_port
 from tests.integration.conftest import FrontDeskServer
 from tests.integration.test_api_submit import RAW, SCAN, assert_problem
 from tests.reading_room import ReadingRoom
@@ -135,6 +139,46 @@ async def test_the_description(client: httpx.AsyncClient) -> None:
         refusals = {"400", "403", "404", "413", "415", "422", "429", "503", "507"}
         assert refusals <= set(submit["responses"])
         assert "application/problem+json" in submit["responses"]["413"]["content"]
+
+
+def test_the_description_holds(
+    server: FrontDeskServer, reading_room: ReadingRoom, tmp_path: Path
+) -> None:
+    """Generated calls get nothing but the answers that the description tells of."""
+    reading_room.sign_on()
+    reading_room.serve()
+    checks = (
+        "not_a_server_error,status_code_conformance,content_type_conformance,"
+        "response_schema_conformance,response_headers_conformance"
+    )
+    run = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("schemathesis")),
+            *("run", f"{server.url}/openapi.json", "--checks", checks, "--seed", "1"),
+            *("--phases", "coverage,fuzzing", "--max-examples", "15"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+
+
+async def test_redis_away_from_the_start(settings: Settings) -> None:
+    """A front desk that starts before Redis is alive, says that it is not ready, and answers."""
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    alone = FrontDeskServer(settings.model_copy(update={"redis_url": nowhere}))
+    alone.start()
+    try:
+        async with httpx.AsyncClient(base_url=alone.url, timeout=60, trust_env=False) as client:
+            assert (await client.get("/livez")).status_code == 200
+            assert (await client.get("/models")).status_code == 200
+            assert_problem(await client.get("/readyz"), 503)
+            assert_problem(await client.post("/jobs", content=SCAN, headers=RAW), 503)
+            assert alone.stored_files() == []
+    finally:
+        alone.stop()
 
 
 async def test_unforeseen_errors(

@@ -1,0 +1,57 @@
+"""Scans whose submit got no answer from Redis: queued or not, nobody knows yet.
+
+Deleting such a scan at once could take it from a job that was queued after all.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.concurrency import run_in_threadpool
+
+from shared.errors import JobNotFound, ServiceUnavailable
+from shared.job_queue import JobQueue
+from shared.store import ScanStore
+
+RETRY_S = 1.0
+
+
+class Orphans:
+    """Deletes undecided scans once Redis answers that they have no job.
+
+    What is undecided when the process ends goes with the files that no job names, after
+    ``RETENTION_S``.
+    """
+
+    def __init__(self, queue: JobQueue, store: ScanStore) -> None:
+        self._queue = queue
+        self._store = store
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Drop what is still undecided when the block is left."""
+        try:
+            yield
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def add(self, job_id: str) -> None:
+        """Decide on the scan of ``job_id`` as soon as that can be done."""
+        task = asyncio.create_task(self._decide(job_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _decide(self, job_id: str) -> None:
+        while True:
+            try:
+                await self._queue.get(job_id)
+            except ServiceUnavailable:
+                await asyncio.sleep(RETRY_S)
+            except JobNotFound:
+                await run_in_threadpool(self._store.delete_job, job_id)
+                return
+            else:
+                return
