@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from shared.errors import BadScan, InferenceFailed, JobLost, VoxelQError
 from shared.models import ModelCatalog
@@ -51,6 +53,7 @@ class _Item:
 
     claim: Claim
     volume: Volume | None = None
+    intensities: NDArray[np.generic] | None = None
     prepared: Prepared | None = None
     prediction: Prediction | None = None
     segmentation: Segmentation | None = None
@@ -103,11 +106,14 @@ class Pipeline:
             return [item for item in items if item.outcome is None]
 
         def load(item: _Item) -> None:
-            item.volume = self._read(item.claim)
+            volume = item.volume = self._read(item.claim)
+            plain = volume.header.slope == 1 and volume.header.inter == 0
+            item.intensities = volume.data if plain else volume.scaled()
 
         def preprocess(item: _Item) -> None:
-            volume = _known(item.volume)
-            item.prepared = predictor.preprocess(volume.scaled(), volume.header.affine)
+            item.prepared = predictor.preprocess(
+                _known(item.intensities), _known(item.volume).header.affine
+            )
 
         def postprocess(item: _Item) -> None:
             item.segmentation = predictor.postprocess(
@@ -190,7 +196,7 @@ class Pipeline:
     def _write(self, item: _Item) -> None:
         volume, segmentation = _known(item.volume), _known(item.segmentation)
         keys = _artefacts(item.claim)
-        picture = preview_png(volume.data, segmentation.mask, volume.header.affine)
+        picture = preview_png(_known(item.intensities), segmentation.mask, volume.header.affine)
         self._store.write(keys["mask"], mask_bytes(segmentation.mask, volume.header))
         self._store.write(keys["preview"], picture)
         item.artefacts = keys
@@ -213,7 +219,8 @@ class _StageClock:
     def timings(self, created_at: datetime, began_at: datetime) -> Timings:
         # Clocks of two machines may differ by a little; nobody waited less than nothing.
         queue = max(0.0, (began_at - created_at).total_seconds())
-        return Timings(queue=queue, **self._seconds, total=queue + sum(self._seconds.values()))
+        stages = {name: round(seconds, 6) for name, seconds in self._seconds.items()}
+        return Timings(queue=queue, **stages, total=round(queue + sum(stages.values()), 6))
 
 
 def _predict(predictor: Predictor, items: Sequence[_Item]) -> None:
