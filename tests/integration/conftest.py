@@ -1,64 +1,16 @@
-"""A front desk that answers on a real port, and a client in front of it."""
+"""What tests of the front desk lean on."""
 
-import asyncio
 import json
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from api.__main__ import Server
 from shared.settings import Settings
 from shared.store import ScanStore
-from tests.conftest import free_port
+from tests.front_desk import FrontDeskServer
 from tests.reading_room import ReadingRoom
-
-
-class FrontDeskServer:
-    """The server of ``python -m api``, in a thread of the test."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.server = Server(settings, "127.0.0.1", self.port)
-        self._thread = threading.Thread(target=self.server.run)
-
-    def start(self) -> None:
-        """Start, and return once it listens."""
-        self._thread.start()
-        while not self.server.started:
-            if not self._thread.is_alive():
-                raise RuntimeError("the server did not start")
-            time.sleep(0.005)
-
-    def stop(self) -> None:
-        """Stop as on SIGTERM."""
-        self.server.should_exit = True
-        self._thread.join()
-
-    @property
-    def blocked(self) -> int:
-        """How many clients wait for a job."""
-        return int(self.server.config.app.state.desk.waiter.blocked)  # type: ignore[union-attr]
-
-    async def until_blocked(self, clients: int) -> None:
-        """Return once exactly so many clients wait."""
-        await self.until(lambda: self.blocked == clients)
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Return once ``holds`` does."""
-        async with asyncio.timeout(60):
-            while not holds():  # noqa: ASYNC110 - the server runs in another thread
-                await asyncio.sleep(0.01)
-
-    def stored_files(self) -> list[Path]:
-        """Every file in the store."""
-        root = Path(self.settings.store_url.removeprefix("file://"))
-        return [path for path in root.rglob("*") if path.is_file()]
 
 
 @pytest.fixture

@@ -3,11 +3,7 @@
 import asyncio
 import gzip
 import io
-import os
 import re
-import signal
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import httpx
@@ -21,10 +17,8 @@ from shared.errors import BadScan
 from shared.job_queue import JobQueue
 from shared.jobs import JobStatus
 from shared.nifti import read_volume
-from shared.settings import Settings
-from tests.conftest import Valkey, free_port
-from tests.integration.conftest import FrontDeskServer
-from tests.integration.test_api_submit import RAW, SCAN, assert_problem
+from tests.conftest import Valkey
+from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem
 from tests.reading_room import PICTURE, ReadingRoom
 from worker.lease import Claim, Failed
 
@@ -380,36 +374,6 @@ async def test_listing(client: httpx.AsyncClient, reading_room: ReadingRoom) -> 
 async def test_bad_listings(client: httpx.AsyncClient, query: str) -> None:
     """A bad limit, status or cursor is a 400, not corrected."""
     assert_problem(await client.get(f"/jobs?{query}"), 400)
-
-
-async def test_a_stop_lets_blocked_clients_go(settings: Settings) -> None:
-    """On SIGTERM the process answers its blocked clients with their jobs and exits 0."""
-    port = free_port()
-    environment = os.environ | {
-        "REDIS_URL": settings.redis_url,
-        "VOXELQ_STORE_URL": settings.store_url,
-        "VOXELQ_MODELS_DIR": str(settings.models_dir),
-        "VOXELQ_DEFAULT_MODEL": settings.default_model,
-    }
-    process = subprocess.Popen(  # noqa: ASYNC220 - its pipes are read in a thread
-        [sys.executable, "-W", "error", "-m", "api", "--port", str(port)],
-        env=environment,
-        stderr=subprocess.PIPE,
-    )
-    url = f"http://127.0.0.1:{port}"
-    transport = httpx.AsyncHTTPTransport(retries=8)
-    async with httpx.AsyncClient(base_url=url, timeout=60, transport=transport) as client:
-        assert (await client.get("/livez")).status_code == 200
-        predicting = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
-        async with asyncio.timeout(30):
-            while "blocked_clients 1.0" not in (await client.get("/metrics")).text:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-        process.send_signal(signal.SIGTERM)
-        response = await predicting
-    assert (response.status_code, response.json()["status"]) == (202, "queued")
-    _, errors = await asyncio.to_thread(process.communicate)
-    assert process.returncode == 0
-    assert b"Traceback" not in errors
 
 
 async def test_times_are_utc(client: httpx.AsyncClient) -> None:

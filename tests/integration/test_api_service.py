@@ -8,10 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from client.embedded_server import free_port
 from shared.settings import Settings
-from tests.conftest import free_port
-from tests.integration.conftest import FrontDeskServer
-from tests.integration.test_api_submit import RAW, SCAN, assert_problem
+from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem
 from tests.reading_room import ReadingRoom
 
 FULL = Path("/dev/full")

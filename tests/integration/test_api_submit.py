@@ -18,24 +18,9 @@ from shared.jobs import Priority
 from shared.settings import Settings
 from shared.store import ScanStore
 from tests.conftest import Valkey
-from tests.integration.conftest import FrontDeskServer
+from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem
 from tests.reading_room import ReadingRoom
 from tests.scans import AFFINE, gz, nifti, voxels
-
-RAW = {"Content-Type": "application/octet-stream"}
-SCAN = gz(nifti())
-
-
-def assert_problem(response: httpx.Response, status: int, words: str = "") -> None:
-    """Check that ``response`` is an RFC 9457 problem of this status."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    problem = response.json()
-    assert problem["status"] == status
-    assert problem["type"].startswith("urn:voxelq:problem:")
-    assert problem["title"]
-    assert problem["instance"] == response.url.path
-    assert words in problem["detail"]
 
 
 async def test_a_form(client: httpx.AsyncClient, store: ScanStore, queue: JobQueue) -> None:

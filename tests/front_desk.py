@@ -1,0 +1,107 @@
+"""A front desk that answers on a real port, in a thread or as a process, and what to send it."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from api.__main__ import Server
+from client.embedded_server import free_port
+from shared.settings import Settings
+from tests.scans import gz, nifti
+
+RAW = {"Content-Type": "application/octet-stream"}
+SCAN = gz(nifti())
+
+
+def assert_problem(response: httpx.Response, status: int, words: str = "") -> None:
+    """Check that ``response`` is an RFC 9457 problem of this status."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == status
+    assert problem["type"].startswith("urn:voxelq:problem:")
+    assert problem["title"]
+    assert problem["instance"] == response.url.path
+    assert words in problem["detail"]
+
+
+class FrontDeskServer:
+    """The server of ``python -m api``, in a thread of the test."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.server = Server(settings, "127.0.0.1", self.port)
+        self._thread = threading.Thread(target=self.server.run)
+
+    def start(self) -> None:
+        """Start, and return once it listens."""
+        self._thread.start()
+        while not self.server.started:
+            if not self._thread.is_alive():
+                raise RuntimeError("the server did not start")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Stop as on SIGTERM."""
+        self.server.should_exit = True
+        self._thread.join()
+
+    @property
+    def blocked(self) -> int:
+        """How many clients wait for a job."""
+        return int(self.server.config.app.state.desk.waiter.blocked)  # type: ignore[union-attr]
+
+    async def until_blocked(self, clients: int) -> None:
+        """Return once exactly so many clients wait."""
+        await self.until(lambda: self.blocked == clients)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return once ``holds`` does."""
+        async with asyncio.timeout(60):
+            while not holds():  # noqa: ASYNC110 - the server runs in another thread
+                await asyncio.sleep(0.01)
+
+    def stored_files(self) -> list[Path]:
+        """Every file in the store."""
+        root = Path(self.settings.store_url.removeprefix("file://"))
+        return [path for path in root.rglob("*") if path.is_file()]
+
+
+@asynccontextmanager
+async def front_desk_process(
+    settings: Settings,
+) -> AsyncIterator[tuple[subprocess.Popen[bytes], httpx.AsyncClient]]:
+    """Run ``python -m api``, warnings as errors, with a client once it is alive."""
+    port = free_port()
+    environment = os.environ | {
+        "REDIS_URL": settings.redis_url,
+        "VOXELQ_STORE_URL": settings.store_url,
+        "VOXELQ_MODELS_DIR": str(settings.models_dir),
+        "VOXELQ_DEFAULT_MODEL": settings.default_model,
+    }
+    arguments = [sys.executable, "-W", "error", "-m", "api", "--port", str(port)]
+    process = await asyncio.to_thread(
+        lambda: subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
+    )
+    try:
+        transport = httpx.AsyncHTTPTransport(retries=8)
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=60, transport=transport
+        ) as client:
+            assert (await client.get("/livez")).status_code == 200
+            yield process, client
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
