@@ -1,0 +1,183 @@
+"""From trained weights to a bundle: ``python -m training.calibrate --folder .training``.
+
+Threshold, smallest component and the meaning of the presence answer are chosen on synthetic
+scans that training never drew, and on nothing else.
+"""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.anatomy import fetch, load_all
+from training.synthesis import GRID, synthesise
+from worker.bundle import WEIGHTS, PresenceRecipe
+from worker.network import DEFAULT_CHANNELS, UNet3D
+from worker.postprocess import MaskRules, keep_components
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+SMALLEST_ML = (0.3, 0.8, 1.6, 3.0)
+#: Far from every seed of training's pool.
+VALIDATION_SEED = 20_261_121
+
+METADATA: dict[str, Any] = {
+    "name": "brain-tumor",
+    "version": "1.0.0",
+    "description": "Outlines a whole brain tumour, oedema included, on one FLAIR volume, and says "
+    "whether there is one.",
+    "inputs": [{"name": "scan", "modality": "FLAIR"}],
+    "labels": [{"value": 1, "name": "whole tumour"}],
+    "license": "Apache-2.0",
+    "intended_use": "Research use only, not a medical device.",
+    "network": {"in_channels": 1, "out_channels": 1, "channels": list(DEFAULT_CHANNELS)},
+    "grid": {"shape": list(GRID.shape), "spacing_mm": GRID.spacing_mm},
+}
+
+Answers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Case:
+    """The network's answer to one validation scan, under every pair of rules."""
+
+    truth_ml: float
+    presence_logit: float
+    dice: Answers
+    volume_ml: Answers
+
+
+@dataclass(frozen=True)
+class Report:
+    """How the calibrated network does on the validation scans."""
+
+    scans: int
+    with_tumour: int
+    mean_dice: float
+    median_dice: float
+    presence_right: float
+    sensitivity: float
+    specificity: float
+
+
+def calibrate(weights: Path, anatomy: Path, bundle: Path, scans: int) -> Report:
+    """Choose the rules, write the bundle and return how it does."""
+    network = UNet3D()
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    cases = _answer(network.eval(), anatomy, scans)
+    row, column = _best_rules(cases)
+    volumes = np.array([case.volume_ml[row, column] for case in cases])
+    logits = np.array([case.presence_logit for case in cases])
+    truth = np.array([case.truth_ml > 0 for case in cases])
+    presence = fit_presence(logits, volumes, truth)
+    metadata = {
+        **METADATA,
+        "mask": {"threshold": THRESHOLDS[row], "min_component_ml": SMALLEST_ML[column]},
+        "presence": presence.model_dump(),
+    }
+    pairs = zip(logits, volumes, strict=True)
+    said = np.array([v > 0 and presence.probability(x, v) >= 0.5 for x, v in pairs])
+    dice = np.array([case.dice[row, column] for case in cases if case.truth_ml > 0])
+    report = Report(
+        scans=scans,
+        with_tumour=int(truth.sum()),
+        mean_dice=round(float(dice.mean()), 3),
+        median_dice=round(float(np.median(dice)), 3),
+        presence_right=round(float((said == truth).mean()), 3),
+        sensitivity=round(float(said[truth].mean()), 3),
+        specificity=round(float((~said[~truth]).mean()), 3),
+    )
+    _write(bundle, {**metadata, "validation": asdict(report)}, network)
+    return report
+
+
+def fit_presence(logits: Answers, volumes_ml: Answers, truth: NDArray[np.bool_]) -> PresenceRecipe:
+    """Fit a lightly penalised logistic model by Newton's method; no weight goes below zero."""
+    features = np.stack([np.ones_like(logits), logits, np.log1p(volumes_ml)], axis=1)
+    penalty = np.diag([1e-3, 1.0, 1.0])
+    used = [0, 1, 2]
+    while True:
+        chosen = features[:, used]
+        weights = np.zeros(len(used))
+        for _ in range(50):
+            probability = 1 / (1 + np.exp(-chosen @ weights))
+            gradient = chosen.T @ (probability - truth) + penalty[np.ix_(used, used)] @ weights
+            spread = probability * (1 - probability)
+            curvature = chosen.T @ (chosen * spread[:, None]) + penalty[np.ix_(used, used)]
+            weights -= np.linalg.solve(curvature, gradient)
+        negative = [index for index, weight in zip(used, weights, strict=True) if weight < 0]
+        negative = [index for index in negative if index > 0]
+        if not negative:
+            break
+        used.remove(negative[0])
+    full = np.zeros(3)
+    full[used] = weights
+    intercept, logit_weight, volume_weight = (round(float(value), 4) for value in full)
+    return PresenceRecipe(
+        intercept=intercept, logit_weight=logit_weight, volume_weight=volume_weight
+    )
+
+
+def _answer(network: UNet3D, anatomy: Path, scans: int) -> list[Case]:
+    anatomies = load_all(fetch(anatomy))
+    cases = []
+    for number in range(scans):
+        sample = synthesise(np.random.default_rng([VALIDATION_SEED, number]), anatomies)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            outline, presence = network(torch.from_numpy(sample.image)[None, None])
+        probability = torch.sigmoid(outline[0, 0].float()).numpy()
+        cases.append(_judge(probability, float(presence), sample.mask))
+    return cases
+
+
+def _judge(
+    probability: NDArray[np.float32], presence_logit: float, truth: NDArray[np.bool_]
+) -> Case:
+    size = (len(THRESHOLDS), len(SMALLEST_ML))
+    dice, volume_ml = np.zeros(size), np.zeros(size)
+    voxel_ml = GRID.spacing_mm**3 / 1000
+    pairs = product(enumerate(THRESHOLDS), enumerate(SMALLEST_ML))
+    for (row, threshold), (column, smallest) in pairs:
+        kept = keep_components(probability, MaskRules(threshold, smallest), GRID.spacing_mm)
+        shared = np.count_nonzero(kept & truth)
+        total = np.count_nonzero(kept) + np.count_nonzero(truth)
+        dice[row, column] = 2 * shared / total if total else 1.0
+        volume_ml[row, column] = np.count_nonzero(kept) * voxel_ml
+    return Case(float(truth.sum()) * voxel_ml, presence_logit, dice, volume_ml)
+
+
+def _best_rules(cases: list[Case]) -> tuple[int, int]:
+    """Return the rules with the best mean of Dice where there is a tumour, and emptiness else."""
+    mean = np.mean([case.dice for case in cases], axis=0)
+    row, column = np.unravel_index(int(np.argmax(mean)), mean.shape)
+    return int(row), int(column)
+
+
+def _write(bundle: Path, metadata: dict[str, Any], network: UNet3D) -> None:
+    (bundle / "configs").mkdir(parents=True, exist_ok=True)
+    (bundle / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(metadata, indent=2, ensure_ascii=False)
+    (bundle / "configs" / "metadata.json").write_text(text + "\n", encoding="utf-8")
+    half = {name: tensor.half() for name, tensor in network.state_dict().items()}
+    torch.save(half, bundle / WEIGHTS)
+
+
+def main() -> None:
+    """Read the command line and calibrate."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path(".training"))
+    parser.add_argument("--bundle", type=Path, default=Path("models/brain-tumor/1.0.0"))
+    parser.add_argument("--scans", type=int, default=100)
+    given = parser.parse_args()
+    folder: Path = given.folder
+    report = calibrate(folder / "weights.pt", folder / "anatomy", given.bundle, given.scans)
+    print(json.dumps(asdict(report), indent=2))
+
+
+if __name__ == "__main__":
+    main()

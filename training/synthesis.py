@@ -1,0 +1,200 @@
+"""One training sample from one anatomy: warp, contrast, tumour or none, and scanner artefacts.
+
+The recipe follows SynthSeg (Billot et al. 2023, doi:10.1016/j.media.2023.102789): what the
+network is not to rely on is drawn at random. It ends in the same normalisation that a scan
+goes through in the worker.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from training import lesions
+from training.anatomy import TISSUES, Anatomy
+from training.noise import field, smooth
+from worker.preprocess import Grid, background_of, normalise
+
+Volume = NDArray[np.float32]
+
+GRID = Grid(shape=(96, 112, 96), spacing_mm=2.0)
+TUMOUR_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A normalised image and its tumour mask, both on `GRID`."""
+
+    image: Volume
+    mask: NDArray[np.bool_]
+
+
+def synthesise(rng: np.random.Generator, anatomies: list[Anatomy]) -> Sample:
+    """Draw one sample; about half of them show a tumour."""
+    anatomy = anatomies[rng.integers(len(anatomies))]
+    points = _grid_points_mm()
+    stripped = not anatomy.has_head or rng.random() < 0.5
+    atlas = _warp(rng, anatomy, points, stripped=stripped)
+    focus = None
+    if rng.random() < TUMOUR_SHARE:
+        focus = _place(rng, anatomy, atlas, points)
+    if focus is not None:
+        atlas = _push_away(rng, atlas, points, focus)
+    maps = dict(zip(TISSUES, sample_maps(anatomy, atlas), strict=True))
+    tissue = lesions.Tissue(
+        white=maps["white"],
+        fluid=maps["fluid"],
+        ventricle=maps["ventricle"],
+        brain=maps["brain"] > 0.5,
+        left_mm=np.asarray(atlas[0] - anatomy.brain_centre[0], dtype=np.float32),
+        points_mm=points,
+    )
+    image = _contrast(rng, maps)
+    image = lesions.add_white_matter_lesions(rng, image, tissue)
+    mask = np.zeros(GRID.shape, dtype=bool)
+    if focus is not None:
+        mask, front = lesions.grow(rng, focus, tissue)
+        image = lesions.paint(rng, image, focus, tissue, front)
+    return Sample(_scan(rng, image, maps["brain"], mask, stripped=stripped), mask)
+
+
+def _grid_points_mm() -> Volume:
+    axes = [(np.arange(n, dtype=np.float32) - (n - 1) / 2) * GRID.spacing_mm for n in GRID.shape]
+    return np.stack(np.meshgrid(*axes, indexing="ij"))
+
+
+def _warp(rng: np.random.Generator, anatomy: Anatomy, points: Volume, *, stripped: bool) -> Volume:
+    """Return atlas voxel coordinates ``[3, *shape]`` of every grid point."""
+    angles = np.deg2rad(rng.normal(0, 7, 3))
+    linear = _rotation(angles) @ np.diag(1 / (rng.uniform(0.9, 1.15) * rng.uniform(0.93, 1.08, 3)))
+    linear = linear @ (np.eye(3) + np.triu(rng.normal(0, 0.04, (3, 3)), 1))
+    if rng.random() < 0.5:
+        linear[:, 0] *= -1
+    elastic = field(rng, GRID.shape, int(rng.integers(4, 9)), channels=3) * rng.uniform(0, 4)
+    fine = field(rng, GRID.shape, 16, channels=3) * rng.uniform(0, 1.2)
+    centre = np.array(anatomy.brain_centre if stripped else anatomy.head_centre)
+    centre = centre + rng.normal(0, 5, 3)
+    moved = np.tensordot(linear.astype(np.float32), points, axes=1)
+    shifted = moved + elastic + fine + centre.reshape(3, 1, 1, 1)
+    return np.asarray(shifted, dtype=np.float32)
+
+
+def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = np.eye(3)
+    for axis, angle in enumerate(angles):
+        i, j = [k for k in range(3) if k != axis]
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        total = total @ turn
+    return total
+
+
+def _place(
+    rng: np.random.Generator, anatomy: Anatomy, atlas: Volume, points: Volume
+) -> lesions.Focus | None:
+    coarse = sample_maps(anatomy, atlas[:, ::4, ::4, ::4])
+    brain, white = coarse[TISSUES.index("brain")], coarse[TISSUES.index("white")]
+    weight = ((brain > 0.7) * (0.3 + white)).ravel().astype(np.float64)
+    if weight.sum() == 0:
+        return None
+    chosen = rng.choice(weight.size, p=weight / weight.sum())
+    centre = points[:, ::4, ::4, ::4].reshape(3, -1)[:, chosen]
+    return lesions.Focus(centre, lesions.draw_volume_ml(rng))
+
+
+def _push_away(
+    rng: np.random.Generator, atlas: Volume, points: Volume, focus: lesions.Focus
+) -> Volume:
+    """Mass effect: tissue around the focus is drawn from nearer to it, so it moves outward."""
+    reach = focus.radius_mm * rng.uniform(1.0, 2.0)
+    offset = points - focus.centre_mm.reshape(3, 1, 1, 1)
+    pull = rng.uniform(0, 0.5) * np.exp(-(offset**2).sum(axis=0) / reach**2)
+    return np.asarray(atlas - _along_axes(atlas, offset * pull), dtype=np.float32)
+
+
+def _along_axes(atlas: Volume, shift_mm: Volume) -> Volume:
+    """Turn a shift in grid millimetres into atlas voxels by the warp's own local slope."""
+    turned = np.zeros_like(shift_mm)
+    for axis in range(3):
+        slope = (atlas.take(-1, axis + 1) - atlas.take(0, axis + 1)).mean(axis=(1, 2))
+        slope = slope / ((atlas.shape[axis + 1] - 1) * GRID.spacing_mm)
+        turned += slope.reshape(3, 1, 1, 1) * shift_mm[axis]
+    return turned
+
+
+def sample_maps(anatomy: Anatomy, atlas: Volume) -> Volume:
+    """Draw the anatomy's maps ``[len(TISSUES), *shape]`` at atlas voxels ``[3, *shape]``."""
+    size = np.array(anatomy.maps.shape[1:], dtype=np.float32).reshape(3, 1, 1, 1)
+    unit = torch.from_numpy(np.moveaxis((atlas / (size - 1) * 2 - 1)[::-1], 0, -1).copy())
+    maps = torch.from_numpy(anatomy.maps)[None]
+    drawn = F.grid_sample(maps, unit[None], mode="bilinear", align_corners=True)
+    return np.asarray(drawn[0].numpy())
+
+
+def _contrast(rng: np.random.Generator, maps: dict[str, Volume]) -> Volume:
+    """Mix the tissues at random brightness, mostly as FLAIR shows them; white matter is 1."""
+    flair = rng.random() < 0.85
+    grey = rng.uniform(0.95, 1.45) if flair else rng.uniform(0.6, 1.6)
+    fluid = rng.uniform(0.02, 0.5) if flair else rng.uniform(0.0, 1.0)
+    brightness = {
+        "white": 1.0,
+        "grey": grey,
+        "fluid": np.clip(fluid + rng.uniform(-0.1, 0.4), 0, 1),
+        "ventricle": fluid,
+        "bone": rng.uniform(0.0, 0.25),
+        "soft": rng.uniform(0.3, 1.2),
+        "fat": rng.uniform(0.4, 2.5),
+    }
+    image = sum(level * maps[name] for name, level in brightness.items())
+    image = image + rng.uniform(-0.08, 0.08) * maps["texture"]
+    uneven = field(rng, GRID.shape, int(rng.integers(10, 30)))[0] * rng.uniform(0, 0.08)
+    return np.asarray(image * (1 + uneven), dtype=np.float32)
+
+
+def _scan(
+    rng: np.random.Generator,
+    image: Volume,
+    brain: Volume,
+    mask: NDArray[np.bool_],
+    *,
+    stripped: bool,
+) -> Volume:
+    """Add what a scanner and a reader's software do to an image, and normalise it."""
+    bias = field(rng, GRID.shape, int(rng.integers(1, 4)))[0]
+    image = image * np.exp(bias * rng.uniform(0, 0.25))
+    if rng.random() < 0.4:
+        blurred = smooth(image, 1)
+        image = image + rng.uniform(0, 1) * (blurred - image)
+    if rng.random() < 0.4:
+        image = _thick_slices(rng, image)
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0, 0.1)
+    image = np.abs(image + noise) if rng.random() < 0.5 else np.maximum(image + noise, 0)
+    image = image ** rng.uniform(0.8, 1.25)
+    if stripped:
+        edge = 0.5 + rng.uniform(-0.3, 0.3) + field(rng, GRID.shape, 12)[0] * rng.uniform(0, 0.1)
+        kept = (brain > edge) | mask
+        image = np.where(kept, image + 0.02, 0)
+    if rng.random() < 0.15:
+        _cut_field_of_view(rng, image, mask)
+    return normalise(image.astype(np.float32), background_of(image))
+
+
+def _thick_slices(rng: np.random.Generator, image: Volume) -> Volume:
+    axis = int(rng.choice([0, 1, 2], p=[0.15, 0.15, 0.7]))
+    size = list(image.shape)
+    size[axis] = round(size[axis] / rng.uniform(1.3, 3.5))
+    tensor = torch.from_numpy(np.ascontiguousarray(image))[None, None]
+    coarse = F.interpolate(tensor, size, mode="area")
+    back = F.interpolate(coarse, list(image.shape), mode="trilinear", align_corners=False)
+    return np.asarray(back[0, 0].numpy())
+
+
+def _cut_field_of_view(rng: np.random.Generator, image: Volume, mask: NDArray[np.bool_]) -> None:
+    """Blank slices at one end, tumour included: what was not scanned cannot be asked for."""
+    count = int(rng.integers(4, 22))
+    cut = slice(None, count) if rng.random() < 0.7 else slice(-count, None)
+    image[:, :, cut] = 0
+    mask[:, :, cut] = False

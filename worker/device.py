@@ -1,0 +1,89 @@
+"""Where the network runs: device, threads, precision and how much of a GPU it may take."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from shared.errors import ModelError
+
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_CPU_FLAGS = Path("/proc/cpuinfo")
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; plain ``cuda`` is the first.
+
+    Raises:
+        ModelError: The device is unknown or this machine has none such.
+    """
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise ModelError(f"There is no device called {wanted}; use auto, cpu or cuda.") from error
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise ModelError(f"The network cannot run on {device.type}; use auto, cpu or cuda.")
+    index = device.index or 0
+    if index >= torch.cuda.device_count():
+        raise ModelError(f"There is no GPU number {index} that torch can use on this machine.")
+    return torch.device("cuda", index)
+
+
+def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """Return the arithmetic of ``wanted``; ``auto`` is bf16 where the chip computes it natively.
+
+    Raises:
+        ModelError: ``wanted`` is none of auto, fp32, bf16 and fp16.
+    """
+    if wanted == "auto":
+        native = _gpu_has_bf16(device) if device.type == "cuda" else cpu_has_bf16()
+        return torch.bfloat16 if native else torch.float32
+    if wanted not in _PRECISIONS:
+        raise ModelError(f"There is no precision called {wanted}; use auto, fp32, bf16 or fp16.")
+    return _PRECISIONS[wanted]
+
+
+def cpu_has_bf16() -> bool:
+    """Tell whether this CPU multiplies bf16 (AVX512-BF16, AMX, or Arm's BF16 instructions)."""
+    try:
+        words = set(_CPU_FLAGS.read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return not words.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def set_threads(count: int) -> None:
+    """Let one forward pass use ``count`` threads; 0 leaves the choice as it is."""
+    if count > 0:
+        torch.set_num_threads(count)
+
+
+def limit_gpu_memory(device: torch.device, *, growth: bool, fraction: float) -> None:
+    """Take GPU memory as it is needed and never more than ``fraction`` of the card.
+
+    Call it before anything else touches the GPU: the allocator reads its settings once.
+    """
+    if device.type != "cuda":
+        return
+    if growth:
+        settings = os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "")
+        if "expandable_segments" not in settings:
+            parts = [part for part in (settings, "expandable_segments:True") if part]
+            os.environ["PYTORCH_CUDA_ALLOC_CONF"] = ",".join(parts)
+    if fraction < 1:
+        torch.cuda.set_per_process_memory_fraction(fraction, device)
+
+
+def release_idle_memory() -> None:
+    """Give what the allocator has cached back to the GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _gpu_has_bf16(device: torch.device) -> bool:
+    major, _ = torch.cuda.get_device_capability(device)
+    return major >= 8
