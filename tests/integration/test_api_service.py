@@ -1,6 +1,7 @@
 """Models, health, queue, metrics, the description, and errors that belong to no call."""
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -178,6 +179,22 @@ async def test_redis_away_from_the_start(settings: Settings) -> None:
             assert alone.stored_files() == []
     finally:
         alone.stop()
+
+
+async def test_a_redis_that_hangs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that accepts calls and never answers makes the service unready, not stuck."""
+    monkeypatch.setattr("api.routes.health.PROBE_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        nowhere = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        hung = FrontDeskServer(settings.model_copy(update={"redis_url": nowhere}))
+        hung.start()
+        try:
+            async with httpx.AsyncClient(base_url=hung.url, timeout=20, trust_env=False) as client:
+                assert_problem(await client.get("/readyz"), 503, "too long")
+                assert "voxelq_redis_up 0.0" in (await client.get("/metrics")).text
+                assert (await client.get("/livez")).status_code == 200
+        finally:
+            hung.stop()
 
 
 async def test_unforeseen_errors(
