@@ -18,7 +18,6 @@ RUN python requirements.py worker > requirements.txt \
     && rm -rf /opt/venv/lib/python3*/site-packages/torch/include \
         /opt/venv/lib/python3*/site-packages/torch/share \
         /opt/venv/lib/python3*/site-packages/torch/test \
-        /opt/venv/lib/python3*/site-packages/torch/bin \
     && mkdir store
 
 FROM ${PYTHON_IMAGE}
