@@ -14,6 +14,7 @@ from typing import Any, Self
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared import keys, scripts
@@ -238,7 +239,12 @@ def _connect(url: str, timeout_s: float, connections: int) -> Redis:
         socket_connect_timeout=COMMAND_TIMEOUT_S,
         health_check_interval=30,
         # Scripts may be repeated: each is known by the job's id and changes nothing twice.
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 4),
+        # A server that is merely silent is not asked again: its caller has waited enough.
+        retry=Retry(
+            ExponentialBackoff(cap=0.5, base=0.05),
+            4,
+            supported_errors=(RedisConnectionError,),
+        ),
     )
     return Redis.from_pool(pool)  # closing the client closes the pool
 
