@@ -5,7 +5,6 @@ Redis refers to it, so what a crash left half-written is never read, and goes wi
 """
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import fsspec
-from fsspec.implementations.local import LocalFileSystem
 
 from shared.errors import StoreFull
 
@@ -44,7 +42,7 @@ class ScanStore:
 
     @contextmanager
     def create(self, key: str) -> Iterator[IO[bytes]]:
-        """Open ``key`` for writing; once closed, it is on the disk and not merely on its way.
+        """Open ``key`` for writing.
 
         Raises:
             StoreFull: The device or the quota has no room left.
@@ -52,9 +50,6 @@ class ScanStore:
         """
         with _room(), self._fs.open(self._path(key), "wb") as file:
             yield file
-            if isinstance(self._fs, LocalFileSystem):
-                file.flush()
-                os.fsync(file.fileno())
 
     @contextmanager
     def open(self, key: str) -> Iterator[IO[bytes]]:
