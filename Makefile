@@ -16,8 +16,8 @@ help:
 	@echo "make up           set up and run the service until Ctrl-C"
 	@echo "make test         set up and run every test"
 	@echo "make lint         formatting, types, import contracts"
-	@echo "make bench        every benchmark; bench-queue: the queue's alone"
-	@echo "make train        train the default model anew, from packages alone"
+	@echo "make bench        every benchmark; make bench-queue: the queue's alone"
+	@echo "make train        train the default model anew, from packages alone (30 minutes)"
 	@echo "make setup        the virtual environment with everything; make clean removes it"
 
 setup: $(VENV)/.dev
@@ -37,15 +37,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup
-	@for benchmark in $$(grep -l __main__ benchmarks/*.py); do \
-	    $(BIN)/python -m "benchmarks.$$(basename $$benchmark .py)" || exit 1; done
+bench: bench-queue
 
 bench-queue: setup
 	$(BIN)/python -m benchmarks.queue
 
 train: setup
-	$(BIN)/python -m training
+	$(BIN)/python -m training.train --minutes 30
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
