@@ -21,6 +21,7 @@ from worker.bundle import WEIGHTS, PresenceRecipe
 from worker.network import DEFAULT_CHANNELS, UNet3D
 from worker.postprocess import MaskRules, keep_components
 
+DEFAULT_BUNDLE = Path("models/brain-tumor/1.0.0")
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 SMALLEST_ML = (0.3, 0.8, 1.6, 3.0)
 #: Far from every seed of training's pool.
@@ -171,8 +172,8 @@ def main() -> None:
     """Read the command line and calibrate."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".training"))
-    parser.add_argument("--bundle", type=Path, default=Path("models/brain-tumor/1.0.0"))
-    parser.add_argument("--scans", type=int, default=100)
+    parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--scans", type=int, default=60)
     given = parser.parse_args()
     folder: Path = given.folder
     report = calibrate(folder / "weights.pt", folder / "anatomy", given.bundle, given.scans)

@@ -1,15 +1,16 @@
 """Make the default weights: ``python -m training.train --minutes 30``.
 
 Fetches the anatomy, fills a pool of synthetic samples beside the training, trains for a budget
-of wall-clock minutes and writes a bundle. A run that was stopped goes on from its last
-checkpoint when it is called again with the same folder.
+of wall-clock minutes, calibrates the answer and writes the bundle. A run that was stopped goes
+on from its last checkpoint when it is called again with the same folder.
 """
 
 import argparse
 import copy
 import csv
+import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.calibrate import DEFAULT_BUNDLE, calibrate
 from training.loss import loss_of, soft_dice
 from training.pool import SamplePool, filling
 from worker.network import UNet3D
@@ -210,6 +212,8 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=1600, help="samples, 2.2 MB each")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
+    parser.add_argument("--scans", type=int, default=60, help="synthetic validation scans")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     weights = train(
@@ -219,7 +223,8 @@ def main() -> None:
         pool_size=given.pool,
         seed=given.seed,
     )
-    print(weights)
+    report = calibrate(weights, given.folder / "anatomy", given.bundle, given.scans)
+    print(json.dumps(asdict(report), indent=2))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 from shared.errors import ModelError
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_ALLOCATOR = "PYTORCH_ALLOC_CONF"
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
 
@@ -70,10 +71,10 @@ def limit_gpu_memory(device: torch.device, *, growth: bool, fraction: float) -> 
     if device.type != "cuda":
         return
     if growth:
-        settings = os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "")
+        settings = os.environ.get(_ALLOCATOR, "")
         if "expandable_segments" not in settings:
             parts = [part for part in (settings, "expandable_segments:True") if part]
-            os.environ["PYTORCH_CUDA_ALLOC_CONF"] = ",".join(parts)
+            os.environ[_ALLOCATOR] = ",".join(parts)
     if fraction < 1:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
 

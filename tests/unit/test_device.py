@@ -1,0 +1,61 @@
+"""How device, precision and GPU memory are chosen."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared.errors import ModelError
+from worker import device
+
+GPU = torch.device("cuda", 0)
+
+
+def test_auto_takes_what_is_there() -> None:
+    """Without a usable GPU, auto is the CPU."""
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert device.choose_device("auto").type == expected
+
+
+def test_auto_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a CPU, auto is bf16 where the chip computes it and fp32 elsewhere, or unknown."""
+    flags = tmp_path / "cpuinfo"
+    monkeypatch.setattr(device, "_CPU_FLAGS", flags)
+    cpu = torch.device("cpu")
+    assert device.choose_precision("auto", cpu) == torch.float32
+    flags.write_text("flags : avx2 avx512f avx512_bf16\n")
+    assert device.choose_precision("auto", cpu) == torch.bfloat16
+    flags.write_text("flags : avx2 avx512f\n")
+    assert device.choose_precision("auto", cpu) == torch.float32
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    """A precision that torch has no name for is refused in words."""
+    with pytest.raises(ModelError, match="fp32, bf16 or fp16"):
+        device.choose_precision("int4", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "expandable_segments:True"),
+        ("max_split_size_mb:128", "max_split_size_mb:128,expandable_segments:True"),
+        ("expandable_segments:False", "expandable_segments:False"),
+    ],
+)
+def test_memory_grows_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    """Growth adds to the allocator's settings and never overrides the operator's own."""
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", before)
+    device.limit_gpu_memory(GPU, growth=True, fraction=1.0)
+    assert os.environ["PYTORCH_ALLOC_CONF"] == after
+
+
+def test_a_cpu_has_no_memory_to_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU nothing about GPU memory is set."""
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    device.limit_gpu_memory(torch.device("cpu"), growth=True, fraction=0.5)
+    assert "PYTORCH_ALLOC_CONF" not in os.environ
+    device.release_idle_memory()
