@@ -4,9 +4,7 @@ Each stage is done for the whole batch before the next begins, so that the stage
 to the batch's. Whatever goes wrong with one scan ends that scan and no other.
 """
 
-import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +17,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from shared.errors import BadScan, InferenceFailed, JobLost, VoxelQError
+from shared.errors import BadScan, JobLost, VoxelQError
 from shared.models import ModelCatalog
 from shared.nifti import Volume, mask_bytes, read_volume
 from shared.results import (
@@ -34,6 +32,7 @@ from shared.settings import Settings
 from shared.store import ScanStore
 from worker.batching import halves
 from worker.device import release_idle_memory
+from worker.faults import judge
 from worker.lease import Claim, Failed, Finished, Outcome, Retry
 from worker.postprocess import Segmentation
 from worker.predictor import Prediction, Predictor
@@ -178,7 +177,7 @@ class Pipeline:
             try:
                 step(item)
             except Exception as error:  # one scan's fault must stay its own
-                item.outcome = _judge(error, item.claim)
+                item.outcome = judge(error, item.claim)
 
         if len(items) == 1:
             guarded(items[0])
@@ -231,7 +230,7 @@ def _predict(predictor: Predictor, items: Sequence[_Item]) -> None:
         predictions = predictor.predict([_known(item.prepared) for item in items])
     except Exception as error:  # what a network may raise has no bounds
         if len(items) == 1:
-            items[0].outcome = _judge(error, items[0].claim)
+            items[0].outcome = judge(error, items[0].claim)
             return
         log.warning("batch bisected", size=len(items), error=type(error).__name__)
         for half in halves(items):
@@ -239,33 +238,6 @@ def _predict(predictor: Predictor, items: Sequence[_Item]) -> None:
         return
     for item, prediction in zip(items, predictions, strict=True):
         item.prediction = prediction
-
-
-def _judge(error: Exception, claim: Claim) -> Outcome:
-    """Say what becomes of a job that met ``error``: its own fault, or one that may pass."""
-    if isinstance(error, VoxelQError):
-        verdict: Outcome = (
-            Retry(error.problem(f"/jobs/{claim.id}"))
-            if error.status in (503, 507)
-            else Failed(error.problem(f"/jobs/{claim.id}"))
-        )
-    else:
-        failure = InferenceFailed(
-            f"{type(error).__name__} was raised while this scan was computed, alone; "
-            "the worker's log says where."
-        ).problem(f"/jobs/{claim.id}")
-        # A device or a disk that stumbles may stand again; the rest would only repeat itself.
-        transient = isinstance(error, OSError | MemoryError)
-        verdict = Retry(failure) if transient else Failed(failure)
-        # Frames only: a message may quote the scan.
-        log.error(
-            "scan failed",
-            job=claim.id,
-            error=type(error).__name__,
-            frames=traceback.format_tb(error.__traceback__)[-3:],
-            thread=threading.current_thread().name,
-        )
-    return verdict
 
 
 def _artefacts(claim: Claim) -> dict[str, str]:
