@@ -1,0 +1,35 @@
+"""The benchmarks run, and their numbers agree with each other."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.local_service import BOUND_S, ROOT, environment
+
+
+def test_the_queue_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
+    """A short run measures every worker, prints its rates, and writes them with the machine."""
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.queue", "--jobs", "200", "--requests", "10"),
+            *("--depths", "10", "100", "--output", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=2 * BOUND_S,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    written = json.loads((tmp_path / "queue.json").read_text())
+    assert written["machine"]["cores"] >= 1
+    rates = written["jobs_per_s"]
+    assert list(rates)[:3] == ["SimpleWorker", "MicroBatchWorker 8", "MicroBatchWorker 32"]
+    for rate in rates.values():
+        assert rate > 0
+        assert f"{rate:.0f}" in ran.stdout
+    assert 0 < written["http"]["p50_ms"] <= written["http"]["p99_ms"]
+    assert [row["queued"] for row in written["depth"]] == [10, 100]
+    assert (tmp_path / "queue.png").stat().st_size > 10_000
