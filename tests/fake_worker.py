@@ -5,7 +5,6 @@
 
 import os
 import signal
-import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -66,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

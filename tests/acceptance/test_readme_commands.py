@@ -45,7 +45,9 @@ def test_the_commands_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
             check=False,
         )
     assert typed.returncode == 0, typed.stdout + typed.stderr
-    predicted = json.loads(typed.stdout[typed.stdout.rindex('{"id"') :])
+    # the calls print several jobs after each other; the last is the blocking one's
+    last = [found.start() for found in re.finditer(r'{"id":"\w+","status"', typed.stdout)][-1]
+    predicted = json.loads(typed.stdout[last:])
     assert (predicted["status"], predicted["priority"]) == ("finished", "stat")
     scan = nibabel.Nifti1Image.from_filename(here / "scan.nii.gz")
     for path in (here / "mask.nii.gz", here / "results" / "scan_mask.nii.gz"):

@@ -51,12 +51,12 @@ def client(valkey: Valkey) -> Iterator[Redis]:
         yield opened
 
 
-def fetch(client: Redis, job_id: str) -> RqJob:
+def fetch(client: Any, job_id: str) -> RqJob:
     """Fetch a job as any RQ tool would."""
     return RqJob.fetch(job_id, connection=client, serializer=JSONSerializer)
 
 
-def layout(client: Redis, job_id: str) -> dict[str, set[str]]:
+def layout(client: Any, job_id: str) -> dict[str, set[str]]:
     """Return RQ's keys of a job, and the fields that RQ itself keeps in each."""
     found: dict[str, set[str]] = {}
     for key in client.scan_iter("rq:*"):

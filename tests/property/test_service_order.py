@@ -48,7 +48,7 @@ def test_service_is_in_strict_order_of_priority_then_arrival(
                 held: list[object] = []
                 for arrival, (step, what) in enumerate(steps):
                     if step == "submit":
-                        priority = Priority(what)
+                        priority = Priority(str(what))
                         one = submission(priority=priority)
                         await queue.submit(one)
                         waiting.append((ORDER.index(priority), arrival, one.id))
