@@ -17,12 +17,7 @@ class Watchdog:
     """The parent's end: arm before a batch, disarm after it."""
 
     def __init__(self) -> None:
-        # A session of its own, so that Ctrl-C on the parent leaves it on guard.
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, our own number
-            [sys.executable, "-m", "shared.watchdog", str(os.getpid())],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._process = _start()
 
     def arm(self, seconds: float) -> None:
         """Have this process killed unless it disarms within ``seconds``."""
@@ -39,11 +34,28 @@ class Watchdog:
         self._process.wait()
 
     def _write(self, line: str) -> None:
-        pipe = self._process.stdin
-        if pipe is None:
-            raise RuntimeError("the watchdog has no pipe")
-        pipe.write(line.encode())
-        pipe.flush()
+        try:
+            _send(self._process, line)
+        except BrokenPipeError:
+            # Somebody killed it, and a batch without a guard could hang for ever.
+            self._process.wait()
+            self._process = _start()
+            _send(self._process, line)
+
+
+def _start() -> subprocess.Popen[bytes]:
+    # A session of its own, so that Ctrl-C on the parent leaves it on guard.
+    return subprocess.Popen(  # noqa: S603 - our own module, our own number
+        [sys.executable, "-m", "shared.watchdog", str(os.getpid())],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def _send(process: subprocess.Popen[bytes], line: str) -> None:
+    if process.stdin is not None:
+        process.stdin.write(line.encode())
+        process.stdin.flush()
 
 
 def guard(parent: int) -> None:

@@ -1,7 +1,7 @@
 """MicroBatchWorker: an RQ worker that draws, computes and settles jobs by the batch.
 
-All that leans on RQ's inner workings is in this module: birth, death and heartbeat of a worker
-as ``rq info`` shows them. A test fails when an RQ release changes them.
+All that leans on RQ's inner workings is in this module: birth and death of a worker as ``rq info``
+shows them. A test fails when an RQ release changes them.
 """
 
 import signal
@@ -153,11 +153,14 @@ class MicroBatchWorker(SimpleWorker):
             waited_s=time.monotonic() - began,
             previous_size=self._previous_size,
         ):
-            more = self._leases.draw(
-                policy.max_size - len(claims),
-                model=claims[0].submission.model_ref,
-                share=policy.adaptive,
-            )
+            try:
+                more = self._leases.draw(
+                    policy.max_size - len(claims),
+                    model=claims[0].submission.model_ref,
+                    share=policy.adaptive,
+                )
+            except RedisError:
+                break  # what is in hand is held, and must not be forgotten
             self._heartbeat.hold(more)
             claims += more
             if not more:
@@ -168,7 +171,6 @@ class MicroBatchWorker(SimpleWorker):
         self._previous_size = 0
         self._engine.idle()
         self._leases.wait_for_work(IDLE_WAIT_S)
-        self.heartbeat()
 
     def _serve(self, claims: list[Claim]) -> None:
         """Begin, compute and settle one batch."""

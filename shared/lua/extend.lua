@@ -2,6 +2,11 @@
 -- then id, execution, queue of each job it holds. Returns the ids it holds no longer.
 local time, lease_s = now(), tonumber(ARGV[3])
 show_worker(ARGV[1], ARGV[2], lease_s)
+local rq_worker = RQ_WORKER .. ARGV[1]
+if redis.call('EXISTS', rq_worker) == 1 then
+    redis.call('HSET', rq_worker, 'last_heartbeat', ARGV[4])
+    redis.call('EXPIRE', rq_worker, math.ceil(lease_s) + 60)
+end
 local lost = {}
 for i = 5, #ARGV, 3 do
     local id, execution, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2]

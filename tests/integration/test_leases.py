@@ -1,9 +1,12 @@
 """The worker's side of the queue, on a real server."""
 
 import time
+from typing import Any
 
+import pytest
 import redis
 
+from benchmarks.noop_worker import NoopEngine, build
 from shared.errors import InferenceFailed
 from shared.job_queue import JobQueue
 from shared.jobs import JobStatus, Priority
@@ -215,3 +218,35 @@ async def test_suspended_workers_draw_nothing(
         assert leases.draw(1) == []
         client.delete("rq:suspended")
     assert len(leases.draw(1)) == 1
+
+
+async def test_a_busy_worker_stays_in_rqs_list(leases: Leases, valkey: Valkey) -> None:
+    """A heartbeat keeps RQ's record of the worker alive, however long no queue is empty."""
+    with redis.Redis.from_url(valkey.url) as client:
+        client.hset("rq:worker:worker-1", "state", "busy")
+        client.expire("rq:worker:worker-1", 1)
+        leases.extend([], FACTS)
+        assert client.ttl("rq:worker:worker-1") > 60
+
+
+async def test_a_fault_while_gathering_loses_nothing(
+    queue: JobQueue, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When Redis fails between two draws of one batch, the jobs drawn before it are served."""
+    job_id = (await queue.submit(submission())).job.id
+    worker = build(
+        NoopEngine(),
+        settings.model_copy(update={"adaptive_batching": False, "max_latency_ms": 500}),
+    )
+    draw = Leases.draw
+
+    def stumble(
+        self: Leases, most: int, *, model: str | None = None, share: bool = False
+    ) -> object:
+        if model is not None:
+            raise redis.ConnectionError
+        return draw(self, most, model=model, share=share)
+
+    monkeypatch.setattr(Leases, "draw", stumble)
+    assert [claim.id for claim in worker._gather()] == [job_id]
+    worker._watchdog.close()

@@ -217,7 +217,7 @@ async def test_rq_info_shows_the_worker_and_the_queue(
 
 def test_the_seams_of_simple_worker_exist(settings: Settings) -> None:
     """The methods that MicroBatchWorker overrides or calls are there to be so."""
-    for name in ("work", "register_birth", "register_death", "heartbeat"):
+    for name in ("work", "register_birth", "register_death"):
         assert callable(getattr(SimpleWorker, name))
     assert isinstance(ScriptedEngine.device, str)
     assert issubclass(MicroBatchWorker, SimpleWorker)

@@ -46,6 +46,17 @@ def test_a_process_that_disarms_lives() -> None:
     assert (ended.returncode, ended.stdout) == (0, "alive\n")
 
 
+def test_a_watchdog_that_was_killed_is_replaced() -> None:
+    """A process goes on when its watchdog dies, and is guarded again from the next batch on."""
+    ended = run_guarded("""
+        watchdog._process.kill()
+        watchdog._process.wait()
+        watchdog.arm(0.2)
+        time.sleep(60)
+    """)
+    assert ended.returncode == -signal.SIGKILL
+
+
 def test_the_watchdog_goes_with_its_process() -> None:
     """When the guarded process is killed, its watchdog leaves by itself."""
     # The watchdog inherits the writing end; the reader sees its end once both are gone.
