@@ -1,7 +1,6 @@
 """The worker's side of the queue, on a real server."""
 
 import time
-from typing import Any
 
 import pytest
 import redis
