@@ -43,8 +43,8 @@ class Problem(_Answer):
     detail: str | None = None
 
     def words(self) -> str:
-        """Return title and detail as one line."""
-        return f"{self.title}: {self.detail}" if self.detail else self.title
+        """Return what a person should read: the whole sentence, or at least the title."""
+        return self.detail or self.title
 
 
 class JobAnswer(_Answer):
