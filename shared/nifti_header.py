@@ -179,10 +179,10 @@ def _dtype(header: Any) -> np.dtype[Any]:
 
 def _scaling(header: Any) -> tuple[float, float]:
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
-    if slope == 0:
-        return 1.0, 0.0  # the standard's way to say that values are not scaled
-    if not (math.isfinite(slope) and math.isfinite(inter)):
-        raise BadScan("The header's slope or intercept (scl_slope, scl_inter) is not finite.")
+    if slope == 0 or not math.isfinite(slope):
+        return 1.0, 0.0  # the standard's zero, and others' NaN: values are not scaled
+    if not math.isfinite(inter):
+        raise BadScan("The header's intercept (scl_inter) is not finite.")
     return slope, inter
 
 

@@ -156,9 +156,7 @@ def test_unsupported_numbers(datatype: int) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"scl_slope": np.nan}, "slope"),
-        ({"scl_slope": np.inf}, "slope"),
-        ({"scl_inter": np.nan}, "slope"),
+        ({"scl_slope": 1.0, "scl_inter": np.nan}, "intercept"),
         ({"pixdim": [1, 0, 1, 1, 0, 0, 0, 0]}, "voxel size is zero"),
         ({"pixdim": [1, np.nan, 1, 1, 0, 0, 0, 0]}, "voxel size is not finite"),
         ({"srow_x": [0, 0, 0, 0]}, "singular"),
@@ -302,9 +300,10 @@ def test_scaled_intensities(dtype: str, endianness: Endianness) -> None:
     assert np.array_equal(volume.scaled(), expected.astype(np.float32))
 
 
-def test_slope_zero_means_unscaled() -> None:
-    """A slope of zero says that the values are not scaled (the standard's rule)."""
-    header = header_of(nifti(scl_slope=0, scl_inter=np.nan))
+@pytest.mark.parametrize("slope", [0, np.nan, np.inf])
+def test_no_usable_slope_means_unscaled(slope: float) -> None:
+    """A slope of zero says that values are not scaled (the standard); so do NaN and infinity."""
+    header = header_of(nifti(scl_slope=slope, scl_inter=np.nan))
     assert (header.slope, header.inter) == (1, 0)
 
 
