@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -45,6 +46,18 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def raise_file_limit() -> None:
+    """Take as many open files as the system grants: a blocked client is one of them.
+
+    Many shells start with 1,024, which a thousand clients and their scans exceed.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (ValueError, OSError):
+        pass  # macOS names a limit it does not grant; the one at hand must do
+
+
 def main() -> None:
     """Read the arguments and serve."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
@@ -52,6 +65,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080, help="TCP port to listen on")
     arguments = parser.parse_args()
     configure_logging("api")
+    raise_file_limit()
     # uvicorn raises a signal again once it has stopped for it; a drained stop is a success.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

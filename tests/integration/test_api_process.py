@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shared.settings import Settings
@@ -28,6 +30,19 @@ async def test_a_stop_lets_blocked_clients_go(settings: Settings) -> None:
         _, errors = await asyncio.to_thread(process.communicate)
     assert process.returncode == 0
     assert b"Traceback" not in errors
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another process's limits are Linux's to tell")
+async def test_open_files_are_not_what_limits_clients(settings: Settings) -> None:
+    """A process started with few open files allows itself as many as the system grants."""
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(few, 512), most))
+    try:
+        async with front_desk_process(settings) as (process, client):
+            assert (await client.get("/livez")).status_code == 200
+            assert psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE) == (most, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
 
 
 def peak_bytes(process_id: int) -> int:
