@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 import uvicorn
 
@@ -52,10 +53,8 @@ def raise_file_limit() -> None:
     Many shells start with 1,024, which a thousand clients and their scans exceed.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
+    with suppress(ValueError, OSError):  # macOS names a limit that it does not grant
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    except (ValueError, OSError):
-        pass  # macOS names a limit it does not grant; the one at hand must do
 
 
 def main() -> None:

@@ -82,12 +82,13 @@ class DrainEngine(NoopEngine):
 
 def build(engine: NoopEngine, settings: Settings) -> MicroBatchWorker:
     """Return a real MicroBatchWorker round an engine that does nothing."""
+    name = f"noop-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     return MicroBatchWorker(
         engine,
         settings,
-        name=f"noop-{os.getpid()}-{uuid.uuid4().hex[:6]}",
+        name=name,
         queues=[f"{MODEL}:routine"],
-        watchdog=Watchdog(),
+        watchdog=Watchdog(name),
     )
 
 

@@ -1,8 +1,9 @@
-"""A process that kills its parent when a deadline passes.
+"""A process that looks after another: kills it when it hangs, and tells the queue when it dies.
 
 A forward pass that hangs in native code cannot stop itself, and no thread beside it can either.
-The parent writes ``<seconds>`` to arm, ``off`` to disarm, one a line; when the pipe closes, the
-parent is gone and so is the watchdog.
+The guarded process writes ``<seconds>`` to arm, ``off`` to disarm and ``bye`` before it leaves,
+one a line. When the pipe closes without ``bye`` it has died, and its leases are ended at once
+instead of by silence.
 """
 
 import os
@@ -12,12 +13,19 @@ import subprocess
 import sys
 import time
 
+#: How long the queue may take to hear of a death (seconds); its leases run out all the same.
+LAST_WORDS_S = 2.0
+
 
 class Watchdog:
-    """The parent's end: arm before a batch, disarm after it."""
+    """The guarded process's end: arm before a batch, disarm after it.
 
-    def __init__(self) -> None:
-        self._process = _start()
+    ``worker_id`` is the name that the queue knows this process by.
+    """
+
+    def __init__(self, worker_id: str) -> None:
+        self._worker_id = worker_id
+        self._process = self._start()
 
     def arm(self, seconds: float) -> None:
         """Have this process killed unless it disarms within ``seconds``."""
@@ -29,6 +37,7 @@ class Watchdog:
 
     def close(self) -> None:
         """End the watchdog."""
+        self._write("bye\n")
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.wait()
@@ -39,17 +48,58 @@ class Watchdog:
         except BrokenPipeError:
             # Somebody killed it, and a batch without a guard could hang for ever.
             self._process.wait()
-            self._process = _start()
+            self._process = self._start()
             _send(self._process, line)
 
+    def _start(self) -> subprocess.Popen[bytes]:
+        # A session of its own, so that Ctrl-C on the parent leaves it on guard.
+        return subprocess.Popen(  # noqa: S603 - our own module, our own name and number
+            [sys.executable, "-m", "shared.watchdog", str(os.getpid()), self._worker_id],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
 
-def _start() -> subprocess.Popen[bytes]:
-    # A session of its own, so that Ctrl-C on the parent leaves it on guard.
-    return subprocess.Popen(  # noqa: S603 - our own module, our own number
-        [sys.executable, "-m", "shared.watchdog", str(os.getpid())],
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-    )
+
+def guard(parent: int, worker_id: str) -> None:
+    """Watch over ``parent`` until its pipe on standard input closes."""
+    deadline: float | None = None
+    last = ""
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([0], [], [], left)
+        if not ready:
+            if os.getppid() == parent:  # or it died, and its number may be another's by now
+                os.kill(parent, signal.SIGKILL)
+            break
+        received = os.read(0, 4096)
+        if not received:
+            break
+        last = received.decode().split()[-1]
+        deadline = None if last in ("off", "bye") else time.monotonic() + float(last)
+    if last != "bye":
+        _report_death(worker_id)
+
+
+def _report_death(worker_id: str) -> None:
+    # Imported here, for a watchdog should weigh little as long as all is well.
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
+    from redis.retry import Retry
+
+    from shared.scripts import ABANDON
+    from shared.settings import Settings
+
+    with Redis.from_url(
+        Settings().redis_url,
+        socket_timeout=LAST_WORDS_S,
+        socket_connect_timeout=LAST_WORDS_S,
+        retry=Retry(NoBackoff(), 0),
+    ) as redis:
+        try:
+            ABANDON.run(redis, worker_id)
+        except RedisError:
+            return  # the leases run out by themselves
 
 
 def _send(process: subprocess.Popen[bytes], line: str) -> None:
@@ -58,22 +108,5 @@ def _send(process: subprocess.Popen[bytes], line: str) -> None:
         process.stdin.flush()
 
 
-def guard(parent: int) -> None:
-    """Watch over ``parent`` until its pipe on standard input closes."""
-    deadline: float | None = None
-    while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        ready, _, _ = select.select([0], [], [], left)
-        if not ready:
-            if os.getppid() == parent:  # or it died, and its number may be another's by now
-                os.kill(parent, signal.SIGKILL)
-            return
-        received = os.read(0, 4096)
-        if not received:
-            return
-        last = received.decode().split()[-1]
-        deadline = None if last == "off" else time.monotonic() + float(last)
-
-
 if __name__ == "__main__":
-    guard(int(sys.argv[1]))
+    guard(int(sys.argv[1]), sys.argv[2])

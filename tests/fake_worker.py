@@ -60,7 +60,7 @@ def main() -> None:
         Settings(),
         name=name,
         queues=["test-model@1.0.0:routine"],
-        watchdog=Watchdog(),
+        watchdog=Watchdog(name),
     ).work()
 
 

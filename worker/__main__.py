@@ -37,7 +37,7 @@ def main() -> int:
         settings,
         name=name,
         queues=[queue_name(pipeline.model, priority) for priority in Priority],
-        watchdog=Watchdog(),
+        watchdog=Watchdog(name),
     ).work()
     pipeline.close()
     return 0

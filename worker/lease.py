@@ -207,7 +207,7 @@ class Leases:
                 encode_exception(lost),
                 json.dumps(late),
                 encode_exception(late),
-                max(100, int(self._settings.lease_s * 1000 / 15)),
+                max(100, min(1000, int(self._settings.lease_s * 1000 / 15))),
             )
         )
 

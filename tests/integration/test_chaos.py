@@ -74,6 +74,24 @@ async def test_a_scan_that_kills_its_worker_fails_alone(
     assert failed[0].error["type"].endswith("job-lost")
 
 
+async def test_a_killed_worker_is_known_dead_at_once(
+    queue: JobQueue, settings: Settings, valkey: Valkey
+) -> None:
+    """With leases of an hour, the jobs of a killed worker finish: its watchdog tells the queue."""
+    patient = Workers(settings.model_copy(update={"lease_s": 3600.0}))
+    try:
+        first = patient.start()
+        ids = await submit_all(queue, ["slow:0.5"] * 4)
+        await wait_for(queue, ids, JobStatus.STARTED)
+        first.kill()
+        patient.start()
+        jobs = await wait_for(queue, ids)
+    finally:
+        patient.kill_all()
+    assert {job.status for job in jobs} == {JobStatus.FINISHED}
+    assert {job.attempts for job in jobs} == {2}
+
+
 async def test_a_frozen_worker_cannot_add_a_second_outcome(
     queue: JobQueue, valkey: Valkey, workers: Workers
 ) -> None:

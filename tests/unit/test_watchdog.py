@@ -10,7 +10,7 @@ import textwrap
 
 def run_guarded(body: str) -> subprocess.CompletedProcess[str]:
     """Run a process that has a watchdog, and do ``body`` in it."""
-    script = "import time\nfrom shared.watchdog import Watchdog\nwatchdog = Watchdog()\n"
+    script = "import time\nfrom shared.watchdog import Watchdog\nwatchdog = Watchdog('nobody')\n"
     return subprocess.run(
         [sys.executable, "-c", script + textwrap.dedent(body)],
         capture_output=True,
@@ -62,7 +62,7 @@ def test_the_watchdog_goes_with_its_process() -> None:
     # The watchdog inherits the writing end; the reader sees its end once both are gone.
     reader, writer = os.pipe()
     script = (
-        "import os, signal\nfrom shared.watchdog import Watchdog\nWatchdog().arm(60)\n"
+        "import os, signal\nfrom shared.watchdog import Watchdog\nWatchdog('nobody').arm(60)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", script], stdout=writer, check=False)
