@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from client.embedded_server import EmbeddedServer
 API_BOUND_S, WORKER_BOUND_S, SERVER_BOUND_S = 8.0, 16.0, 4.0
 #: A part that dies this often before the stack was ever ready will not come right by itself.
 HOPELESS = 5
+#: A stack that is not ready says why this often.
+PATIENCE_S = 10.0
 #: glibc gives large volumes back to the kernel and faults them in again; this halves that cost.
 MALLOC = {
     "MALLOC_ARENA_MAX": "1",
@@ -145,10 +148,17 @@ class LocalStack:
         for child in [*api, *workers]:
             child.start()
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
-            while not await _is_ready(http, self._plan.url):  # noqa: ASYNC110 - across processes
-                await asyncio.sleep(0.1)
+            await self._until_ready(http)
         self._ready = True
         self._on_ready()
+
+    async def _until_ready(self, http: httpx.AsyncClient) -> None:
+        told_at = time.monotonic()
+        while (reason := await _why_not_ready(http, self._plan.url)) is not None:
+            if time.monotonic() - told_at > PATIENCE_S:
+                told_at = time.monotonic()
+                self._say(f"not ready yet: {reason}")
+            await asyncio.sleep(0.1)
 
     async def _drain(self, server: list[Child], api: list[Child], workers: list[Child]) -> None:
         for children, bound_s in (
@@ -180,11 +190,15 @@ class LocalStack:
             self._stop.set()
 
 
-async def _is_ready(http: httpx.AsyncClient, url: str) -> bool:
+async def _why_not_ready(http: httpx.AsyncClient, url: str) -> str | None:
+    """Return ``None`` once the service is ready, and until then what it says is missing."""
     try:
-        return (await http.get(f"{url}/readyz")).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
+        answer = await http.get(f"{url}/readyz")
+        if answer.status_code == httpx.codes.OK:
+            return None
+        return str(answer.json()["detail"])
+    except (httpx.HTTPError, ValueError, KeyError):
+        return "the API does not answer."
 
 
 def available_cores() -> int:

@@ -3,9 +3,11 @@
 import os
 import socket
 import sys
+import time
 import uuid
 
 import structlog
+from redis.exceptions import RedisError
 
 from shared.errors import VoxelQError
 from shared.jobs import Priority
@@ -30,6 +32,7 @@ def main() -> int:
     except VoxelQError as error:
         log.error("the default model cannot be served", reason=error.detail)  # noqa: TRY400
         return 1
+    _await_redis(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
     MicroBatchWorker(
@@ -41,6 +44,19 @@ def main() -> int:
     ).work()
     pipeline.close()
     return 0
+
+
+def _await_redis(settings: Settings) -> None:
+    """Return once Redis answers; a worker that comes up before it is no reason to alarm."""
+    with connect(settings) as redis:
+        while True:
+            try:
+                redis.ping()
+            except RedisError as error:
+                log.warning("waiting for Redis", error=type(error).__name__)
+                time.sleep(1)
+            else:
+                return
 
 
 if __name__ == "__main__":
