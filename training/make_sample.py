@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from training import lesions
 from training.anatomy import TISSUES, fetch, load_all
 from training.noise import field
-from training.synthesis import sample_maps
+from training.synthesis import sample_maps, tissue_of
 
 SHAPE = (132, 156, 128)
 VOXEL_MM = 1.5
@@ -47,14 +47,7 @@ def make(anatomy_folder: Path, seed: int = SEED) -> tuple[NDArray[np.int16], NDA
     atlas = world + np.array(anatomy.head_centre).reshape(3, 1, 1, 1) + warp
     atlas = np.asarray(atlas, dtype=np.float32)
     maps = dict(zip(TISSUES, sample_maps(anatomy, atlas), strict=True))
-    tissue = lesions.Tissue(
-        white=maps["white"],
-        fluid=maps["fluid"],
-        ventricle=maps["ventricle"],
-        brain=maps["brain"] > 0.5,
-        left_mm=np.asarray(atlas[0] - anatomy.brain_centre[0], dtype=np.float32),
-        points_mm=_points_mm(),
-    )
+    tissue = tissue_of(maps, atlas, anatomy, _points_mm())
     image = np.asarray(sum(level * maps[name] for name, level in FLAIR.items()), dtype=np.float32)
     image -= 0.03 * maps["texture"]
     # The focus is told in the scan's own axes, whose first two run to the left and to the back.

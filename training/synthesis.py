@@ -5,6 +5,7 @@ network is not to rely on is drawn at random. It ends in the same normalisation 
 goes through in the worker.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,14 +44,7 @@ def synthesise(rng: np.random.Generator, anatomies: list[Anatomy]) -> Sample:
     if focus is not None:
         atlas = _push_away(rng, atlas, points, focus)
     maps = dict(zip(TISSUES, sample_maps(anatomy, atlas), strict=True))
-    tissue = lesions.Tissue(
-        white=maps["white"],
-        fluid=maps["fluid"],
-        ventricle=maps["ventricle"],
-        brain=maps["brain"] > 0.5,
-        left_mm=np.asarray(atlas[0] - anatomy.brain_centre[0], dtype=np.float32),
-        points_mm=points,
-    )
+    tissue = tissue_of(maps, atlas, anatomy, points)
     image = _contrast(rng, maps)
     image = lesions.add_white_matter_lesions(rng, image, tissue)
     mask = np.zeros(GRID.shape, dtype=bool)
@@ -63,6 +57,23 @@ def synthesise(rng: np.random.Generator, anatomies: list[Anatomy]) -> Sample:
 def _grid_points_mm() -> Volume:
     axes = [(np.arange(n, dtype=np.float32) - (n - 1) / 2) * GRID.spacing_mm for n in GRID.shape]
     return np.stack(np.meshgrid(*axes, indexing="ij"))
+
+
+def tissue_of(
+    maps: Mapping[str, Volume], atlas: Volume, anatomy: Anatomy, points_mm: Volume
+) -> lesions.Tissue:
+    """Return what a lesion grows in: ``maps`` of the tissues drawn at ``atlas``, ``[3, I, J, K]``.
+
+    ``points_mm``, of the same shape, are the scan's own millimetres.
+    """
+    return lesions.Tissue(
+        white=maps["white"],
+        fluid=maps["fluid"],
+        ventricle=maps["ventricle"],
+        brain=maps["brain"] > 0.5,
+        left_mm=np.asarray(atlas[0] - anatomy.brain_centre[0], dtype=np.float32),
+        points_mm=points_mm,
+    )
 
 
 def _warp(rng: np.random.Generator, anatomy: Anatomy, points: Volume, *, stripped: bool) -> Volume:
