@@ -25,7 +25,7 @@ def report(claim: Claim, worker_id: str, size: int) -> Report:
 
 
 class ScriptedEngine(NoopEngine):
-    """Does to its own process what a scan's key says: ok, fail, retry, kill, hang, slow:<s>."""
+    """Does as a scan's key says: ok, fail, retry, kill, crash, hang or slow:<seconds>."""
 
     model = "test-model@1.0.0"
 
@@ -44,6 +44,8 @@ class ScriptedEngine(NoopEngine):
                 return Retry(InferenceFailed("as told").problem())
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "crash":
+                raise RuntimeError("as told")
             case "hang":
                 time.sleep(3600)
             case "slow":

@@ -113,11 +113,11 @@ class MicroBatchWorker(SimpleWorker):
         self._persist(self.register_birth)
         self._heartbeat.start()
         log.info("worker ready", worker=self.name, device=self._engine.device)
-        try:
-            while not self._stopping:
-                self._serve_one_batch()
-        finally:
-            self._leave()
+        # No `finally`: whoever falls out of this loop dies without a word, and so its watchdog
+        # tells the queue.
+        while not self._stopping:
+            self._serve_one_batch()
+        self._leave()
         return True
 
     def _stop(self, _: int, __: FrameType | None) -> None:

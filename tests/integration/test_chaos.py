@@ -92,6 +92,22 @@ async def test_a_killed_worker_is_known_dead_at_once(
     assert {job.attempts for job in jobs} == {2}
 
 
+async def test_a_worker_that_crashes_gives_its_jobs_up_at_once(
+    queue: JobQueue, settings: Settings
+) -> None:
+    """A worker that falls over an error of its own dies, and its job is tried elsewhere."""
+    patient = Workers(settings.model_copy(update={"lease_s": 3600.0}))
+    try:
+        (job_id,) = await submit_all(queue, ["crash"])
+        for attempt in range(settings.max_attempts):
+            assert await asyncio.to_thread(patient.start().wait) == 1, attempt
+        patient.start()
+        (job,) = await wait_for(queue, [job_id])
+    finally:
+        patient.kill_all()
+    assert (job.status, job.attempts) == (JobStatus.FAILED, settings.max_attempts)
+
+
 async def test_a_frozen_worker_cannot_add_a_second_outcome(
     queue: JobQueue, valkey: Valkey, workers: Workers
 ) -> None:
