@@ -20,7 +20,8 @@ class Settings(BaseSettings):
         description="The Redis (or Valkey) that holds the queue.",
     )
     store_url: str = Field(
-        "file://./voxelq-data/store", description="Where scans and masks lie: `file://`, `s3://`."
+        "file://./voxelq-data/store",
+        description="Where scans and masks lie: `file://`, or `s3://` with the extra `s3`.",
     )
     scan_root: Path | None = Field(
         None, description="Folder that `scan_path` may name; unset refuses such submits."
@@ -41,7 +42,9 @@ class Settings(BaseSettings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="Arithmetic of the network; `auto` takes bf16 where the chip has it."
     )
-    threads: int = Field(0, ge=0, description="Threads of one worker; 0 shares out the cores.")
+    threads: int = Field(
+        0, ge=0, description="Threads of one worker; 0: all cores, which `voxelq up` shares out."
+    )
     gpu_memory_growth: bool = Field(True, description="Take GPU memory as needed, give it back.")
     gpu_memory_fraction: float = Field(
         1.0, gt=0, le=1, description="Largest share of a GPU's memory for one worker."

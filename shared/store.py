@@ -12,6 +12,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import fsspec
+from ulid import ULID
 
 from shared.errors import StoreFull
 
@@ -26,9 +27,11 @@ class ScanStore:
     """
 
     def __init__(self, url: str) -> None:
+        options = {}
         if urlsplit(url).scheme in ("", "file"):
             url = "file://" + str(Path(url.removeprefix("file://")).resolve())
-        self._fs, root = fsspec.core.url_to_fs(url, auto_mkdir=True)
+            options = {"auto_mkdir": True}  # object stores have no folders to make
+        self._fs, root = fsspec.core.url_to_fs(url, **options)
         self._root = str(root).rstrip("/")
 
     @staticmethod
@@ -92,14 +95,16 @@ class ScanStore:
             self._fs.rm(self._path(self.folder(job_id)), recursive=True)
 
     def jobs_older_than(self, timestamp: float) -> Iterator[str]:
-        """Yield ids of jobs that have a folder last changed before ``timestamp`` (Unix seconds).
+        """Yield ids of jobs that have files and were handed in before ``timestamp`` (Unix seconds).
 
-        Object stores do not tell a folder's age; there, every id is yielded.
+        An id tells when its upload began, which not every store does.
         """
         for shard in self._list(self._root):
             for entry in self._list(shard["name"]):
-                if entry.get("mtime", 0) < timestamp:
-                    yield entry["name"].rstrip("/").rsplit("/", 1)[-1]
+                job_id = entry["name"].rstrip("/").rsplit("/", 1)[-1]
+                with suppress(ValueError):  # no job's folder, and not ours to judge
+                    if ULID.from_str(job_id).timestamp < timestamp:
+                        yield job_id
 
     def _list(self, path: str) -> list[dict[str, Any]]:
         try:

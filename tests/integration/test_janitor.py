@@ -1,11 +1,10 @@
 """Retention."""
 
 import asyncio
-import os
 import time
-from pathlib import Path
 
 import pytest
+from ulid import ULID
 
 from shared.errors import JobNotFound
 from shared.job_queue import JobQueue
@@ -39,16 +38,16 @@ async def test_only_what_is_over_its_time_is_purged(queue: JobQueue, settings: S
 
 
 async def test_orphans_are_purged(queue: JobQueue, settings: Settings) -> None:
-    """An old folder that no job refers to goes; one of a job stays."""
+    """Files handed in long ago that no job refers to go; a job's stay, and so do new uploads."""
     store = ScanStore(settings.store_url)
-    orphan, known = submission(), submission()
+    long_ago = time.time() - 2 * settings.retention_s
+    orphan, known = (submission(id=str(ULID.from_timestamp(long_ago))) for _ in range(2))
     await queue.submit(known)
-    for one in (orphan, known):
-        key = store.scan_key(one.id, "scan", gzipped=False)
+    keys = [store.scan_key(one.id, "scan", gzipped=False) for one in (orphan, known, submission())]
+    for key in keys:
         store.write(key, b"volume")
-        folder = Path(settings.store_url.removeprefix("file://")) / store.folder(one.id)
-        long_ago = time.time() - 2 * settings.retention_s
-        os.utime(folder, (long_ago, long_ago))
     with connect(settings) as client:
         assert Janitor(client, store, settings).purge_orphans() == 1
-    assert store.size(store.scan_key(known.id, "scan", gzipped=False)) == 6
+    with pytest.raises(FileNotFoundError):
+        store.size(keys[0])
+    assert [store.size(key) for key in keys[1:]] == [6, 6]

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ulid import ULID
 
 from shared.errors import StoreFull
 from shared.store import ScanStore
@@ -48,10 +49,10 @@ def test_old_jobs_are_found(store: ScanStore) -> None:
     assert list(store.jobs_older_than(time.time() + 60)) == [JOB]
 
 
-def test_young_folders_are_spared(tmp_path: Path) -> None:
-    """On a disk, what was just written is not old."""
-    store = ScanStore(f"file://{tmp_path}")
-    store.write(store.scan_key(JOB, "scan", gzipped=False), b"volume")
+def test_young_jobs_and_strangers_are_spared(store: ScanStore) -> None:
+    """What was handed in a moment ago is not old, and what is no job's is not listed."""
+    for job_id in (str(ULID()), "lost+found"):
+        store.write(store.scan_key(job_id, "scan", gzipped=False), b"volume")
     assert list(store.jobs_older_than(time.time() - 60)) == []
 
 
