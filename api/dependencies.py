@@ -8,9 +8,9 @@ from fastapi import Depends, Path, Request
 from api.metrics import Metrics
 from api.orphans import Orphans
 from api.waiting import JobWaiter
+from shared.catalog import ModelCatalog
 from shared.errors import JobNotFound
 from shared.job_queue import JobQueue
-from shared.models import ModelCatalog
 from shared.settings import Settings
 from shared.store import ScanStore
 

@@ -19,8 +19,8 @@ from api.orphans import Orphans
 from api.problems import install_problem_handlers
 from api.routes import files, health, jobs, models, submits
 from api.waiting import JobWaiter
+from shared.catalog import ModelCatalog
 from shared.job_queue import JobQueue
-from shared.models import ModelCatalog
 from shared.settings import Settings
 from shared.store import ScanStore
 

@@ -17,8 +17,8 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from shared.catalog import ModelCatalog
 from shared.errors import BadScan, JobLost, VoxelQError
-from shared.models import ModelCatalog
 from shared.nifti import Volume, mask_bytes, read_volume
 from shared.results import (
     BatchInfo,

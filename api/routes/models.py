@@ -6,8 +6,8 @@ from starlette.concurrency import run_in_threadpool
 from api.dependencies import Desk
 from api.openapi import problems
 from api.schemas import ModelListView, ModelView
+from shared.catalog import ModelCatalog
 from shared.errors import ModelNotFound
-from shared.models import ModelCatalog
 
 router = APIRouter(tags=["models"])
 

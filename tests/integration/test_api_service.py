@@ -207,7 +207,7 @@ async def test_unforeseen_errors(
     def broken(*_: object) -> None:
         raise RuntimeError("Jane Doe")
 
-    monkeypatch.setattr("shared.models.ModelCatalog.list", broken)
+    monkeypatch.setattr("shared.catalog.ModelCatalog.list", broken)
     response = await client.get("/models")
     assert_problem(response, 500)
     out, err = capfd.readouterr()
