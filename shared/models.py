@@ -34,7 +34,10 @@ class ModelLabel(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """What a client may know of a model, and where its bundle lies."""
+    """What a client may know of a model, and where its bundle lies.
+
+    ``resample_inputs`` says that channels of another grid are resampled to the first one's.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,6 +48,7 @@ class ModelCard(BaseModel):
     labels: tuple[ModelLabel, ...]
     license: str
     intended_use: str
+    resample_inputs: bool = False
     folder: Path = Field(exclude=True)
 
     @classmethod

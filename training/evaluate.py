@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from worker.predictor import Predictor
+from worker.predictor import Predictor, load_predictor
 from worker.preprocess import background_of
 
 Mask = NDArray[np.bool_]
@@ -63,7 +63,7 @@ def _row(predictor: Predictor, case: Path) -> Row:
     affine = np.asarray(image.affine, dtype=np.float64)
     truth = _truth(case / "label.nii.gz", data.shape)
     ticks = [time.perf_counter()]
-    prepared = predictor.preprocess(data, affine)
+    prepared = predictor.preprocess([(data, affine)])
     ticks.append(time.perf_counter())
     (prediction,) = predictor.predict([prepared])
     ticks.append(time.perf_counter())
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="auto")
     given = parser.parse_args()
-    predictor = Predictor.load(given.bundle, precision=given.precision, threads=given.threads)
+    predictor = load_predictor(given.bundle, precision=given.precision, threads=given.threads)
     _print(evaluate(predictor, given.folder))
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import structlog
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from shared.catalog import ModelCatalog
 from shared.errors import BadScan, JobLost, VoxelQError
-from shared.nifti import Volume, mask_bytes, read_volume
+from shared.models import ModelCard
+from shared.nifti import Volume, VolumeHeader, mask_bytes, read_volume
 from shared.results import (
     BatchInfo,
     Report,
@@ -31,12 +32,12 @@ from shared.results import (
 from shared.settings import Settings
 from shared.store import ScanStore
 from worker.batching import halves
+from worker.channels import Channel
 from worker.device import release_idle_memory
 from worker.faults import judge
 from worker.lease import Claim, Failed, Finished, Outcome, Retry
 from worker.postprocess import Segmentation
-from worker.predictor import Prediction, Predictor
-from worker.preprocess import Prepared
+from worker.predictor import Predictor, load_predictor
 from worker.preview import preview_png
 
 log = structlog.get_logger()
@@ -51,10 +52,10 @@ class _Item:
     """One scan on its way; ``outcome`` is set as soon as its fate is known."""
 
     claim: Claim
-    volume: Volume | None = None
-    intensities: NDArray[np.generic] | None = None
-    prepared: Prepared | None = None
-    prediction: Prediction | None = None
+    header: VolumeHeader | None = None
+    channels: list[Channel] = field(default_factory=list)
+    prepared: Any = None
+    prediction: Any = None
     segmentation: Segmentation | None = None
     artefacts: dict[str, str] = field(default_factory=dict)
     outcome: Outcome | None = None
@@ -105,14 +106,12 @@ class Pipeline:
             return [item for item in items if item.outcome is None]
 
         def load(item: _Item) -> None:
-            volume = item.volume = self._read(item.claim)
-            plain = volume.header.slope == 1 and volume.header.inter == 0
-            item.intensities = volume.data if plain else volume.scaled()
+            volumes = [self._read(key) for key in _channel_keys(item.claim, predictor.card)]
+            item.header = volumes[0].header  # mask and picture lie in the first one's grid
+            item.channels = [(_intensities(one), one.header.affine) for one in volumes]
 
         def preprocess(item: _Item) -> None:
-            item.prepared = predictor.preprocess(
-                _known(item.intensities), _known(item.volume).header.affine
-            )
+            item.prepared = predictor.preprocess(item.channels)
 
         def postprocess(item: _Item) -> None:
             item.segmentation = predictor.postprocess(
@@ -153,7 +152,7 @@ class Pipeline:
 
     def _load(self, wanted: str) -> Predictor:
         settings = self._settings
-        predictor = Predictor.load(
+        predictor = load_predictor(
             self._catalog.resolve(wanted).folder,
             device=settings.device,
             precision=settings.precision,
@@ -184,8 +183,7 @@ class Pipeline:
         else:
             list(self._threads.map(guarded, items))
 
-    def _read(self, claim: Claim) -> Volume:
-        key = next(iter(claim.submission.scans.values()))
+    def _read(self, key: str) -> Volume:
         try:
             with self._store.open(key) as file:
                 return read_volume(file, max_voxels=self._settings.max_voxels)
@@ -193,10 +191,10 @@ class Pipeline:
             raise BadScan("The scan is no longer in the store.") from error
 
     def _write(self, item: _Item) -> None:
-        volume, segmentation = _known(item.volume), _known(item.segmentation)
-        keys = _artefacts(item.claim)
-        picture = preview_png(_known(item.intensities), segmentation.mask, volume.header.affine)
-        self._store.write(keys["mask"], mask_bytes(segmentation.mask, volume.header))
+        mask, keys = _known(item.segmentation).mask, _artefacts(item.claim)
+        data, affine = item.channels[0]
+        picture = preview_png(data, mask, affine)
+        self._store.write(keys["mask"], mask_bytes(mask, _known(item.header)))
         self._store.write(keys["preview"], picture)
         item.artefacts = keys
 
@@ -240,6 +238,20 @@ def _predict(predictor: Predictor, items: Sequence[_Item]) -> None:
         item.prediction = prediction
 
 
+def _channel_keys(claim: Claim, card: ModelCard) -> list[str]:
+    """Return the store's keys of the scan's channels, in the order of the model's inputs."""
+    scans = claim.submission.scans
+    missing = [channel.name for channel in card.inputs if channel.name not in scans]
+    if missing:
+        raise BadScan(f"The job has no channel for the model's input {', '.join(missing)}.")
+    return [scans[channel.name] for channel in card.inputs]
+
+
+def _intensities(volume: Volume) -> NDArray[np.generic]:
+    plain = volume.header.slope == 1 and volume.header.inter == 0
+    return volume.data if plain else volume.scaled()
+
+
 def _artefacts(claim: Claim) -> dict[str, str]:
     # Named for the execution: a worker that lost its lease writes beside, never over.
     folder = ScanStore.folder(claim.id)
@@ -250,8 +262,7 @@ def _artefacts(claim: Claim) -> dict[str, str]:
 
 
 def _report(item: _Item, timings: Timings, batch: BatchInfo, worker_id: str) -> Report:
-    volume, segmentation = _known(item.volume), _known(item.segmentation)
-    header = volume.header
+    header, segmentation = _known(item.header), _known(item.segmentation)
     return Report(
         result=SegmentationResult(
             tumor=TumorFinding(

@@ -1,124 +1,73 @@
-"""The network in service: all that the batch worker sees of torch."""
+"""A model in service: all that the pipeline sees of torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from typing import Any, Protocol
 
 from shared.models import ModelCard
-from worker import postprocess, preprocess
-from worker.bundle import Recipe, load_network, read_recipe
-from worker.device import choose_device, choose_precision, limit_gpu_memory, set_threads
-from worker.network import UNet3D
+from worker.channels import Channel
 from worker.postprocess import Segmentation
-from worker.preprocess import Affine, Prepared, Volume
+from worker.tumor_predictor import TumorPredictor
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The network's answer for one scan: probabilities ``[D, H, W]``, presence as a logit."""
+class Predictor(Protocol):
+    """One network on one device.
 
-    probability: Volume
-    presence_logit: float
+    What `preprocess` and `predict` return is the predictor's own; others only pass it on.
+    `preprocess` and `postprocess` may be called by several threads at once, `predict` by one.
+    """
 
-
-class Predictor:
-    """One network on one device; made by `load`, once for each worker."""
-
-    def __init__(
-        self,
-        card: ModelCard,
-        recipe: Recipe,
-        network: UNet3D,
-        device: torch.device,
-        precision: torch.dtype,
-    ) -> None:
-        self.card = card
-        self.device = str(device)
-        self._recipe = recipe
-        self._network = network.to(device)
-        self._device = device
-        self._precision = precision
-
-    @classmethod
-    def load(
-        cls,
-        bundle: Path,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int = 0,
-        memory_growth: bool = True,
-        memory_fraction: float = 1.0,
-    ) -> Self:
-        """Read a bundle and put its network on a device.
-
-        Args:
-            bundle: The folder with ``configs/metadata.json`` and ``models/model.pt``.
-            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-            precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-            threads: Threads of a forward pass on a CPU; 0 leaves torch's choice.
-            memory_growth: Whether GPU memory is taken piece by piece.
-            memory_fraction: The largest share of the GPU's memory.
-
-        Raises:
-            ModelError: The bundle cannot be read or run, or the device is not there.
-        """
-        card, recipe = ModelCard.read(bundle), read_recipe(bundle)
-        place = choose_device(device)
-        limit_gpu_memory(place, growth=memory_growth, fraction=memory_fraction)
-        set_threads(threads)
-        network = load_network(bundle, recipe.network)
-        return cls(card, recipe, network, place, choose_precision(precision, place))
+    card: ModelCard
+    device: str
 
     def warm_up(self) -> None:
-        """Run batches of one and of two, so that the first scan costs what later ones do."""
-        grid = self._recipe.network_grid
-        blank = preprocess.to_network_grid(np.zeros(grid.shape, np.float32), np.eye(4), grid)
-        for size in (1, 2):
-            self.predict([blank] * size)
+        """Run the network on nothing, so that the first scan costs what later ones do."""
 
-    def preprocess(self, data: NDArray[np.generic], affine: Affine) -> Prepared:
-        """Bring a scan ``[I, J, K]`` with a 4x4 affine to the network's grid."""
-        return preprocess.to_network_grid(data, affine, self._recipe.network_grid)
+    def preprocess(self, channels: Sequence[Channel]) -> Any:
+        """Bring one scan to the network.
 
-    def predict(self, batch: Sequence[Prepared]) -> list[Prediction]:
-        """Run one forward pass over the batch and return its answers in the same order."""
-        images = torch.from_numpy(np.stack([prepared.volume for prepared in batch]))
-        reduced = self._precision != torch.float32
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device.type, self._precision, enabled=reduced),
-        ):
-            outline, presence = self._network(images.to(self._device))
-        probabilities = torch.sigmoid(outline[:, 0].float()).cpu().numpy()
-        logits = presence.float().cpu().tolist()
-        predictions = [
-            Prediction(probability, logit)
-            for probability, logit in zip(probabilities, logits, strict=True)
-        ]
-        if len(predictions) != len(batch):
-            raise RuntimeError(
-                f"The network answered {len(predictions)} times to {len(batch)} scans; "
-                "its forward pass must keep the first axis."
-            )
-        return predictions
+        Args:
+            channels: ``(data [I, J, K], 4x4 affine)`` for each of the card's inputs, in its
+                order.
 
-    def postprocess(self, prepared: Prepared, prediction: Prediction) -> Segmentation:
-        """Return mask, presence and statistics in the scan's own grid, in agreement.
-
-        A tumour is present when its probability reaches one half and the mask shows it; else
-        the mask is empty and the probability stays below one half.
+        Raises:
+            BadScan: The channels do not fit the model or each other.
         """
-        frame = prepared.frame
-        mask = postprocess.to_scan_grid(prediction.probability, frame, self._recipe.mask_rules)
-        labels = postprocess.label_statistics(mask, frame.affine, self.card.labels)
-        volume_ml = sum(label.volume_ml for label in labels)
-        probability = self._recipe.presence.probability(prediction.presence_logit, volume_ml)
-        if labels and probability >= 0.5:
-            return Segmentation(mask, True, probability, labels)
-        return Segmentation(np.zeros_like(mask), False, min(probability, 0.499), [])
+
+    def predict(self, batch: Sequence[Any]) -> list[Any]:
+        """Run the network over prepared scans; one answer a scan, in the same order."""
+
+    def postprocess(self, prepared: Any, prediction: Any) -> Segmentation:
+        """Return mask, presence and statistics in the grid of the scan's first channel."""
+
+
+def load_predictor(
+    bundle: Path,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+    memory_growth: bool = True,
+    memory_fraction: float = 1.0,
+) -> Predictor:
+    """Read a bundle and put its network on a device.
+
+    Args:
+        bundle: The folder with ``configs/metadata.json``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        threads: Threads of a forward pass on a CPU; 0 leaves torch's choice.
+        memory_growth: Whether GPU memory is taken piece by piece.
+        memory_fraction: The largest share of the GPU's memory.
+
+    Raises:
+        ModelError: The bundle cannot be read or run, or the device is not there.
+    """
+    return TumorPredictor.load(
+        bundle,
+        device=device,
+        precision=precision,
+        threads=threads,
+        memory_growth=memory_growth,
+        memory_fraction=memory_fraction,
+    )

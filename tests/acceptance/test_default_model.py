@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from worker.postprocess import Segmentation
-from worker.predictor import Predictor
+from worker.predictor import Predictor, load_predictor
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "client" / "data" / "sample_flair.nii.gz"
@@ -21,7 +21,7 @@ CASES = Path(os.environ.get("VOXELQ_EVALUATION_DIR", ROOT.parent / "shared/data/
 def predictor() -> Predictor:
     """The default bundle on the CPU."""
     bundle = max((ROOT / "models" / "brain-tumor").glob("*/configs")).parent
-    return Predictor.load(bundle, device="cpu")
+    return load_predictor(bundle, device="cpu")
 
 
 def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -32,7 +32,7 @@ def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
 
 def segment(predictor: Predictor, path: Path) -> Segmentation:
     """The answer for one scan."""
-    prepared = predictor.preprocess(*read(path))
+    prepared = predictor.preprocess([read(path)])
     return predictor.postprocess(prepared, predictor.predict([prepared])[0])
 
 

@@ -17,8 +17,8 @@ from tests.bundles import write_tiny_bundle
 from tests.jobs import submission
 from worker.lease import Claim, Failed, Finished, Retry
 from worker.pipeline import Pipeline
-from worker.predictor import Prediction, Predictor
 from worker.preprocess import Prepared
+from worker.tumor_predictor import Prediction, TumorPredictor
 
 OBLIQUE = nibabel.affines.from_matvec(
     np.diag([0.9, 0.9, 4.0]) @ np.array([[0.96, 0, 0.28], [0, 1, 0], [-0.28, 0, 0.96]]),
@@ -115,7 +115,7 @@ def test_one_bad_scan_fails_alone(
 class Choosy:
     """A predictor that throws whenever a batch holds a prepared scan of the wrong kind."""
 
-    def __init__(self, inner: Predictor, throws: Callable[[Prepared], bool]) -> None:
+    def __init__(self, inner: TumorPredictor, throws: Callable[[Prepared], bool]) -> None:
         self._inner = inner
         self._throws = throws
         self.sizes: list[int] = []
@@ -133,8 +133,8 @@ class Choosy:
 
 def test_a_batch_that_throws_is_bisected(settings: Settings, store: ScanStore) -> None:
     """Of eight scans the one that the network cannot bear fails, and nothing of it is told."""
-    inner = Predictor.load(settings.models_dir / "tiny" / "1.0.0", threads=1)
-    odd = inner.preprocess(np.zeros((20, 20, 20), np.float32), np.eye(4)).frame.scan_shape
+    inner = TumorPredictor.load(settings.models_dir / "tiny" / "1.0.0", threads=1)
+    odd = inner.preprocess([(np.zeros((20, 20, 20), np.float32), np.eye(4))]).frame.scan_shape
     choosy = Choosy(inner, lambda prepared: prepared.frame.scan_shape == odd)
     pipeline = Pipeline(settings, choosy)  # type: ignore[arg-type]
     content = [scan_bytes()] * 8

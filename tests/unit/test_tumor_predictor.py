@@ -10,7 +10,7 @@ import torch
 from shared.errors import ModelError
 from tests.bundles import write_tiny_bundle
 from worker.bundle import PresenceRecipe
-from worker.predictor import Prediction, Predictor
+from worker.tumor_predictor import Prediction, TumorPredictor
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 
@@ -22,9 +22,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def predictor(bundle: Path) -> Predictor:
+def predictor(bundle: Path) -> TumorPredictor:
     """The tiny bundle, loaded on the CPU."""
-    loaded = Predictor.load(bundle, device="cpu", precision="fp32", threads=1)
+    loaded = TumorPredictor.load(bundle, device="cpu", precision="fp32", threads=1)
     loaded.warm_up()
     return loaded
 
@@ -36,9 +36,9 @@ def scan(seed: int) -> np.ndarray:
     return data
 
 
-def test_answers_come_in_the_order_of_the_batch(predictor: Predictor) -> None:
+def test_answers_come_in_the_order_of_the_batch(predictor: TumorPredictor) -> None:
     """Each scan of a batch gets the answer it gets alone."""
-    batch = [predictor.preprocess(scan(seed), AFFINE) for seed in range(3)]
+    batch = [predictor.preprocess([(scan(seed), AFFINE)]) for seed in range(3)]
     together = predictor.predict(batch)
     for prepared, prediction in zip(batch, together, strict=True):
         (alone,) = predictor.predict([prepared])
@@ -48,9 +48,9 @@ def test_answers_come_in_the_order_of_the_batch(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize("logit", [-9.0, 0.0, 9.0])
 @pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
-def test_presence_and_mask_agree(predictor: Predictor, logit: float, level: float) -> None:
+def test_presence_and_mask_agree(predictor: TumorPredictor, logit: float, level: float) -> None:
     """A tumour is present exactly when the mask shows one and its probability reaches a half."""
-    prepared = predictor.preprocess(scan(0), AFFINE)
+    prepared = predictor.preprocess([(scan(0), AFFINE)])
     probability = np.zeros(prepared.frame.grid.shape, dtype=np.float32)
     probability[16:32, 16:32, 16:32] = level
     answer = predictor.postprocess(prepared, Prediction(probability, logit))
@@ -61,10 +61,10 @@ def test_presence_and_mask_agree(predictor: Predictor, logit: float, level: floa
     assert answer.present == (logit > -1 and level > 0.5)
 
 
-def test_low_precision_says_the_same(bundle: Path, predictor: Predictor) -> None:
+def test_low_precision_says_the_same(bundle: Path, predictor: TumorPredictor) -> None:
     """Under bf16 the probabilities stay within a few hundredths of fp32."""
-    reduced = Predictor.load(bundle, device="cpu", precision="bf16")
-    prepared = predictor.preprocess(scan(1), AFFINE)
+    reduced = TumorPredictor.load(bundle, device="cpu", precision="bf16")
+    prepared = predictor.preprocess([(scan(1), AFFINE)])
     exact, rough = (one.predict([prepared])[0] for one in (predictor, reduced))
     assert np.abs(exact.probability - rough.probability).mean() < 0.03
 
@@ -93,7 +93,7 @@ def test_a_bundle_that_cannot_be_run_is_refused(
     metadata = json.loads(path.read_text())
     path.write_text(json.dumps({**metadata, section: content}))
     with pytest.raises(ModelError, match="cannot be run"):
-        Predictor.load(folder, device="cpu")
+        TumorPredictor.load(folder, device="cpu")
 
 
 def test_weights_are_only_weights(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_weights_are_only_weights(tmp_path: Path) -> None:
     folder = write_tiny_bundle(tmp_path)
     torch.save({"network": Path("x")}, folder / "models" / "model.pt")
     with pytest.raises(ModelError, match="does not fit"):
-        Predictor.load(folder, device="cpu")
+        TumorPredictor.load(folder, device="cpu")
 
 
 def test_missing_and_broken_weights_are_refused(tmp_path: Path) -> None:
@@ -110,14 +110,14 @@ def test_missing_and_broken_weights_are_refused(tmp_path: Path) -> None:
     weights = folder / "models" / "model.pt"
     weights.write_bytes(b"not a network")
     with pytest.raises(ModelError, match="does not fit"):
-        Predictor.load(folder, device="cpu")
+        TumorPredictor.load(folder, device="cpu")
     weights.unlink()
     with pytest.raises(ModelError, match="no readable weights"):
-        Predictor.load(folder, device="cpu")
+        TumorPredictor.load(folder, device="cpu")
 
 
 @pytest.mark.parametrize("device", ["tpu-ish", "meta", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(bundle: Path, device: str) -> None:
     """Asking for a device this machine lacks fails at the start, in words."""
     with pytest.raises(ModelError):
-        Predictor.load(bundle, device=device)
+        TumorPredictor.load(bundle, device=device)
