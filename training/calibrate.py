@@ -27,6 +27,9 @@ SMALLEST_ML = (0.3, 0.8, 1.6, 3.0)
 #: Far from every seed of training's pool.
 VALIDATION_SEED = 20_261_121
 
+#: What the network outlines. Only the first is answered; the second teaches where to look.
+CHANNELS = ("whole tumour", "brain")
+
 METADATA: dict[str, Any] = {
     "name": "brain-tumor",
     "version": "1.0.0",
@@ -36,7 +39,11 @@ METADATA: dict[str, Any] = {
     "labels": [{"value": 1, "name": "whole tumour"}],
     "license": "Apache-2.0",
     "intended_use": "Research use only, not a medical device.",
-    "network": {"in_channels": 1, "out_channels": 1, "channels": list(DEFAULT_CHANNELS)},
+    "network": {
+        "in_channels": 1,
+        "out_channels": len(CHANNELS),
+        "channels": list(DEFAULT_CHANNELS),
+    },
     "grid": {"shape": list(GRID.shape), "spacing_mm": GRID.spacing_mm},
 }
 
@@ -68,7 +75,7 @@ class Report:
 
 def calibrate(weights: Path, anatomy: Path, bundle: Path, scans: int) -> Report:
     """Choose the rules, write the bundle and return how it does."""
-    network = UNet3D()
+    network = UNet3D(out_channels=len(CHANNELS))
     network.load_state_dict(torch.load(weights, weights_only=True))
     cases = _answer(network.eval(), anatomy, scans)
     row, column = _best_rules(cases)
@@ -173,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".training"))
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
-    parser.add_argument("--scans", type=int, default=60)
+    parser.add_argument("--scans", type=int, default=120)
     given = parser.parse_args()
     folder: Path = given.folder
     report = calibrate(folder / "weights.pt", folder / "anatomy", given.bundle, given.scans)

@@ -12,6 +12,9 @@ POSITIVE_WEIGHT = 3.0
 DICE_SMOOTHING = 100.0
 PRESENCE_SHARE = 0.2
 OUTLINE_SHARE = 2.0
+BRAIN_SHARE = 0.3
+#: A sliver of a tumour at a crop's edge is no evidence (voxels).
+LEAST_EVIDENCE = 30
 
 
 @dataclass(frozen=True)
@@ -22,23 +25,29 @@ class Loss:
     outline: Tensor
     dice: Tensor
     presence: Tensor
+    brain: Tensor
 
 
 def loss_of(outline: Tensor, presence: Tensor, masks: Tensor) -> Loss:
-    """Compare logits ``[N, 1, D, H, W]`` and ``[N]`` with masks ``[N, 1, D, H, W]`` (0 or 1).
+    """Compare logits ``[N, 2, D, H, W]`` and ``[N]`` with masks ``[N, 2, D, H, W]`` (0 or 1).
+
+    The first channel is the tumour, the second the whole brain: knowing where the brain is
+    keeps the tumour out of the scalp.
 
     Dice counts only the samples that have a tumour: on the others every mask but the empty one
     is equally bad, which drives a network to emptiness everywhere.
     """
     outline, presence = outline.float(), presence.float()
+    tumour, brain = masks[:, :1], masks[:, 1:]
     weight = torch.tensor(POSITIVE_WEIGHT)
-    by_voxel = F.binary_cross_entropy_with_logits(outline, masks, pos_weight=weight)
-    dice_each = 1 - soft_dice(torch.sigmoid(outline), masks)
-    has_tumour = masks.flatten(1).amax(dim=1)
+    by_voxel = F.binary_cross_entropy_with_logits(outline[:, :1], tumour, pos_weight=weight)
+    dice_each = 1 - soft_dice(torch.sigmoid(outline[:, :1]), tumour)
+    has_tumour = (tumour.flatten(1).sum(dim=1) >= LEAST_EVIDENCE).float()
     dice = (dice_each * has_tumour).sum() / has_tumour.sum().clamp(min=1)
     present = F.binary_cross_entropy_with_logits(presence, has_tumour)
-    total = OUTLINE_SHARE * by_voxel + dice + PRESENCE_SHARE * present
-    return Loss(total, by_voxel, dice, present)
+    inside = F.binary_cross_entropy_with_logits(outline[:, 1:], brain)
+    total = OUTLINE_SHARE * by_voxel + dice + PRESENCE_SHARE * present + BRAIN_SHARE * inside
+    return Loss(total, by_voxel, dice, present, inside)
 
 
 def soft_dice(probability: Tensor, masks: Tensor) -> Tensor:

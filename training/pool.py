@@ -20,13 +20,13 @@ _VOXELS = int(np.prod(GRID.shape))
 
 
 class SamplePool:
-    """``capacity`` samples in two memory-mapped files; images as float16, masks as bits."""
+    """``capacity`` samples in memory-mapped files; images as float16, masks as bits."""
 
     def __init__(self, folder: Path, capacity: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.capacity = capacity
         self._images = _map(folder / "images.f16", np.float16, (capacity, *GRID.shape))
-        self._masks = _map(folder / "masks.bits", np.uint8, (capacity, _VOXELS // 8))
+        self._masks = _map(folder / "masks.bits", np.uint8, (capacity, 2, _VOXELS // 8))
         self._filled = _map(folder / "filled.u8", np.uint8, (capacity,))
 
     def filled(self) -> NDArray[np.intp]:
@@ -35,13 +35,14 @@ class SamplePool:
 
     def read(self, slot: int) -> Sample:
         """Return the sample in ``slot``."""
-        bits = np.unpackbits(self._masks[slot])
-        return Sample(self._images[slot].astype(np.float32), bits.reshape(GRID.shape).astype(bool))
+        bits = np.unpackbits(self._masks[slot], axis=1).astype(bool)
+        mask, brain = bits.reshape(2, *GRID.shape)
+        return Sample(self._images[slot].astype(np.float32), mask, brain)
 
     def write(self, slot: int, sample: Sample) -> None:
         """Put ``sample`` in ``slot``; the slot counts as filled once it is all there."""
         self._images[slot] = sample.image
-        self._masks[slot] = np.packbits(sample.mask)
+        self._masks[slot] = np.packbits([sample.mask.ravel(), sample.brain.ravel()], axis=1)
         self._filled[slot] = 1
 
 

@@ -15,21 +15,26 @@ from numpy.typing import NDArray
 
 from training import lesions
 from training.anatomy import TISSUES, Anatomy
-from training.noise import field, smooth
-from worker.preprocess import Grid, background_of, normalise
+from training.contrast import draw_contrast, mix
+from training.lookalikes import add_lookalikes
+from training.noise import field
+from training.scanner import scan
+from worker.preprocess import Grid
 
 Volume = NDArray[np.float32]
 
 GRID = Grid(shape=(96, 112, 96), spacing_mm=2.0)
-TUMOUR_SHARE = 0.5
+#: A tenth of the samples are T1, which show none; so half of all do.
+TUMOUR_SHARE = 0.55
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A normalised image and its tumour mask, both on `GRID`."""
+    """A normalised image, its tumour's mask and its brain's (tumour included), all on `GRID`."""
 
     image: Volume
     mask: NDArray[np.bool_]
+    brain: NDArray[np.bool_]
 
 
 def synthesise(rng: np.random.Generator, anatomies: list[Anatomy]) -> Sample:
@@ -38,20 +43,23 @@ def synthesise(rng: np.random.Generator, anatomies: list[Anatomy]) -> Sample:
     points = _grid_points_mm()
     stripped = not anatomy.has_head or rng.random() < 0.5
     atlas = _warp(rng, anatomy, points, stripped=stripped)
+    if rng.random() < 0.35:
+        atlas = _resize_ventricles(rng, atlas, points)
+    contrast = draw_contrast(rng)
     focus = None
-    if rng.random() < TUMOUR_SHARE:
+    if contrast.shows_tumours and rng.random() < TUMOUR_SHARE:
         focus = _place(rng, anatomy, atlas, points)
     if focus is not None:
         atlas = _push_away(rng, atlas, points, focus)
     maps = dict(zip(TISSUES, sample_maps(anatomy, atlas), strict=True))
     tissue = tissue_of(maps, atlas, anatomy, points)
-    image = _contrast(rng, maps)
-    image = lesions.add_white_matter_lesions(rng, image, tissue)
+    image = add_lookalikes(rng, mix(rng, contrast, maps), tissue)
     mask = np.zeros(GRID.shape, dtype=bool)
     if focus is not None:
         mask, front = lesions.grow(rng, focus, tissue)
         image = lesions.paint(rng, image, focus, tissue, front)
-    return Sample(_scan(rng, image, maps["brain"], mask, stripped=stripped), mask)
+    scanned = scan(rng, image, maps["brain"], mask, stripped=stripped)
+    return Sample(scanned, mask, tissue.brain | mask)
 
 
 def _grid_points_mm() -> Volume:
@@ -116,6 +124,13 @@ def _place(
     return lesions.Focus(centre, lesions.draw_volume_ml(rng))
 
 
+def _resize_ventricles(rng: np.random.Generator, atlas: Volume, points: Volume) -> Volume:
+    """Young brains have narrow ventricles and old ones wide: draw the middle larger or smaller."""
+    reach = rng.uniform(18, 32)
+    pull = rng.uniform(-0.25, 0.4) * np.exp(-(points**2).sum(axis=0) / reach**2)
+    return np.asarray(atlas - _along_axes(atlas, points * pull), dtype=np.float32)
+
+
 def _push_away(
     rng: np.random.Generator, atlas: Volume, points: Volume, focus: lesions.Focus
 ) -> Volume:
@@ -143,69 +158,3 @@ def sample_maps(anatomy: Anatomy, atlas: Volume) -> Volume:
     maps = torch.from_numpy(anatomy.maps)[None]
     drawn = F.grid_sample(maps, unit[None], mode="bilinear", align_corners=True)
     return np.asarray(drawn[0].numpy())
-
-
-def _contrast(rng: np.random.Generator, maps: dict[str, Volume]) -> Volume:
-    """Mix the tissues at random brightness, mostly as FLAIR shows them; white matter is 1."""
-    flair = rng.random() < 0.85
-    grey = rng.uniform(0.95, 1.45) if flair else rng.uniform(0.6, 1.6)
-    fluid = rng.uniform(0.02, 0.5) if flair else rng.uniform(0.0, 1.0)
-    brightness = {
-        "white": 1.0,
-        "grey": grey,
-        "fluid": np.clip(fluid + rng.uniform(-0.1, 0.4), 0, 1),
-        "ventricle": fluid,
-        "bone": rng.uniform(0.0, 0.25),
-        "soft": rng.uniform(0.3, 1.2),
-        "fat": rng.uniform(0.4, 2.5),
-    }
-    image = sum(level * maps[name] for name, level in brightness.items())
-    image = image + rng.uniform(-0.08, 0.08) * maps["texture"]
-    uneven = field(rng, GRID.shape, int(rng.integers(10, 30)))[0] * rng.uniform(0, 0.08)
-    return np.asarray(image * (1 + uneven), dtype=np.float32)
-
-
-def _scan(
-    rng: np.random.Generator,
-    image: Volume,
-    brain: Volume,
-    mask: NDArray[np.bool_],
-    *,
-    stripped: bool,
-) -> Volume:
-    """Add what a scanner and a reader's software do to an image, and normalise it."""
-    bias = field(rng, GRID.shape, int(rng.integers(1, 4)))[0]
-    image = image * np.exp(bias * rng.uniform(0, 0.25))
-    if rng.random() < 0.4:
-        blurred = smooth(image, 1)
-        image = image + rng.uniform(0, 1) * (blurred - image)
-    if rng.random() < 0.4:
-        image = _thick_slices(rng, image)
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0, 0.1)
-    image = np.abs(image + noise) if rng.random() < 0.5 else np.maximum(image + noise, 0)
-    image = image ** rng.uniform(0.8, 1.25)
-    if stripped:
-        edge = 0.5 + rng.uniform(-0.3, 0.3) + field(rng, GRID.shape, 12)[0] * rng.uniform(0, 0.1)
-        kept = (brain > edge) | mask
-        image = np.where(kept, image + 0.02, 0)
-    if rng.random() < 0.15:
-        _cut_field_of_view(rng, image, mask)
-    return normalise(image.astype(np.float32), background_of(image))
-
-
-def _thick_slices(rng: np.random.Generator, image: Volume) -> Volume:
-    axis = int(rng.choice([0, 1, 2], p=[0.15, 0.15, 0.7]))
-    size = list(image.shape)
-    size[axis] = round(size[axis] / rng.uniform(1.3, 3.5))
-    tensor = torch.from_numpy(np.ascontiguousarray(image))[None, None]
-    coarse = F.interpolate(tensor, size, mode="area")
-    back = F.interpolate(coarse, list(image.shape), mode="trilinear", align_corners=False)
-    return np.asarray(back[0, 0].numpy())
-
-
-def _cut_field_of_view(rng: np.random.Generator, image: Volume, mask: NDArray[np.bool_]) -> None:
-    """Blank slices at one end, tumour included: what was not scanned cannot be asked for."""
-    count = int(rng.integers(4, 22))
-    cut = slice(None, count) if rng.random() < 0.7 else slice(-count, None)
-    image[:, :, cut] = 0
-    mask[:, :, cut] = False

@@ -1,36 +1,38 @@
-"""Make the default weights: ``python -m training.train --minutes 30``.
+"""Make the default weights: ``python -m training.train --minutes 120``.
 
 Fetches the anatomy, fills a pool of synthetic samples beside the training, trains for a budget
 of wall-clock minutes, calibrates the answer and writes the bundle. A run that was stopped goes
-on from its last checkpoint when it is called again with the same folder.
+on from its last checkpoint when it is called again with the same folder. In that folder it
+leaves its log, the curves of the loss and a picture of sample predictions.
 """
 
 import argparse
 import copy
-import csv
 import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.calibrate import DEFAULT_BUNDLE, calibrate
+from training.calibrate import CHANNELS, DEFAULT_BUNDLE, calibrate
 from training.loss import loss_of, soft_dice
 from training.pool import SamplePool, filling
+from training.report import picture_samples, write_log
 from worker.network import UNet3D
 
 LEARNING_RATE = 1.5e-3
 WEIGHT_DECAY = 1e-4
 WARM_UP_STEPS = 50
-AVERAGING = 0.99
-VALIDATION_SLOTS = 24
-CHECKPOINT_EVERY_S = 180.0
-LOG_COLUMNS = ("step", "minutes", "loss", "outline", "dice", "presence", "learning_rate")
+AVERAGING = 0.995
+VALIDATION_SLOTS = 40
+CHECKPOINT_EVERY_S = 300.0
+PICTURED = 24
+#: Voxels that one training step sees of a sample: a stripped brain whole, of a head most.
+CROP = (80, 96, 80)
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Run:
     def start(cls, seed: int) -> "Run":
         """Return a run at step 0."""
         torch.manual_seed(seed)
-        network = UNet3D()
+        network = UNet3D(out_channels=len(CHANNELS))
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
         )
@@ -77,9 +79,16 @@ class Run:
         self.log = state["log"]
 
 
-def train(folder: Path, *, minutes: float, batch: int, pool_size: int, seed: int) -> Path:
-    """Train in ``folder`` and return the path of the averaged weights."""
+def train(
+    folder: Path, *, minutes: float, batch: int, pool_size: int, seed: int, start: Path | None
+) -> Path:
+    """Train in ``folder`` and return the path of the averaged weights.
+
+    ``start`` names weights to begin with: those that fit are taken over.
+    """
     run = Run.start(seed)
+    if start is not None:
+        _take_over(run, start)
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         run.resume(checkpoint)
@@ -88,7 +97,7 @@ def train(folder: Path, *, minutes: float, batch: int, pool_size: int, seed: int
             time.sleep(1)
         _loop(run, pool, checkpoint, minutes * 60, batch, seed)
     run.save(checkpoint)
-    _write_log(run, folder)
+    write_log(run.log, folder)
     weights = folder / "weights.pt"
     torch.save(run.averaged.state_dict(), weights)
     return weights
@@ -106,7 +115,9 @@ def _loop(
         if time.monotonic() - last_save > CHECKPOINT_EVERY_S:
             last_save = time.monotonic()
             run.save(checkpoint)
-            _write_log(run, checkpoint.parent)
+            write_log(run.log, checkpoint.parent)
+            samples = [pool.read(slot) for slot in range(PICTURED)]
+            picture_samples(run.averaged, samples, checkpoint.parent / "samples.png")
             print(_progress(run, pool), flush=True)
         run.elapsed_s += time.monotonic() - began
 
@@ -124,25 +135,31 @@ def _step(run: Run, pool: SamplePool, rng: np.random.Generator, rate: float, bat
     run.optimiser.step()
     run.step += 1
     _average(run)
-    parts = (loss.total, loss.outline, loss.dice, loss.presence)
+    parts = (loss.total, loss.outline, loss.dice, loss.presence, loss.brain)
     run.log.append([run.step, run.elapsed_s / 60, *(float(part.detach()) for part in parts), rate])
 
 
 def draw_batch(pool: SamplePool, rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
-    """Return ``size`` random training samples, half of them with a tumour, cheaply varied."""
+    """Return crops of ``size`` random samples, cheaply varied, and their masks.
+
+    Images are ``[size, 1, *CROP]``; masks, of tumour and brain, ``[size, 2, *CROP]``.
+    """
     filled = pool.filled()
     slots = rng.choice(filled[filled >= VALIDATION_SLOTS], size)
     images, masks = [], []
     for slot in slots:
         sample = pool.read(int(slot))
-        image, mask = torch.from_numpy(sample.image), torch.from_numpy(sample.mask).float()
+        corner = [
+            int(rng.integers(n - c + 1)) for n, c in zip(sample.image.shape, CROP, strict=True)
+        ]
+        box = tuple(slice(a, a + c) for a, c in zip(corner, CROP, strict=True))
+        image = torch.from_numpy(sample.image[box])
+        mask = torch.from_numpy(np.stack([sample.mask[box], sample.brain[box]])).float()
         if rng.random() < 0.5:
-            image, mask = image.flip(0), mask.flip(0)
-        shift = tuple(int(n) for n in rng.integers(-3, 4, 3))
-        image, mask = (torch.roll(volume, shift, (0, 1, 2)) for volume in (image, mask))
+            image, mask = image.flip(0), mask.flip(1)
         image = image * float(rng.uniform(0.85, 1.15)) + float(rng.uniform(-0.2, 0.2))
         images.append(image[None])
-        masks.append(mask[None])
+        masks.append(mask)
     return torch.stack(images), torch.stack(masks)
 
 
@@ -179,41 +196,32 @@ def validate(network: UNet3D, pool: SamplePool) -> tuple[float, float]:
         has_tumour = bool(sample.mask.any())
         right.append((float(presence) > 0) == has_tumour)
         if has_tumour:
-            found = (outline.float() > 0).float()
+            found = (outline[:, :1].float() > 0).float()
             dices.append(float(soft_dice(found, torch.from_numpy(sample.mask)[None, None].float())))
     return float(np.mean(dices)), float(np.mean(right))
 
 
-def _write_log(run: Run, folder: Path) -> None:
-    with (folder / "log.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(LOG_COLUMNS)
-        writer.writerows(run.log)
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    columns = np.array(run.log)
-    kernel = np.ones(min(25, len(columns))) / min(25, len(columns))
-    figure, axes = pyplot.subplots(figsize=(7, 4))
-    for index in (3, 4, 5):
-        axes.plot(np.convolve(columns[:, index], kernel, "valid"), label=LOG_COLUMNS[index])
-    axes.set(xlabel="step", ylabel="loss", yscale="log")
-    axes.legend()
-    figure.savefig(folder / "loss.png", dpi=110)
-    pyplot.close(figure)
+def _take_over(run: Run, weights: Path) -> None:
+    given = torch.load(weights, weights_only=True)
+    for network in (run.network, run.averaged):
+        own = network.state_dict()
+        for name, tensor in given.items():
+            if own[name].shape[1:] == tensor.shape[1:]:
+                own[name][: len(tensor)] = tensor  # an output channel more is no hindrance
 
 
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".training"))
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--pool", type=int, default=1600, help="samples, 2.2 MB each")
+    parser.add_argument("--pool", type=int, default=4000, help="samples, 2.3 MB each")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--start", type=Path, help="weights to begin with, where they fit")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
-    parser.add_argument("--scans", type=int, default=60, help="synthetic validation scans")
+    parser.add_argument("--scans", type=int, default=120, help="synthetic validation scans")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     weights = train(
@@ -222,6 +230,7 @@ def main() -> None:
         batch=given.batch,
         pool_size=given.pool,
         seed=given.seed,
+        start=given.start,
     )
     report = calibrate(weights, given.folder / "anatomy", given.bundle, given.scans)
     print(json.dumps(asdict(report), indent=2))

@@ -29,7 +29,7 @@ class NetworkArguments(_Frozen):
     """The arguments of `worker.network.UNet3D`."""
 
     in_channels: int = Field(ge=1)
-    out_channels: int = Field(ge=1, le=1)
+    out_channels: int = Field(ge=1)
     channels: tuple[int, ...] = Field(min_length=2)
 
 

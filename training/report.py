@@ -1,0 +1,70 @@
+"""What a training run leaves to look at: the log, the curves of the loss and sample predictions."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.synthesis import Sample
+from worker.network import UNet3D
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+LOG_COLUMNS = ("step", "minutes", "loss", "outline", "dice", "presence", "brain", "rate")
+_PLOTTED = ("outline", "dice", "presence", "brain")
+_SMOOTHED_OVER = 50
+_COLUMNS = 6
+
+
+def write_log(log: Sequence[Sequence[float]], folder: Path) -> None:
+    """Write ``log.csv`` and ``loss.png``; the rows of ``log`` are in the order of `LOG_COLUMNS`."""
+    if not log:
+        return
+    with (folder / "log.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(LOG_COLUMNS)
+        writer.writerows(log)
+    rows = np.array(log)
+    width = min(_SMOOTHED_OVER, len(rows))
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for name in _PLOTTED:
+        values = rows[:, LOG_COLUMNS.index(name)]
+        axes.plot(np.convolve(values, np.ones(width) / width, "valid"), label=name)
+    axes.set(xlabel="step", ylabel=f"loss, mean of {width} steps", yscale="log")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(folder / "loss.png", dpi=110)
+    plt.close(figure)
+
+
+def picture_samples(network: UNet3D, samples: Sequence[Sample], path: Path) -> None:
+    """Draw the largest tumour slice of each sample: the truth in green, the answer in red."""
+    rows = -(-len(samples) // _COLUMNS)
+    figure, axes = plt.subplots(rows, _COLUMNS, figsize=(2 * _COLUMNS, 2.4 * rows), squeeze=False)
+    for panel in axes.ravel():
+        panel.axis("off")
+    for panel, sample in zip(axes.ravel(), samples, strict=False):
+        found = tumour_probability(network, sample) > 0.5
+        shown = sample.mask if sample.mask.any() else found
+        areas = shown.sum(axis=(0, 1))
+        level = int(areas.argmax()) if areas.any() else shown.shape[2] // 2
+        panel.imshow(sample.image[:, :, level].T, cmap="gray", origin="lower", vmin=-2.5, vmax=4)
+        for mask, colour in ((sample.mask, "lime"), (found, "red")):
+            if mask[:, :, level].any():
+                panel.contour(mask[:, :, level].T, [0.5], colors=colour, linewidths=0.9)
+    figure.tight_layout(pad=0.2)
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+def tumour_probability(network: UNet3D, sample: Sample) -> NDArray[np.float32]:
+    """Return the network's probabilities for a sample, ``[D, H, W]``."""
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        outline, _ = network(torch.from_numpy(sample.image)[None, None])
+    return np.asarray(torch.sigmoid(outline[0, 0].float()).numpy())
