@@ -263,12 +263,14 @@ def _artefacts(claim: Claim) -> dict[str, str]:
 
 def _report(item: _Item, timings: Timings, batch: BatchInfo, worker_id: str) -> Report:
     header, segmentation = _known(item.header), _known(item.segmentation)
+    voxel_ml = float(abs(np.linalg.det(header.affine[:3, :3]))) / 1000
     return Report(
         result=SegmentationResult(
             tumor=TumorFinding(
                 present=segmentation.present,
                 probability=segmentation.probability,
-                volume_ml=sum(label.volume_ml for label in segmentation.labels),
+                # Labels may overlap, so the mask is measured and not their sum.
+                volume_ml=np.count_nonzero(segmentation.mask) * voxel_ml,
             ),
             labels=tuple(segmentation.labels),
             scan=ScanGeometry(
