@@ -10,7 +10,7 @@ WORKDIR /src
 RUN python -m venv --without-pip /opt/venv
 COPY pyproject.toml constraints.txt deploy/requirements.py ./
 # Headers, test suites and build files are of no use to a worker, which compiles nothing.
-RUN python requirements.py worker > requirements.txt \
+RUN python requirements.py worker monai > requirements.txt \
     && python -m pip --python /opt/venv/bin/python install \
         ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} \
         -c constraints.txt -r requirements.txt \

@@ -1,7 +1,8 @@
 """The card of a model bundle: its name, version, inputs and labels.
 
 A bundle is a folder ``<models>/<name>/<version>/`` laid out as MONAI has it, with
-``configs/metadata.json`` telling what goes in and what comes out.
+``configs/metadata.json`` telling what goes in and what comes out: in the form that the fields of
+`ModelCard` have, or as MONAI's model zoo writes it, which `shared.bundle_metadata` translates.
 """
 
 import json
@@ -10,6 +11,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.bundle_metadata import NAME, card_fields
 from shared.errors import ModelError
 
 METADATA = Path("configs") / "metadata.json"
@@ -41,7 +43,7 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(pattern=NAME)
     version: str = Field(pattern=r"^[0-9]+(\.[0-9]+)*$")
     description: str
     inputs: tuple[ModelInput, ...] = Field(min_length=1)
@@ -62,7 +64,7 @@ class ModelCard(BaseModel):
         path = folder / METADATA
         try:
             metadata = json.loads(path.read_text(encoding="utf-8"))
-            return cls.model_validate({**metadata, "folder": folder})
+            return cls.model_validate({**card_fields(metadata, folder), "folder": folder})
         except OSError as error:
             raise ModelError(f"{folder.name}: there is no readable {METADATA}.") from error
         except (ValueError, TypeError, ValidationError) as error:

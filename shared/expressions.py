@@ -1,0 +1,159 @@
+"""The ``$`` expressions of a bundle's configuration, judged by their syntax tree.
+
+An expression is a piece of Python in which ``@name`` refers to another part of the
+configuration. Nothing is evaluated unless every node of its tree is on the list here: what is not
+known to be harmless is refused by name.
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+
+from shared.allowed_names import ROOTS, full_name, words
+from shared.errors import ModelError
+
+#: ``@name``, with ``#`` or ``::`` before parts of it.
+REFERENCE = re.compile(r"@([A-Za-z_]\w*(?:(?:::|#)\w+)*)")
+
+#: What a reference is called while its expression is parsed; no name may begin with it.
+_STAND_IN = "_reference_"
+
+BUILTINS = {
+    one.__name__: one
+    for one in (
+        abs, all, any, bool, dict, enumerate, float, int, isinstance, len, list, max, min, range,
+        reversed, round, set, slice, sorted, str, sum, tuple, zip,
+    )
+}  # fmt: skip
+
+#: Attributes that a value may be asked for: arithmetic and shape of tensors, parts of containers.
+_ATTRIBUTES = words(
+    """
+    T abs all amax amin any argmax argmin astype bool byte clamp clone contiguous count cpu detach
+    device dim dtype endswith exp expand flatten flip float ge get gt half index int item items
+    keys le log logical_and logical_not logical_or long lower lt max mean min movedim ndim numel
+    permute prod relu repeat reshape round shape sigmoid size softmax split squeeze startswith std
+    strip sum tanh to tolist transpose type uint8 unsqueeze upper values view eq ne eval
+    """
+)
+
+_NODES = (
+    ast.Expression, ast.Lambda, ast.arguments, ast.arg, ast.BoolOp, ast.And, ast.Or, ast.BinOp,
+    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr, ast.BitXor,
+    ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.Invert, ast.IfExp, ast.Compare, ast.Eq, ast.NotEq,
+    ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn, ast.Is, ast.IsNot, ast.Call, ast.keyword,
+    ast.Starred, ast.Constant, ast.Name, ast.Load, ast.Store, ast.Attribute, ast.Subscript,
+    ast.Slice, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp,
+    ast.GeneratorExp, ast.comprehension,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A judged expression; ``references`` maps the stand-ins in its tree to what they refer to."""
+
+    tree: ast.Expression
+    references: dict[str, str]
+
+
+def is_expression(value: object) -> bool:
+    """Tell whether a value of a configuration is an expression."""
+    return isinstance(value, str) and value.startswith("$")
+
+
+def is_reference(value: object) -> bool:
+    """Tell whether a value is nothing but a reference."""
+    return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
+
+
+def judge(text: str) -> Expression:
+    """Parse an expression (with its ``$``) and allow it, or say what of it is not allowed.
+
+    Raises:
+        ModelError: It is not Python, or uses a name or construct that is not on the list.
+    """
+    expression = parse(text)
+    _Judge(expression).judge()
+    return expression
+
+
+def parse(text: str) -> Expression:
+    """Parse an expression (with its ``$``) and judge nothing.
+
+    Raises:
+        ModelError: It is not an expression of Python.
+    """
+    references: dict[str, str] = {}
+
+    def stand_in(match: re.Match[str]) -> str:
+        name = f"{_STAND_IN}{len(references)}"
+        references[name] = match[1]
+        return name
+
+    if _STAND_IN in text:
+        raise ModelError(f"{_STAND_IN} may not be used.")
+    try:
+        tree = ast.parse(REFERENCE.sub(stand_in, text[1:].strip()), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ModelError(f"{_shown(text)} is not an expression of Python.") from error
+    return Expression(tree, references)
+
+
+def dotted(node: ast.expr) -> tuple[str, ...] | None:
+    """Return ``("a", "b", "c")`` for ``a.b.c``, and None for anything else."""
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return None if before is None else (*before, node.attr)
+    return None
+
+
+class _Judge:
+    """One walk over one tree; what lambdas and comprehensions bind is known by name."""
+
+    def __init__(self, expression: Expression) -> None:
+        self._tree = expression.tree
+        self._references = expression.references
+        self._bound = {
+            node.arg if isinstance(node, ast.arg) else node.id
+            for node in ast.walk(expression.tree)
+            if isinstance(node, ast.arg)
+            or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+        }
+
+    def judge(self) -> None:
+        for name in sorted(self._bound):
+            if name in ROOTS or name in BUILTINS or name.startswith("_"):
+                raise ModelError(f"{name} may not be used as the name of a variable.")
+        self._visit(self._tree)
+
+    def _visit(self, node: ast.AST) -> None:
+        if not isinstance(node, _NODES):
+            raise ModelError(f"{type(node).__name__} may not be used in an expression.")
+        if isinstance(node, ast.Name):
+            self._name(node.id)
+        if isinstance(node, ast.Attribute):
+            path = dotted(node)
+            if path is not None and path[0] not in self._bound and path[0] not in self._references:
+                self._path(path)
+                return
+            if node.attr not in _ATTRIBUTES:
+                raise ModelError(f".{node.attr} may not be used.")
+        for child in ast.iter_child_nodes(node):
+            self._visit(child)
+
+    def _name(self, name: str) -> None:
+        if name not in self._bound and name not in self._references and name not in BUILTINS:
+            raise ModelError(f"{name} may not be used.")
+
+    @staticmethod
+    def _path(path: tuple[str, ...]) -> None:
+        name = ".".join(path)
+        if path[0] not in ROOTS:
+            raise ModelError(f"{name} may not be used.")
+        full_name(name)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
