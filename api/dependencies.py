@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from api.metrics import Metrics
+from api.models_desk import ModelsDesk
 from api.orphans import Orphans
 from api.waiting import JobWaiter
-from shared.catalog import ModelCatalog
 from shared.errors import JobNotFound
 from shared.job_queue import JobQueue
 from shared.settings import Settings
@@ -22,7 +22,7 @@ class FrontDesk:
     settings: Settings
     queue: JobQueue
     store: ScanStore
-    catalog: ModelCatalog
+    models: ModelsDesk
     waiter: JobWaiter
     orphans: Orphans
     metrics: Metrics

@@ -1,6 +1,7 @@
 """One scan on its way to the store: judged, hashed and written as its bytes come."""
 
 import hashlib
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import IO
 
@@ -9,6 +10,7 @@ import numpy as np
 from shared.errors import BadRequest, BadScan
 from shared.models import ModelCard
 from shared.nifti import Inspection, ScanInspector
+from shared.nifti_header import VolumeHeader
 from shared.settings import Settings
 from shared.store import ScanStore
 
@@ -110,11 +112,13 @@ class ScanIntake:
         if missing := [name for name in inputs if name not in keys]:
             raise BadScan(
                 f"A channel is missing: {', '.join(missing)}. "
-                f"{card.name} takes {', '.join(inputs)}, each as a form field of that name."
+                f"{card.name} takes {', '.join(inputs)}, each as a form field of that name "
+                "(multipart/form-data)."
             )
         if len(keys) > len(inputs):
             raise BadRequest(f"{card.name} takes {', '.join(inputs)} and no field {SCAN_FIELD}.")
-        self._check_grids()
+        if len(inputs) > 1 and not card.resample_inputs:
+            self._check_grids(inputs)
         return {name: keys[name] for name in inputs}
 
     @property
@@ -134,10 +138,30 @@ class ScanIntake:
             if channel.inspection is not None
         }
 
-    def _check_grids(self) -> None:
-        first, *others = (seen.header for seen in self._inspections.values())
-        for other in others:
-            if other.shape != first.shape or not np.allclose(
-                other.affine, first.affine, rtol=0, atol=_AFFINE_TOLERANCE_MM
-            ):
-                raise BadScan("The channels lie in different grids: shape and affine must agree.")
+    def _check_grids(self, inputs: Sequence[str]) -> None:
+        headers = {name: seen.header for name, seen in self._inspections.items()}
+        first = headers[inputs[0]]
+        differences = [
+            f"{name} has {difference}"
+            for name in inputs[1:]
+            if (difference := _grid_difference(headers[name], first)) is not None
+        ]
+        if differences:
+            raise BadScan(
+                f"The channels lie in different grids: {'; '.join(differences)} of {inputs[0]}. "
+                "Resample them to one grid before you hand them in."
+            )
+
+
+def _grid_difference(header: VolumeHeader, first: VolumeHeader) -> str | None:
+    """Say how a channel's grid differs from that of the first one, in numbers."""
+    if header.shape != first.shape:
+        return f"{_axes(header.shape)} voxels, not the {_axes(first.shape)}"
+    gap_mm = float(np.abs(header.affine - first.affine).max())
+    if gap_mm > _AFFINE_TOLERANCE_MM:
+        return f"an affine that differs by up to {gap_mm:.3g} from that"
+    return None
+
+
+def _axes(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

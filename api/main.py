@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from api.dependencies import FrontDesk
 from api.lingering import LingeringClose
 from api.metrics import Metrics
+from api.models_desk import ModelsDesk
 from api.observer import RequestObserver
 from api.openapi import describe_truly
 from api.orphans import Orphans
@@ -48,7 +49,9 @@ def create_app(settings: Settings) -> FastAPI:
                 settings=settings,
                 queue=queue,
                 store=store,
-                catalog=ModelCatalog(settings.models_dir, settings.default_model),
+                models=ModelsDesk(
+                    ModelCatalog(settings.models_dirs), queue, waiter, settings.default_model
+                ),
                 waiter=waiter,
                 orphans=orphans,
                 metrics=metrics,

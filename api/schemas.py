@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from shared.job_queue import JobPage, QueueState
 from shared.jobs import Job, JobStatus, Priority
 from shared.models import ModelCard, ModelInput, ModelLabel
+from shared.offer import Offer, Unserved
 from shared.results import BatchInfo, SegmentationResult, Timings
 
 
@@ -192,10 +193,38 @@ class ModelView(BaseModel):
         )
 
 
+class UnservedModelView(BaseModel):
+    """A bundle that lies in the folder of models and is not served."""
+
+    name: str = Field(examples=["my-model"])
+    version: str = Field(examples=["1.0.0"])
+    reason: str = Field(examples=["models/model.pt is not whole: its end is missing."])
+
+    @classmethod
+    def of(cls, unserved: Unserved) -> Self:
+        """Show ``unserved``."""
+        return cls(name=unserved.name, version=unserved.version, reason=unserved.reason)
+
+
 class ModelListView(BaseModel):
-    """All models that are served."""
+    """All models that are served, by name, newest version first; ``broken`` ones need repair.
+
+    ``arriving`` ones are still being copied, or wait for a worker to load them.
+    """
 
     models: list[ModelView]
+    broken: list[UnservedModelView]
+    arriving: list[UnservedModelView]
+
+    @classmethod
+    def of(cls, offer: Offer) -> Self:
+        """Show ``offer``."""
+        default = offer.default_ref
+        return cls(
+            models=[ModelView.of(card, default=card.ref == default) for card in offer.cards],
+            broken=[UnservedModelView.of(unserved) for unserved in offer.broken],
+            arriving=[UnservedModelView.of(unserved) for unserved in offer.arriving],
+        )
 
 
 class WorkerView(BaseModel):

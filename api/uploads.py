@@ -71,14 +71,14 @@ async def received_scan(
     body = _Body(request, desk)
     if not desk.waiter.connected:
         await desk.queue.ping()  # rather than take a scan in that cannot be queued
-    card = await run_in_threadpool(desk.catalog.resolve, model)
+    card = await desk.models.resolve(model)
     intake = ScanIntake(desk.store, desk.settings, str(ULID()))
     try:
         fields = await body.read(intake, card if model else None)
         _check_given_once(fields, model=model, priority=priority)
         if "model" in fields:
             _check_named(fields["model"])
-            card = await run_in_threadpool(desk.catalog.resolve, fields["model"])
+            card = await desk.models.resolve(fields["model"])
         yield ReceivedScan(
             job_id=intake.job_id,
             model=card,
@@ -132,8 +132,10 @@ class _Body:
 
     async def _read_form(self, intake: ScanIntake, card: ModelCard | None) -> dict[str, str]:
         # The form may name its model after its scans, so any model's inputs are taken at first.
-        cards = [card] if card else await run_in_threadpool(self._desk.catalog.list)
-        inputs = {channel.name for each in cards for channel in each.inputs}
+        if card:
+            inputs = {channel.name for channel in card.inputs}
+        else:
+            inputs = (await self._desk.models.offer()).input_names
         form = MultipartReader(
             self._content_type,
             intake,
@@ -159,16 +161,12 @@ class _Body:
             raise BadRequest(f"The JSON has {len(unknown)} members that no submit takes.")
         if not all(isinstance(value, str) for value in fields.values()):
             raise BadRequest("model and priority are strings.")
-        self._check_inputs(paths)
+        if paths.keys() - (await self._desk.models.offer()).input_names - {SCAN_FIELD}:
+            raise BadRequest("scan_path names an input that no model has.")
         for name, path in paths.items():
             source = self._resolve(path)
             await run_in_threadpool(_copy, source, intake, name)
         return fields
-
-    def _check_inputs(self, paths: dict[str, Any]) -> None:
-        known = {channel.name for card in self._desk.catalog.list() for channel in card.inputs}
-        if paths.keys() - known - {SCAN_FIELD}:
-            raise BadRequest("scan_path names an input that no model has.")
 
     def _resolve(self, path: str) -> Path:
         if self._desk.settings.scan_root is None:

@@ -61,6 +61,12 @@ class NoopEngine:
         batch = BatchInfo(id=uuid.uuid4().hex, size=len(claims))
         return [Finished(empty_report(claim, worker_id, batch)) for claim in claims]
 
+    def prepare(self, model_ref: str) -> None:
+        """Nothing is loaded."""
+
+    def tend(self) -> None:
+        """There are no models."""
+
     def discard(self, claim: Claim) -> None:
         """Nothing was written."""
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -204,6 +205,9 @@ def _noop_bundle(root: Path) -> Path:
         ' "inputs": [{"name": "scan", "modality": "any"}], "labels": [],'
         ' "license": "Apache-2.0", "intended_use": "measuring the queue"}'
     )
+    weights = root / name / version / "models" / "model.pt"
+    weights.parent.mkdir()
+    zipfile.ZipFile(weights, "w").close()
     return root
 
 

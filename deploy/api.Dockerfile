@@ -9,10 +9,9 @@ COPY pyproject.toml constraints.txt deploy/requirements.py ./
 RUN python requirements.py api > requirements.txt \
     && python -m pip --python /opt/venv/bin/python install -c constraints.txt -r requirements.txt \
     && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
-# The front desk reads the models' cards and never their weights.
+# The front desk reads the models' cards, and sees from their weights that they are whole.
 COPY models models
-RUN find models -type f ! -path '*/configs/*' -delete && find models -type d -empty -delete \
-    && mkdir -p models store
+RUN mkdir -p store
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="VoxelQ API" \

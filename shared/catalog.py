@@ -1,39 +1,79 @@
-"""Which model bundles are served, found on disk afresh at every look."""
+"""Which model bundles lie on disk, found afresh at every look.
 
+A look stats the bundles' files; it opens them only where something has changed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from shared.errors import ModelError, ModelNotFound
-from shared.models import METADATA, ModelCard
+from shared.bundles import Bundle, FolderState, looks_like_bundle, read_bundle
+from shared.models import METADATA
 
 
 class ModelCatalog:
-    """The bundles under one folder, looked up afresh so that a new one is served at once."""
+    """The bundles ``<root>/<name>/<version>/`` under some folders.
 
-    def __init__(self, root: Path, default: str) -> None:
-        self._root = root
-        self._default = default
+    Of two bundles with the same name and version the one in the earlier folder counts, usable or
+    not. Names that begin with a dot are passed over, so that a bundle can be copied under one and
+    renamed once it is whole.
+    """
 
-    def list(self) -> list[ModelCard]:
-        """Return every usable bundle, by name, newest version first."""
-        cards = []
-        for path in sorted(self._root.glob(f"*/*/{METADATA}")):
-            try:
-                cards.append(ModelCard.read(path.parent.parent))
-            except ModelError:
-                continue  # one broken bundle must not hide the others
-        by_version = sorted(cards, key=lambda card: card.version_key, reverse=True)
-        return sorted(by_version, key=lambda card: card.name)
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self._roots = [root.resolve() for root in roots]
+        self._known: dict[Path, Bundle] = {}
 
-    def resolve(self, wanted: str | None = None) -> ModelCard:
-        """Return the card for ``name`` (its newest version), ``name@version`` or the default.
+    def bundles(self) -> list[Bundle]:
+        """Return every bundle as it lies there now, by name, in no order of versions."""
+        found: dict[Path, Bundle] = {}
+        by_ref: dict[str, Bundle] = {}
+        for root in self._roots:
+            here: dict[str, Bundle] = {}
+            for folder in _version_folders(root):
+                bundle = found[folder] = self._look(folder)
+                twin = here.get(bundle.ref)
+                if twin is not None:
+                    bundle = _refuse_twin(bundle, twin)
+                here[bundle.ref] = bundle
+            by_ref = {**here, **by_ref}
+        self._known = found
+        return sorted(by_ref.values(), key=lambda bundle: bundle.name)
 
-        Raises:
-            ModelNotFound: Nothing of that name and version is served.
+    def find(self, ref: str) -> Bundle | None:
+        """Return the bundle ``name@version`` as it lies there now."""
+        return next((bundle for bundle in self.bundles() if bundle.ref == ref), None)
 
-        """
-        name, _, version = (wanted or self._default).partition("@")
-        for card in self.list():
-            if card.name == name and version in ("", card.version):
-                return card
-        served = ", ".join(card.ref for card in self.list()) or "none"
-        raise ModelNotFound(f"The model asked for is not served here. Served: {served}.")
+    def _look(self, folder: Path) -> Bundle:
+        state = FolderState.of(folder)
+        known = self._known.get(folder)
+        if known and known.fingerprint == state.fingerprint and not known.arriving:
+            return known
+        if folder.parent in self._roots:
+            words = f"Its version has no folder: {METADATA} belongs in <name>/<version>/."
+            return Bundle(folder.name, "", folder, state.fingerprint, None, words)
+        return read_bundle(folder, state)
+
+
+def _version_folders(root: Path) -> Iterator[Path]:
+    for name in _subfolders(root):
+        if (name / METADATA).is_file():
+            yield name  # which has no version, and is to hear of it
+        for version in _subfolders(name):
+            if looks_like_bundle(version):
+                yield version
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(
+            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
+    except OSError:
+        return []  # it may be mounted later
+
+
+def _refuse_twin(bundle: Bundle, twin: Bundle) -> Bundle:
+    """Report the second of two folders that say they are the same model and version."""
+    words = f"Its {METADATA} says {bundle.ref}, as that in the folder {twin.folder.name} does."
+    name = bundle.folder.parent.name
+    return replace(bundle, name=name, version=bundle.folder.name, card=None, problem=words)

@@ -7,7 +7,8 @@
     ├── ScanPathForbidden                403  a path outside SCAN_ROOT, or no SCAN_ROOT
     ├── NotFound                         404
     │   ├── JobNotFound
-    │   └── ModelNotFound
+    │   ├── ModelNotFound
+    │   └── ModelBroken                   its bundle is there, and cannot be served
     ├── NotFinished                      409  the job has no mask yet
     ├── ScanTooLarge                     413  too many bytes, or too many voxels
     ├── UnsupportedMedia                 415  neither NIfTI nor gzip
@@ -18,6 +19,7 @@
     ├── JobLost                          500  the workers died of it, too often
     ├── InferenceFailed                  500  the network raised on this scan alone
     ├── ServiceUnavailable               503  Redis is away
+    ├── ModelNotReady                    503  its files are on their way, or memory is short
     ├── JobTimedOut                      504  alone in its worker, it ran over JOB_TIMEOUT_S
     └── StoreFull                        507
 
@@ -90,6 +92,12 @@ class ModelNotFound(NotFound):
     slug, title = "model-not-found", "No such model"
 
 
+class ModelBroken(NotFound):
+    """The bundle of this name and version is there, and something is wrong with it."""
+
+    slug, title = "model-broken", "This model is broken"
+
+
 class NotFinished(VoxelQError):
     """The job has not come to the state that the call needs."""
 
@@ -148,6 +156,12 @@ class ServiceUnavailable(VoxelQError):
     """Redis does not answer."""
 
     slug, title, status = "service-unavailable", "The queue cannot be reached", 503
+
+
+class ModelNotReady(VoxelQError):
+    """A model that cannot be loaded just now, and may be a little later."""
+
+    slug, title, status = "model-not-ready", "The model is not ready", 503
 
 
 class JobTimedOut(VoxelQError):

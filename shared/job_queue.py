@@ -7,6 +7,7 @@ one script, so one round trip, at a cost that does not grow with the queue.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -194,6 +195,20 @@ class JobQueue:
                 name.decode(): float(amount) for name, amount in zip(names, amounts, strict=True)
             },
         )
+
+    async def verdicts(self, bundle_keys: Sequence[str]) -> dict[str, str]:
+        """Return what workers found of these bundles: ``""`` for one that runs, else the reason."""
+        if not bundle_keys:
+            return {}
+        try:
+            told: Any = await self._redis.mget([keys.VERDICT + key for key in bundle_keys])
+        except RedisError as error:
+            raise _away() from error
+        return {
+            key: verdict.decode()
+            for key, verdict in zip(bundle_keys, told, strict=True)
+            if verdict is not None
+        }
 
     async def ping(self) -> None:
         """Return if Redis answers."""

@@ -1,5 +1,6 @@
 """Settings, read from the environment once, in entry points only."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -26,8 +27,16 @@ class Settings(BaseSettings):
     scan_root: Path | None = Field(
         None, description="Folder that `scan_path` may name; unset refuses such submits."
     )
-    models_dir: Path = Field(BUNDLED_MODELS, description="Folder of model bundles.")
+    models_dir: Path | None = Field(
+        None,
+        description="Folder of your own model bundles, or several with `:` between; "
+        "they go before the bundled ones.",
+    )
     default_model: str = Field("brain-tumor", description="The model when a client names none.")
+
+    models_loaded: int = Field(
+        2, ge=1, description="Models a worker keeps loaded; the least recently used one goes."
+    )
 
     max_batch_size: int = Field(4, ge=1, le=256, description="Scans in one forward pass, at most.")
     max_latency_ms: float = Field(
@@ -67,3 +76,9 @@ class Settings(BaseSettings):
     retention_s: float = Field(
         7 * 86_400.0, gt=0, description="Terminal jobs, scans and masks are purged after this."
     )
+
+    @property
+    def models_dirs(self) -> tuple[Path, ...]:
+        """Every folder of model bundles, the user's own before the bundled one."""
+        own = str(self.models_dir or "").split(os.pathsep)
+        return (*(Path(folder) for folder in own if folder), BUNDLED_MODELS)

@@ -1,13 +1,11 @@
-"""A small network with random weights, as a bundle on disk."""
+"""Small networks with random weights, as bundles on disk."""
 
 import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from worker.network import UNet3D
-
-METADATA = {
+METADATA: dict[str, Any] = {
     "name": "tiny",
     "version": "1.0.0",
     "description": "random weights, for tests",
@@ -22,13 +20,33 @@ METADATA = {
 }
 
 
-def write_tiny_bundle(models: Path) -> Path:
-    """Write the bundle under ``models`` and return its folder."""
-    folder = models / "tiny" / "1.0.0"
+def write_tiny_bundle(models: Path, version: str = "1.0.0", **changes: Any) -> Path:
+    """Write the bundle under ``models`` and return its folder; ``changes`` are of its metadata."""
+    # imported here, for most tests need no network
+    import torch
+
+    from worker.network import UNet3D
+
+    metadata = {**METADATA, "version": version, **changes}
+    folder = models / str(metadata["name"]) / version
     (folder / "configs").mkdir(parents=True)
     (folder / "models").mkdir()
-    (folder / "configs" / "metadata.json").write_text(json.dumps(METADATA))
+    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
     torch.manual_seed(0)
-    network = UNet3D(in_channels=1, out_channels=1, channels=(4, 8))
+    network = UNet3D(**metadata["network"])
     torch.save(network.state_dict(), folder / "models" / "model.pt")
     return folder
+
+
+def write_empty_weights(folder: Path) -> None:
+    """Give the bundle in ``folder`` weights that are whole and hold nothing."""
+    (folder / "models").mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / "models" / "model.pt", "w"):
+        pass
+
+
+def drop(source: Path, models: Path) -> Path:
+    """Put the whole bundle ``source`` under ``models`` at once, as the README advises."""
+    name, version = source.parent.name, source.name
+    (models / name).mkdir(parents=True, exist_ok=True)
+    return source.rename(models / name / version)

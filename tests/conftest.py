@@ -12,6 +12,7 @@ import redis
 from client.embedded_server import EmbeddedServer
 from shared.job_queue import JobQueue
 from shared.settings import Settings
+from tests.bundles import write_empty_weights
 from tests.jobs import Workers
 from worker.batch_worker import connect
 from worker.lease import Leases
@@ -62,7 +63,7 @@ def valkey(valkey_server: Valkey) -> Valkey:
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
-    """A folder with one bundle of one channel that has metadata and no weights."""
+    """A folder with one bundle of one channel, whose weights are an empty archive."""
     folder = tmp_path / "models" / "test-model" / "1.0.0" / "configs"
     folder.mkdir(parents=True)
     metadata = {
@@ -75,6 +76,7 @@ def models_dir(tmp_path: Path) -> Path:
         "intended_use": "tests",
     }
     (folder / "metadata.json").write_text(json.dumps(metadata))
+    write_empty_weights(folder.parent)
     return tmp_path / "models"
 
 

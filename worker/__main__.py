@@ -19,6 +19,7 @@ from shared.watchdog import Watchdog
 from worker.batch_worker import MicroBatchWorker, connect
 from worker.janitor import Janitor
 from worker.pipeline import Pipeline
+from worker.shelf import open_shelf
 
 log = structlog.get_logger()
 
@@ -27,20 +28,25 @@ def main() -> int:
     """Run one worker; returns the exit code."""
     configure_logging("worker")
     settings = Settings()
-    try:
-        pipeline = Pipeline(settings)
-    except VoxelQError as error:
-        log.error("the default model cannot be served", reason=error.detail)  # noqa: TRY400
-        return 1
     _await_redis(settings)
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    watchdog = Watchdog(name)
+    # Loading is guarded as a batch is: a bundle of the user's own may hang or crash.
+    watchdog.arm(settings.job_timeout_s)
+    try:
+        pipeline = Pipeline(settings, open_shelf(settings, connect(settings), name))
+    except VoxelQError as error:
+        log.error("no model can be served", reason=error.detail)  # noqa: TRY400
+        watchdog.close()
+        return 1
+    watchdog.disarm()
     Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
     MicroBatchWorker(
         pipeline,
         settings,
         name=name,
         queues=[queue_name(pipeline.model, priority) for priority in Priority],
-        watchdog=Watchdog(name),
+        watchdog=watchdog,
     ).work()
     pipeline.close()
     return 0

@@ -15,9 +15,11 @@ from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry as RedisRetry
-from rq import SimpleWorker
+from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
+from shared.jobs import Priority
+from shared.keys import queue_name
 from shared.settings import Settings
 from shared.watchdog import Watchdog
 from worker.batching import BatchPolicy
@@ -32,6 +34,8 @@ IDLE_WAIT_S = 1.0
 GATHER_TICK_S = 0.001
 #: Longest pause between tries while Redis is away (seconds).
 MAX_BACKOFF_S = 2.0
+#: Between two looks for new models (seconds).
+TEND_S = 1.0
 #: After a fault that may pass, before the same is tried again (seconds).
 RETRY_PAUSE_S = 1.0
 #: A worker that is asked to stop tries this long to settle what it has in hand (seconds).
@@ -53,6 +57,12 @@ class Engine(Protocol):
         self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
     ) -> list[Outcome]:
         """Compute one batch of one model; one outcome a claim, in order. Never raises."""
+
+    def prepare(self, model_ref: str) -> None:
+        """Load ``name@version`` if it is not loaded. Never raises."""
+
+    def tend(self) -> None:
+        """Look after the models on disk while nothing is in hand. Never raises."""
 
     def discard(self, claim: Claim) -> None:
         """Remove what was written for a claim whose outcome was dropped."""
@@ -105,6 +115,7 @@ class MicroBatchWorker(SimpleWorker):
         )
         self._previous_size = 0
         self._stopping = False
+        self._tend_at = 0.0
 
     def work(self, *_: Any, **__: Any) -> bool:
         """Serve until asked to stop; returns True, as RQ has it for a worker that worked."""
@@ -125,6 +136,7 @@ class MicroBatchWorker(SimpleWorker):
         self._stopping = True
 
     def _serve_one_batch(self) -> None:
+        self._tend()
         try:
             claims = self._gather()
             if not claims:
@@ -139,6 +151,15 @@ class MicroBatchWorker(SimpleWorker):
             self._heartbeat.release(claims)
             return
         self._serve(claims)
+
+    def _tend(self) -> None:
+        """Let the engine look at the models, guarded as a batch is, every now and then."""
+        if time.monotonic() < self._tend_at:
+            return
+        self._watchdog.arm(self._settings.job_timeout_s)
+        self._engine.tend()
+        self._watchdog.disarm()
+        self._tend_at = time.monotonic() + TEND_S
 
     def _gather(self) -> list[Claim]:
         """Draw the first jobs, then what belongs with them and comes within the window."""
@@ -174,6 +195,7 @@ class MicroBatchWorker(SimpleWorker):
 
     def _serve(self, claims: list[Claim]) -> None:
         """Begin, compute and settle one batch."""
+        self._change_model(claims[0].submission.model_ref)
         began = time.monotonic()
         self._previous_size = len(claims)
         busy = WorkerFacts(
@@ -190,6 +212,22 @@ class MicroBatchWorker(SimpleWorker):
             self._watchdog.disarm()
             self._settle(begun, outcomes, time.monotonic() - began)
         self._heartbeat.release(claims)
+
+    def _change_model(self, model_ref: str) -> None:
+        """Load another model before its jobs begin, so that none of them is charged for it."""
+        if model_ref == self._engine.model:
+            return
+        self._watchdog.arm(self._settings.job_timeout_s)
+        self._engine.prepare(model_ref)
+        self._watchdog.disarm()
+        names = [queue_name(model_ref, priority) for priority in Priority]
+        self.queues += [
+            Queue(name, connection=self.connection, serializer=JSONSerializer)
+            for name in names
+            if name not in self.queue_names()
+        ]
+        listed = ",".join(self.queue_names())
+        self._persist(lambda: self.connection.hset(self.key, "queues", listed))
 
     def _settle(self, claims: list[Claim], outcomes: list[Outcome], batch_s: float) -> None:
         idle = WorkerFacts(self.name, self._engine.device, self._engine.model)

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -17,7 +17,6 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from shared.catalog import ModelCatalog
 from shared.errors import BadScan, JobLost, VoxelQError
 from shared.models import ModelCard
 from shared.nifti import Volume, VolumeHeader, mask_bytes, read_volume
@@ -35,10 +34,11 @@ from worker.batching import halves
 from worker.channels import Channel
 from worker.device import release_idle_memory
 from worker.faults import judge
-from worker.lease import Claim, Failed, Finished, Outcome, Retry
+from worker.lease import Claim, Finished, Outcome, Retry
 from worker.postprocess import Segmentation
-from worker.predictor import Predictor, load_predictor
+from worker.predictor import Predictor
 from worker.preview import preview_png
+from worker.shelf import Shelf
 
 log = structlog.get_logger()
 
@@ -64,11 +64,11 @@ class _Item:
 class Pipeline:
     """One network on one device, fed from the store; the engine of a MicroBatchWorker."""
 
-    def __init__(self, settings: Settings, predictor: Predictor | None = None) -> None:
+    def __init__(self, settings: Settings, shelf: Shelf[Predictor]) -> None:
         self._settings = settings
         self._store = ScanStore(settings.store_url)
-        self._catalog = ModelCatalog(settings.models_dir, settings.default_model)
-        self._predictor = predictor or self._load(settings.default_model)
+        self._shelf = shelf
+        self._predictor = shelf.default()
         # Reading and writing mostly wait on disks and on gzip, which leaves the GIL.
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="scan")
 
@@ -97,7 +97,7 @@ class Pipeline:
         try:
             predictor = self._predictor_for(claims[0].submission.model_ref)
         except VoxelQError as error:
-            return [Failed(error.problem(f"/jobs/{claim.id}")) for claim in claims]
+            return [judge(error, claim) for claim in claims]
 
         def live() -> list[_Item]:
             for item in items:
@@ -134,6 +134,15 @@ class Pipeline:
             item.outcome = Finished(_report(item, timings, batch, worker_id))
         return [item.outcome for item in items if item.outcome is not None]
 
+    def prepare(self, model_ref: str) -> None:
+        """Load a model ahead of its batch; what is wrong with it shows when the batch runs."""
+        with suppress(VoxelQError):
+            self._predictor_for(model_ref)
+
+    def tend(self) -> None:
+        """Try what is new among the models."""
+        self._shelf.tend()
+
     def discard(self, claim: Claim) -> None:
         """Remove the files of an outcome that was dropped; nobody refers to them."""
         try:
@@ -150,24 +159,12 @@ class Pipeline:
         """End the threads."""
         self._threads.shutdown()
 
-    def _load(self, wanted: str) -> Predictor:
-        settings = self._settings
-        predictor = load_predictor(
-            self._catalog.resolve(wanted).folder,
-            device=settings.device,
-            precision=settings.precision,
-            threads=settings.threads,
-            memory_growth=settings.gpu_memory_growth,
-            memory_fraction=settings.gpu_memory_fraction,
-        )
-        predictor.warm_up()
-        return predictor
-
     def _predictor_for(self, model_ref: str) -> Predictor:
-        if self._predictor.card.ref != model_ref:
+        loaded = self._shelf.predictor(model_ref)
+        if loaded is not self._predictor:
             log.info("model change", old=self._predictor.card.ref, new=model_ref)
-            self._predictor = self._load(model_ref)
-        return self._predictor
+            self._predictor = loaded
+        return loaded
 
     def _each(self, step: Callable[[_Item], None], items: Sequence[_Item]) -> None:
         """Do one step for every item, side by side; a failure is that item's outcome."""

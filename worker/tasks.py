@@ -3,6 +3,7 @@
 MicroBatchWorker never calls it: it knows a job by its id and computes whole batches.
 """
 
+import os
 from functools import cache
 from typing import Any
 
@@ -11,8 +12,10 @@ from rq import get_current_job
 from shared import scripts
 from shared.jobs import Submission
 from shared.settings import Settings
+from worker.batch_worker import connect
 from worker.lease import Claim, Failed, Finished, Retry
 from worker.pipeline import Pipeline
+from worker.shelf import open_shelf
 
 
 class TaskFailed(Exception):
@@ -21,7 +24,8 @@ class TaskFailed(Exception):
 
 @cache
 def _pipeline() -> Pipeline:
-    return Pipeline(Settings())
+    settings = Settings()
+    return Pipeline(settings, open_shelf(settings, connect(settings), f"rq-{os.getpid()}"))
 
 
 def segment(job_id: str) -> dict[str, Any]:

@@ -74,11 +74,13 @@ async def scan(
 ) -> Response:
     """Fetch the scan as it is stored."""
     scans = (await desk.queue.get(job_id)).submission.scans
-    key = next(iter(scans.values())) if channel is None else scans.get(channel)
-    if key is None:
+    channel = channel or next(iter(scans))
+    if channel not in scans:
         raise BadRequest(f"This job's channels are {', '.join(scans)}.")
+    key = scans[channel]
     gzipped = key.endswith(".gz")
-    name = job_id + (".nii.gz" if gzipped else ".nii")
+    name = f"{job_id}-{channel}" if len(scans) > 1 else job_id
+    name += ".nii.gz" if gzipped else ".nii"
     return await _file(request, desk, job_id, key, name, _GZIP if gzipped else _BYTES)
 
 

@@ -19,6 +19,7 @@ from shared.errors import (
     BadRequest,
     BadScan,
     IdempotencyConflict,
+    ModelBroken,
     ModelNotFound,
     NotFound,
     QueueFull,
@@ -40,6 +41,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _REFUSALS = problems(
     BadRequest,
     ScanPathForbidden,
+    ModelBroken,
     ModelNotFound,
     NotFound,
     ScanTooLarge,

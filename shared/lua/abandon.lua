@@ -9,6 +9,12 @@ for _, queue in ipairs(redis.call('SMEMBERS', QUEUES)) do
         end
     end
 end
+local bundle = redis.call('HGET', LOADING, ARGV[1])
+if bundle then -- the deaths that one bundle has caused are counted, so that they come to an end
+    redis.call('HDEL', LOADING, ARGV[1])
+    redis.call('INCR', LOADING_DEATHS .. bundle)
+    redis.call('EXPIRE', LOADING_DEATHS .. bundle, 86400)
+end
 redis.call('ZREM', WORKERS, ARGV[1])
 redis.call('DEL', WORKER .. ARGV[1])
 return ended

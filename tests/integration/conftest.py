@@ -9,6 +9,7 @@ import pytest
 
 from shared.settings import Settings
 from shared.store import ScanStore
+from tests.bundles import write_empty_weights
 from tests.front_desk import FrontDeskServer
 from tests.reading_room import ReadingRoom
 
@@ -22,6 +23,7 @@ def two_channel_model(models_dir: Path) -> str:
     inputs = [{"name": "t1", "modality": "T1"}, {"name": "flair", "modality": "FLAIR"}]
     card = single | {"name": "two-channels", "version": "2.0.0", "inputs": inputs}
     (configs / "metadata.json").write_text(json.dumps(card))
+    write_empty_weights(configs.parent)
     return "two-channels"
 
 

@@ -19,9 +19,11 @@ FULL = Path("/dev/full")
 
 async def test_models(client: httpx.AsyncClient, two_channel_model: str) -> None:
     """Models are listed with their inputs, and shown by name or by name and version."""
-    listed = (await client.get("/models")).json()["models"]
-    assert [model["name"] for model in listed] == ["test-model", two_channel_model]
-    assert [model["default"] for model in listed] == [True, False]
+    bundled, *listed = (await client.get("/models")).json()["models"]
+    assert [model["name"] for model in (bundled, *listed)] == [
+        "brain-tumor", "test-model", two_channel_model
+    ]  # fmt: skip
+    assert [model["default"] for model in (bundled, *listed)] == [False, True, False]
     assert listed[0] == {
         "name": "test-model",
         "version": "1.0.0",
@@ -207,7 +209,7 @@ async def test_unforeseen_errors(
     def broken(*_: object) -> None:
         raise RuntimeError("Jane Doe")
 
-    monkeypatch.setattr("shared.catalog.ModelCatalog.list", broken)
+    monkeypatch.setattr("shared.catalog.ModelCatalog.bundles", broken)
     response = await client.get("/models")
     assert_problem(response, 500)
     out, err = capfd.readouterr()

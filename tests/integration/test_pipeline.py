@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import nibabel
 import numpy as np
@@ -10,15 +11,20 @@ import pytest
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
+from shared.catalog import ModelCatalog
 from shared.nifti import read_volume
 from shared.settings import Settings
 from shared.store import ScanStore
 from tests.bundles import write_tiny_bundle
 from tests.jobs import submission
+from worker.batch_worker import connect
 from worker.lease import Claim, Failed, Finished, Retry
 from worker.pipeline import Pipeline
+from worker.predictor import Predictor
 from worker.preprocess import Prepared
+from worker.shelf import Shelf, open_shelf
 from worker.tumor_predictor import Prediction, TumorPredictor
+from worker.verdicts import Verdicts
 
 OBLIQUE = nibabel.affines.from_matvec(
     np.diag([0.9, 0.9, 4.0]) @ np.array([[0.96, 0, 0.28], [0, 1, 0], [-0.28, 0, 0.96]]),
@@ -49,7 +55,7 @@ def store(settings: Settings) -> ScanStore:
 @pytest.fixture
 def pipeline(settings: Settings) -> Iterator[Pipeline]:
     """A pipeline round the tiny network."""
-    opened = Pipeline(settings)
+    opened = Pipeline(settings, open_shelf(settings, connect(settings), "worker-1"))
     yield opened
     opened.close()
 
@@ -131,12 +137,21 @@ class Choosy:
         return self._inner.predict(batch)
 
 
-def test_a_batch_that_throws_is_bisected(settings: Settings, store: ScanStore) -> None:
+def test_a_batch_that_throws_is_bisected(
+    settings: Settings, models_dir: Path, store: ScanStore
+) -> None:
     """Of eight scans the one that the network cannot bear fails, and nothing of it is told."""
-    inner = TumorPredictor.load(settings.models_dir / "tiny" / "1.0.0", threads=1)
+    inner = TumorPredictor.load(models_dir / "tiny" / "1.0.0", threads=1)
     odd = inner.preprocess([(np.zeros((20, 20, 20), np.float32), np.eye(4))]).frame.scan_shape
     choosy = Choosy(inner, lambda prepared: prepared.frame.scan_shape == odd)
-    pipeline = Pipeline(settings, choosy)  # type: ignore[arg-type]
+    shelf = Shelf(
+        ModelCatalog(settings.models_dirs),
+        lambda _: cast("Predictor", choosy),
+        Verdicts(connect(settings), "worker-1"),
+        default="tiny",
+        capacity=1,
+    )
+    pipeline = Pipeline(settings, shelf)
     content = [scan_bytes()] * 8
     content[5] = bytes(Nifti1Image(np.arange(8000, dtype=np.int16).reshape(20, 20, 20),
                                    np.eye(4)).to_bytes())  # fmt: skip

@@ -58,13 +58,3 @@ async def test_a_worker_waits_for_redis_serves_and_leaves(
     assert process.returncode == 0
     assert b"batch settled" in rest
     assert b"SURNAME" not in rest
-
-
-def test_a_model_that_cannot_be_served_is_told(settings: Settings, models_dir: Path) -> None:
-    """A worker whose default model is broken says so in words, without a traceback."""
-    (write_tiny_bundle(models_dir) / "models" / "model.pt").write_bytes(b"not weights")
-    process = start(settings)
-    _, log = process.communicate()
-    assert process.returncode == 1
-    assert b"does not fit the network" in log
-    assert b"Traceback" not in log

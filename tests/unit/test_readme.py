@@ -16,8 +16,7 @@ def settings_table() -> str:
     """Return the settings as a Markdown table."""
     rows = ["| name | default | what it does |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "the bundled models" if name == "models_dir" else field.default
-        shown = "" if default is None else f"`{default}`"
+        shown = "" if field.default is None else f"`{field.default}`"
         rows.append(f"| `{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(rows) + "\n"
 

@@ -1,0 +1,50 @@
+"""Which models are on offer, as this process knows it: the disk's word and the workers'."""
+
+import time
+
+from starlette.concurrency import run_in_threadpool
+
+from api.waiting import JobWaiter
+from shared.catalog import ModelCatalog
+from shared.errors import ServiceUnavailable
+from shared.job_queue import JobQueue
+from shared.models import ModelCard
+from shared.offer import Offer
+
+#: A submit takes the workers' word from so long ago, rather than ask for each scan (seconds).
+MAX_AGE_S = 0.5
+
+
+class ModelsDesk:
+    """Looks bundles up afresh at every call, and their verdicts every now and then.
+
+    With Redis away the last verdicts stand.
+    """
+
+    def __init__(
+        self, catalog: ModelCatalog, queue: JobQueue, waiter: JobWaiter, default: str
+    ) -> None:
+        self._catalog = catalog
+        self._queue = queue
+        self._waiter = waiter
+        self._default = default
+        self._verdicts: dict[str, str] = {}
+        self._asked_at = 0.0
+        self._asked: list[str] = []
+
+    async def offer(self, *, max_age_s: float = MAX_AGE_S) -> Offer:
+        """Return what is on offer; the workers' word may be ``max_age_s`` old."""
+        bundles = await run_in_threadpool(self._catalog.bundles)
+        bundle_keys = [bundle.key for bundle in bundles if bundle.card is not None]
+        stale = time.monotonic() - self._asked_at >= max_age_s or bundle_keys != self._asked
+        if stale and self._waiter.connected:
+            try:
+                self._verdicts = await self._queue.verdicts(bundle_keys)
+                self._asked_at, self._asked = time.monotonic(), bundle_keys
+            except ServiceUnavailable:
+                pass  # whoever needs the queue will say so
+        return Offer(bundles, self._verdicts, self._default)
+
+    async def resolve(self, wanted: str | None = None) -> ModelCard:
+        """Return the card for ``name``, ``name@version`` or the default; raises as Offer does."""
+        return (await self.offer()).resolve(wanted)
