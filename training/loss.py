@@ -13,6 +13,8 @@ DICE_SMOOTHING = 100.0
 PRESENCE_SHARE = 0.2
 OUTLINE_SHARE = 2.0
 BRAIN_SHARE = 0.3
+#: Half of the samples have none.
+DICE_SHARE = 2.0
 #: A sliver of a tumour at a crop's edge is no evidence (voxels).
 LEAST_EVIDENCE = 30
 
@@ -43,10 +45,11 @@ def loss_of(outline: Tensor, presence: Tensor, masks: Tensor) -> Loss:
     by_voxel = F.binary_cross_entropy_with_logits(outline[:, :1], tumour, pos_weight=weight)
     dice_each = 1 - soft_dice(torch.sigmoid(outline[:, :1]), tumour)
     has_tumour = (tumour.flatten(1).sum(dim=1) >= LEAST_EVIDENCE).float()
-    dice = (dice_each * has_tumour).sum() / has_tumour.sum().clamp(min=1)
+    dice = (dice_each * has_tumour).mean()
     present = F.binary_cross_entropy_with_logits(presence, has_tumour)
     inside = F.binary_cross_entropy_with_logits(outline[:, 1:], brain)
-    total = OUTLINE_SHARE * by_voxel + dice + PRESENCE_SHARE * present + BRAIN_SHARE * inside
+    total = OUTLINE_SHARE * by_voxel + DICE_SHARE * dice
+    total = total + PRESENCE_SHARE * present + BRAIN_SHARE * inside
     return Loss(total, by_voxel, dice, present, inside)
 
 

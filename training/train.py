@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from training.calibrate import CHANNELS, DEFAULT_BUNDLE, calibrate
-from training.loss import loss_of, soft_dice
+from training.loss import soft_dice
+from training.parallel import Replicas
 from training.pool import SamplePool, filling
 from training.report import picture_samples, write_log
 from worker.network import UNet3D
@@ -107,11 +108,12 @@ def _loop(
     run: Run, pool: SamplePool, checkpoint: Path, budget_s: float, batch: int, seed: int
 ) -> None:
     rng = np.random.default_rng([seed, run.step])
+    replicas = Replicas(run.network, batch)
     last_save = time.monotonic()
     while run.elapsed_s < budget_s:
         began = time.monotonic()
         rate = _learning_rate(run.step, run.elapsed_s / budget_s)
-        _step(run, pool, rng, rate, batch)
+        _step(run, replicas, pool, rng, rate)
         if time.monotonic() - last_save > CHECKPOINT_EVERY_S:
             last_save = time.monotonic()
             run.save(checkpoint)
@@ -122,21 +124,23 @@ def _loop(
         run.elapsed_s += time.monotonic() - began
 
 
-def _step(run: Run, pool: SamplePool, rng: np.random.Generator, rate: float, batch: int) -> None:
-    images, masks = draw_batch(pool, rng, batch)
+def _step(
+    run: Run, replicas: Replicas, pool: SamplePool, rng: np.random.Generator, rate: float
+) -> None:
+    images, masks = draw_batch(pool, rng, replicas.size)
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    with torch.autocast("cpu", torch.bfloat16):
-        outline, presence = run.network(images)
-    loss = loss_of(outline, presence, masks)
     run.optimiser.zero_grad(set_to_none=True)
-    loss.total.backward()  # type: ignore[no-untyped-call]
+    losses = replicas.backward(images, masks)
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
     run.optimiser.step()
     run.step += 1
     _average(run)
-    parts = (loss.total, loss.outline, loss.dice, loss.presence, loss.brain)
-    run.log.append([run.step, run.elapsed_s / 60, *(float(part.detach()) for part in parts), rate])
+    parts = [
+        float(np.mean([getattr(loss, name).item() for loss in losses]))
+        for name in ("total", "outline", "dice", "presence", "brain")
+    ]
+    run.log.append([run.step, run.elapsed_s / 60, *parts, rate])
 
 
 def draw_batch(pool: SamplePool, rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
@@ -215,7 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".training"))
     parser.add_argument("--minutes", type=float, default=120)
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=2, help="samples a step, a thread for each")
     parser.add_argument("--pool", type=int, default=4000, help="samples, 2.3 MB each")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)

@@ -1,0 +1,50 @@
+"""Gradients of a batch, one sample a thread.
+
+Threads that each work on a sample of their own wait for one another once a step. Threads that
+share every convolution wait hundreds of times, and whatever else runs on the machine holds up
+all of them: on two cores with one other busy process that cost two thirds of the steps.
+"""
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from training.loss import Loss, loss_of
+from worker.network import UNet3D
+
+
+class Replicas:
+    """A network and its copies, one for each sample of a batch."""
+
+    def __init__(self, network: UNet3D, size: int) -> None:
+        self.size = size
+        self._network = network
+        self._copies = [copy.deepcopy(network) for _ in range(size)]
+        self._threads = ThreadPoolExecutor(size, "replica", torch.set_num_threads, (1,))
+
+    def backward(self, images: Tensor, masks: Tensor) -> list[Loss]:
+        """Put the mean gradient of a batch in the network, and return each sample's loss.
+
+        Images are ``[N, 1, D, H, W]`` and masks ``[N, 2, D, H, W]``, N being ``size``.
+        """
+        state = self._network.state_dict()
+        jobs = zip(self._copies, torch.split(images, 1), torch.split(masks, 1), strict=True)
+        losses = list(self._threads.map(lambda job: _backward(state, *job), jobs))
+        for own, *others in zip(
+            self._network.parameters(), *(c.parameters() for c in self._copies), strict=True
+        ):
+            gradients = [other.grad for other in others if other.grad is not None]
+            own.grad = torch.stack(gradients).mean(dim=0)
+        return losses
+
+
+def _backward(state: dict[str, Tensor], network: UNet3D, image: Tensor, mask: Tensor) -> Loss:
+    network.load_state_dict(state)
+    network.zero_grad(set_to_none=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        outline, presence = network(image)
+    loss = loss_of(outline, presence, mask)
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    return loss
