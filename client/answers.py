@@ -84,5 +84,27 @@ class ModelAnswer(_Answer):
     description: str = ""
     license: str = ""
     intended_use: str = ""
+    default: bool = False
     inputs: list[dict[str, Any]] = []
     labels: list[dict[str, Any]] = []
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the channels that a scan must bring."""
+        return [str(channel.get("name")) for channel in self.inputs]
+
+
+class UnservedModel(_Answer):
+    """A bundle that the service has and does not offer, and why."""
+
+    name: str
+    version: str
+    reason: str
+
+
+class ModelsAnswer(_Answer):
+    """The models on offer, those that are broken, and those on their way."""
+
+    models: list[ModelAnswer]
+    broken: list[UnservedModel] = []
+    arriving: list[UnservedModel] = []

@@ -12,9 +12,11 @@ from typing import Annotated
 
 import typer
 
-from client import service_commands, tables
+from client import channels, model_commands, service_commands, tables
+from client.channels import BadChannels
 from client.http_client import BadUrl, ClientError, ServiceUnreachable, VoxelQClient
-from client.submitting import print_outcomes, submit_scans
+from client.options import JsonOption, UrlOption
+from client.submitting import Scan, print_outcomes, submit_scans
 
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
 _USAGE_STATUSES = {400, 404}
@@ -38,11 +40,6 @@ class Status(StrEnum):
     CANCELED = "canceled"
 
 
-UrlOption = Annotated[
-    str | None,
-    typer.Option(envvar="VOXELQ_URL", help="The service. Default: http://127.0.0.1:8080"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 
 app = typer.Typer(
@@ -65,11 +62,20 @@ for command in (
 @app.command()
 def submit(
     scans: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            metavar="SCAN...", exists=True, dir_okay=False, readable=True, help=".nii or .nii.gz"
+            metavar="SCAN...",
+            exists=True,
+            readable=True,
+            help=".nii or .nii.gz, or a folder with one file for each channel of the model.",
         ),
-    ],
+    ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE", help="One channel of a single scan; give it for each channel."
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Block until every scan is done.")] = False,
     output: Annotated[
         Path | None,
@@ -80,10 +86,16 @@ def submit(
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hand in scans, each as a job of its own."""
+    """Hand in scans, each as a job of its own.
+
+    A model of several inputs takes a folder for each scan, or one scan by --channel.
+    """
+    if bool(scans) == bool(channel):
+        raise typer.BadParameter("name scans, or the channels of one scan by --channel")
     with VoxelQClient(url) as client:
+        named = _named_scans(client, scans or [], channel or [], model)
         outcomes = submit_scans(
-            client, scans, model=model, priority=priority, wait=wait, output=output
+            client, named, model=model, priority=priority, wait=wait, output=output
         )
     print_outcomes(outcomes, as_json=as_json)
     refusals = [outcome.refusal for outcome in outcomes if outcome.refusal is not None]
@@ -94,6 +106,30 @@ def submit(
         raise typer.Exit(USAGE)
     if any(outcome.bad for outcome in outcomes):
         raise typer.Exit(FAILED)
+
+
+def _named_scans(
+    client: VoxelQClient, paths: list[Path], options: list[str], model: str | None
+) -> list[Scan]:
+    if options:
+        found = channels.parse(options)
+        return [Scan(next(iter(found.values())), found)]
+    if not any(path.is_dir() for path in paths):
+        return [Scan(path) for path in paths]
+    inputs = _inputs(client, model)
+    return [
+        Scan(path, channels.in_folder(path, inputs)) if path.is_dir() else Scan(path)
+        for path in paths
+    ]
+
+
+def _inputs(client: VoxelQClient, model: str | None) -> list[str]:
+    if model is not None:
+        return client.model(model).input_names
+    for offered in client.models().models:
+        if offered.default:
+            return offered.input_names
+    raise BadChannels("The service has no default model just now; name one with --model.")
 
 
 @app.command()
@@ -137,15 +173,7 @@ def cancel(job_id: IdArgument, url: UrlOption = None) -> None:
     tables.stdout().print(f"{job_id} is canceled")
 
 
-@app.command()
-def models(url: UrlOption = None, as_json: JsonOption = False) -> None:
-    """List the models on offer."""
-    with VoxelQClient(url) as client:
-        offered = client.models()
-    if as_json:
-        tables.print_json({"models": [model.model_dump(mode="json") for model in offered]})
-    else:
-        tables.print_models(offered)
+app.add_typer(model_commands.app, name="models")
 
 
 def main() -> None:
@@ -157,6 +185,9 @@ def main() -> None:
             f"{error}\nStart one with `voxelq up`, or name another with --url or VOXELQ_URL."
         )
         sys.exit(UNREACHABLE)
+    except BadChannels as error:
+        tables.complain(str(error))
+        sys.exit(USAGE)
     except ClientError as error:
         tables.complain(str(error))
         sys.exit(USAGE if isinstance(error, BadUrl) or error.status in _USAGE_STATUSES else FAILED)

@@ -9,26 +9,26 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import ValidationError
 
-from client.answers import JobAnswer, JobsAnswer, ModelAnswer, Problem
+from client import uploads
+from client.answers import JobAnswer, JobsAnswer, ModelAnswer, ModelsAnswer, Problem
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-CHUNK_BYTES = 1 << 20
 LONG_POLL_S = 20
 #: A long poll answers at most this much later than it promised.
 ANSWER_MARGIN_S = 30.0
 #: How long `wait` bears with a service that is being restarted.
 PATIENCE_S = 20.0
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-_GZIP_MAGIC = b"\x1f\x8b"
-AnswerT = TypeVar("AnswerT", JobAnswer, JobsAnswer)
+AnswerT = TypeVar("AnswerT", JobAnswer, JobsAnswer, ModelAnswer, ModelsAnswer)
 
 
 class ClientError(Exception):
@@ -86,7 +86,7 @@ class VoxelQClient:
 
     def submit(
         self,
-        scan: Path,
+        scan: Path | Mapping[str, Path],
         *,
         model: str | None = None,
         priority: str | None = None,
@@ -95,29 +95,23 @@ class VoxelQClient:
     ) -> JobAnswer:
         """Hand in one scan (``.nii`` or ``.nii.gz``), streamed from disk; return its queued job.
 
-        ``on_progress`` is called with the bytes sent so far.
+        A scan of several channels is a mapping from the model's inputs to files. ``on_progress``
+        is called with the bytes sent so far.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: A file cannot be read.
             ClientError: The scan or a parameter was refused.
             ServiceUnreachable: The connection failed.
         """
-        with scan.open("rb") as file:
-            gzipped = file.read(2) == _GZIP_MAGIC
-            size_bytes = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            headers = {
-                "Content-Type": "application/gzip" if gzipped else "application/octet-stream",
-                "Content-Length": str(size_bytes),
-            }
-            if idempotency_key is not None:
-                headers["Idempotency-Key"] = idempotency_key
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        with ExitStack() as files:
+            body = uploads.body(scan, files, on_progress)
             response = self._call(
                 "POST",
                 "/jobs",
                 params=_given(model=model, priority=priority),
-                headers=headers,
-                content=_chunks(file, on_progress),
+                headers={**headers, **body.headers},
+                content=body.chunks,
             )
         return _parse(JobAnswer, response)
 
@@ -191,13 +185,22 @@ class VoxelQClient:
         params = _given(status=status, limit=limit, cursor=cursor)
         return _parse(JobsAnswer, self._call("GET", "/jobs", params=params))
 
-    def models(self) -> list[ModelAnswer]:
-        """Return the models on offer; raises ServiceUnreachable when the connection failed."""
-        response = self._call("GET", "/models")
-        try:
-            return [ModelAnswer.model_validate(model) for model in response.json()["models"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise _not_voxelq(response) from error
+    def models(self) -> ModelsAnswer:
+        """Return the models on offer, and those that are not and why.
+
+        Raises:
+            ServiceUnreachable: The connection failed.
+        """
+        return _parse(ModelsAnswer, self._call("GET", "/models"))
+
+    def model(self, name: str) -> ModelAnswer:
+        """Return the model that ``name`` or ``name@version`` stands for.
+
+        Raises:
+            ClientError: There is no such model, or it is broken.
+            ServiceUnreachable: The connection failed.
+        """
+        return _parse(ModelAnswer, self._call("GET", f"/models/{name}"))
 
     def queue(self) -> dict[str, Any]:
         """Return the queue's state: jobs queued and started, workers, seconds a scan costs."""
@@ -213,7 +216,7 @@ class VoxelQClient:
                     response.read()
                 _raise_refusal(response)
                 with partial.open("wb") as file:
-                    for chunk in response.iter_bytes(CHUNK_BYTES):
+                    for chunk in response.iter_bytes(uploads.CHUNK_BYTES):
                         file.write(chunk)
         except httpx.HTTPError as error:
             partial.unlink(missing_ok=True)
@@ -234,15 +237,6 @@ class VoxelQClient:
         if isinstance(error, httpx.TimeoutException):
             return ServiceUnreachable(f"The service at {self.url} did not answer in time.")
         return ServiceUnreachable(f"The connection to {self.url} was cut.")
-
-
-def _chunks(file: IO[bytes], on_progress: Callable[[int], None] | None) -> Iterator[bytes]:
-    sent_bytes = 0
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
-        sent_bytes += len(chunk)
-        if on_progress is not None:
-            on_progress(sent_bytes)
 
 
 def _given(**params: str | int | None) -> dict[str, str | int]:

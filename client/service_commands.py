@@ -21,7 +21,7 @@ from client import claims, tables
 from client.embedded_server import free_port
 from client.http_client import VoxelQClient
 from client.local_stack import LocalStack, StackPlan, available_cores
-from client.submitting import print_outcomes, submit_scans
+from client.submitting import Scan, print_outcomes, submit_scans
 
 DEFAULT_PORT = 8080
 SAMPLE_NAME = "sample_flair.nii.gz"
@@ -97,7 +97,7 @@ def demo(
     scan = output / SAMPLE_NAME
     sample(scan)
     with _passing_stack() as url, VoxelQClient(url) as client:
-        outcomes = submit_scans(client, [scan], output=output)
+        outcomes = submit_scans(client, [Scan(scan)], output=output)
     print_outcomes(outcomes, as_json=False)
     if any(outcome.bad for outcome in outcomes):
         raise typer.Exit(1)

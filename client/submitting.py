@@ -1,7 +1,7 @@
 """``voxelq submit``: hand scans in, wait if told to, and lay the answers on disk."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,20 @@ from client.answers import JobAnswer
 from client.http_client import ClientError, VoxelQClient
 
 BAD = ("failed", "canceled")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan of the user's: ``path`` names it, a file or a folder; ``channels`` if several."""
+
+    path: Path
+    channels: Mapping[str, Path] | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes will be sent, but for what frames them."""
+        paths = self.channels.values() if self.channels else [self.path]
+        return sum(path.stat().st_size for path in paths)
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class Outcome:
 
 def submit_scans(
     client: VoxelQClient,
-    scans: Sequence[Path],
+    scans: Sequence[Scan],
     *,
     model: str | None = None,
     priority: str | None = None,
@@ -64,13 +78,13 @@ def submit_scans(
         OSError: A scan cannot be read, or ``output`` cannot be written.
         ClientError: A mask could not be fetched.
     """
-    labels = distinct_stems(scans)
+    labels = distinct_stems([scan.path for scan in scans])
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     with _progress() as progress:
         outcomes: list[Outcome] = []
         for scan, label in zip(scans, labels, strict=True):
-            task = progress.add_task(label, total=scan.stat().st_size, state="uploading")
+            task = progress.add_task(label, total=scan.size_bytes, state="uploading")
             outcomes.append(_hand_in(client, scan, label, model, priority, progress, task))
         if wait or output is not None:
             for index, outcome in enumerate(outcomes):
@@ -92,7 +106,7 @@ def distinct_stems(scans: Sequence[Path]) -> list[str]:
 
 def _hand_in(
     client: VoxelQClient,
-    scan: Path,
+    scan: Scan,
     label: str,
     model: str | None,
     priority: str | None,
@@ -101,16 +115,16 @@ def _hand_in(
 ) -> Outcome:
     try:
         job = client.submit(
-            scan,
+            scan.channels or scan.path,
             model=model,
             priority=priority,
             on_progress=lambda sent_bytes: progress.update(task, completed=sent_bytes),
         )
     except ClientError as refusal:
         progress.update(task, state="refused")
-        return Outcome(scan, label, None, refusal)
+        return Outcome(scan.path, label, None, refusal)
     progress.update(task, state=_state(job))
-    return Outcome(scan, label, job)
+    return Outcome(scan.path, label, job)
 
 
 def _await(client: VoxelQClient, outcome: Outcome, progress: Progress, task: TaskID) -> Outcome:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from client.answers import JobAnswer, ModelAnswer
+from client.answers import JobAnswer, ModelsAnswer
 
 STATUS_STYLES = {"finished": "green", "failed": "red", "canceled": "yellow", "started": "cyan"}
 
@@ -84,15 +84,31 @@ def print_job(job: JobAnswer) -> None:
     stdout().print(table)
 
 
-def print_models(models: Iterable[ModelAnswer]) -> None:
-    """Print the models on offer."""
-    table = _table("model", "version", "inputs", "labels", "licence", "intended use")
-    for model in models:
-        inputs = ", ".join(str(channel.get("name")) for channel in model.inputs)
+def print_models(answer: ModelsAnswer) -> None:
+    """Print the models on offer, and those that are not and why."""
+    table = _table("model", "version", "default", "inputs", "labels", "licence", "intended use")
+    for model in answer.models:
+        inputs = ", ".join(model.input_names)
         labels = ", ".join(f"{label.get('value')} {label.get('name')}" for label in model.labels)
-        cells = (model.name, model.version, inputs, labels, model.license, model.intended_use)
-        table.add_row(*(Text(cell) for cell in cells))
+        default = "yes" if model.default else ""
+        cells = (model.name, model.version, default, inputs, labels, model.license)
+        table.add_row(*(Text(cell) for cell in (*cells, model.intended_use)))
     stdout().print(table)
+    if answer.broken or answer.arriving:
+        stdout().print()
+        stdout().print(_unserved_table(answer))
+
+
+def _unserved_table(answer: ModelsAnswer) -> Table:
+    table = _table("not served", "version", "state", "reason")
+    for state, style, models in (
+        ("broken", "red", answer.broken),
+        ("on its way", "", answer.arriving),
+    ):
+        for model in models:
+            cells = (model.name, model.version, state, model.reason)
+            table.add_row(*(Text(cell, style=style) for cell in cells))
+    return table
 
 
 def _finding(job: JobAnswer) -> tuple[str, str, str, str]:

@@ -1,16 +1,21 @@
 """The command line against a real HTTP server: its words, its files and its exit codes."""
 
 import gzip
+import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from python_multipart.multipart import File, parse_form
 
 from client import cli
 from client.embedded_server import free_port
 from client.submitting import distinct_stems
-from tests.tiny_service import TinyService, job, problem, serving
+from tests.tiny_service import Request, TinyService, job, problem, serving
 
 Run = Callable[..., int]
 
@@ -212,6 +217,123 @@ def test_jobs_and_show_and_models_print_what_the_service_says(
     assert "83.1 ml" in capsys.readouterr().out
     assert run("models") == 0
     assert "flair" in capsys.readouterr().out
+
+
+def test_channels_of_one_scan_go_in_one_form(
+    service: TinyService, run: Run, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several --channel options are one scan: a form with a field for each, and no file name."""
+    other = tmp_path / "mary-smith-t1.nii"
+    other.write_bytes(b"raw" * 1000)
+    service.on("POST", "/jobs", 202, job("01ABC"))
+    assert run("submit", "--channel", f"t1c={scan}", "--channel", f"t1={other}") == 0
+    assert capsys.readouterr().out.count("01ABC") == 1
+    (request,) = service.requests
+    assert form_fields(request) == {"t1c": scan.read_bytes(), "t1": other.read_bytes()}
+    assert b"mary" not in request.body
+
+
+def test_a_folder_is_one_scan_of_several_channels(
+    service: TinyService, run: Run, tmp_path: Path
+) -> None:
+    """A folder hands in the file that each input of the model names, and leaves the others."""
+    folder = tmp_path / "sub-01"
+    folder.mkdir()
+    for name in ("sub-01_t1.nii.gz", "sub-01_t1c.nii.gz", "flair.nii", "sub-01_seg.nii.gz"):
+        (folder / name).write_bytes(name.encode())
+    inputs = [{"name": name} for name in ("t1c", "t1", "flair")]
+    model = {"name": "glioma", "version": "1.0.0", "inputs": inputs}
+    service.on("GET", "/models/glioma", 200, model)
+    service.on("GET", "/models", 200, {"models": [{**model, "default": True}]})
+    service.on("POST", "/jobs", 202, job("01ABC"))
+    expected = {"t1c": b"sub-01_t1c.nii.gz", "t1": b"sub-01_t1.nii.gz", "flair": b"flair.nii"}
+    for options in (("--model", "glioma"), ()):
+        assert run("submit", folder, *options) == 0
+        assert form_fields(service.requests[-1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--channel", "t1"], "NAME=FILE"),
+        (["--channel", "t1=/nowhere.nii"], "no file"),
+        (["--channel", "t1={scan}", "--channel", "t1={scan}"], "twice"),
+        (["{scan}", "--channel", "t1={scan}"], "--channel"),
+        (["{folder}", "--model", "glioma"], "no file for the channel flair"),
+    ],
+)
+def test_channels_that_cannot_be_meant_are_exit_code_2(
+    service: TinyService,
+    run: Run,
+    scan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    words: str,
+) -> None:
+    """What is not one file for each channel is said in words, and nothing is handed in."""
+    model = {"name": "glioma", "version": "1.0.0", "inputs": [{"name": "flair"}]}
+    service.on("GET", "/models/glioma", 200, model)
+    assert run("submit", *(text.format(scan=scan, folder=tmp_path) for text in options)) == 2
+    assert words in capsys.readouterr().err
+    assert [request.method for request in service.requests if request.method == "POST"] == []
+
+
+def test_models_lists_what_is_broken_with_its_reason(
+    service: TinyService, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default is marked; a broken bundle and one on its way stand apart, each with its why."""
+    answer = {
+        "models": [{"name": "good", "version": "1.0.0", "default": True}],
+        "broken": [{"name": "bad", "version": "2.0.0", "reason": "There are no weights."}],
+        "arriving": [{"name": "good", "version": "1.1.0", "reason": "It waits."}],
+    }
+    service.on("GET", "/models", 200, answer)
+    assert run("models") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["good", "1.0.0", "yes"] in lines
+    assert ["bad", "2.0.0", "broken", "There", "are", "no", "weights."] in lines
+    assert ["good", "1.1.0", "on", "its", "way", "It", "waits."] in lines
+    assert run("models", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["broken"] == answer["broken"]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_models_check_is_the_workers_own_check(
+    service: TinyService,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    """`voxelq models check` runs the check of the worker, ends with its code, asks no service."""
+    called: list[list[str]] = []
+
+    def check(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        called.append(command)
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr("client.model_commands.subprocess.run", check)
+    assert run("models", "check", tmp_path, "--json") == code
+    assert called == [[sys.executable, "-m", "worker.check", str(tmp_path), "--json"]]
+    assert run("models", "check", tmp_path / "nothing") == 2
+    assert service.requests == []
+
+
+def form_fields(request: Request) -> dict[str, bytes]:
+    """Read a form as a server does."""
+    fields: dict[str, bytes] = {}
+
+    def keep(file: File) -> None:
+        file.file_object.seek(0)
+        fields[(file.field_name or b"").decode()] = file.file_object.read()
+
+    headers: Any = {
+        "Content-Type": request.headers["content-type"].encode(),
+        "Content-Length": request.headers["content-length"].encode(),
+    }
+    parse_form(headers, io.BytesIO(request.body), None, keep)
+    return fields
 
 
 def test_markup_in_an_answer_is_printed_as_it_is(
