@@ -2,12 +2,14 @@
 
 ``DIR`` holds one folder a case, with ``flair.nii.gz`` and, where there is a tumour, an expert's
 ``label.nii.gz`` (whole tumour is above 0). The baseline that has to be beaten is a threshold: one
-standard deviation above the brain's mean, opened, largest component.
+standard deviation above the brain's mean, opened, largest component. Prints a table, and leaves
+it as ``table.json`` beside ``masks.png``, the outlines on every case.
 """
 
 import argparse
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from training.gallery import Panel, picture_masks
 from worker.predictor import Predictor, load_predictor
 from worker.preprocess import background_of
 
 Mask = NDArray[np.bool_]
 
+#: A piece of an expert's mask below this is a stray voxel, not a lesion.
+LEAST_LESION_ML = 0.1
+
 
 @dataclass(frozen=True)
 class Row:
-    """One case: Dice (None without a tumour), volumes in millilitres, answer and seconds."""
+    """One case: Dice (None without a tumour), volumes in millilitres, answer and seconds.
+
+    ``lesions`` counts the expert's pieces, ``hits`` those that the network touches, and ``false``
+    the network's pieces that touch none.
+    """
 
     case: str
     dice: float | None
@@ -32,17 +42,26 @@ class Row:
     truth_ml: float
     network_ml: float
     baseline_ml: float
+    lesions: int
+    hits: int
+    false: int
     present: bool
     probability: float
     preprocess_s: float
     forward_s: float
     postprocess_s: float
 
+    @property
+    def right(self) -> bool:
+        """Whether present or absent is right."""
+        return self.present == (self.truth_ml > 0)
 
-def evaluate(predictor: Predictor, folder: Path) -> list[Row]:
-    """Run every case under ``folder``."""
+
+def evaluate(predictor: Predictor, folder: Path) -> tuple[list[Row], list[Panel]]:
+    """Run every case under ``folder``; return the table and what is needed to picture it."""
     predictor.warm_up()
-    return [_row(predictor, path.parent) for path in sorted(folder.glob("*/flair.nii.gz"))]
+    judged = [_judge(predictor, path.parent) for path in sorted(folder.glob("*/flair.nii.gz"))]
+    return [row for row, _ in judged], [panel for _, panel in judged]
 
 
 def threshold_baseline(data: NDArray[np.float32]) -> Mask:
@@ -57,7 +76,18 @@ def threshold_baseline(data: NDArray[np.float32]) -> Mask:
     return np.asarray(pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1)
 
 
-def _row(predictor: Predictor, case: Path) -> Row:
+def count_lesions(found: Mask, truth: Mask, voxel_ml: float) -> tuple[int, int, int]:
+    """Return how many lesions ``truth`` has, how many ``found`` touches, and its false pieces."""
+    lesions, count = ndimage.label(truth, np.ones((3, 3, 3)))
+    sizes = np.bincount(lesions.ravel(), minlength=count + 1)[1:] * voxel_ml
+    real = np.flatnonzero(sizes >= LEAST_LESION_ML) + 1
+    hits = np.intersect1d(real, np.unique(lesions[found]))
+    pieces, found_count = ndimage.label(found, np.ones((3, 3, 3)))
+    touching = np.setdiff1d(np.unique(pieces[truth]), [0])
+    return len(real), len(hits), found_count - len(touching)
+
+
+def _judge(predictor: Predictor, case: Path) -> tuple[Row, Panel]:
     image: Any = nib.load(case / "flair.nii.gz")
     data = np.asarray(image.dataobj, dtype=np.float32)
     affine = np.asarray(image.affine, dtype=np.float64)
@@ -72,19 +102,24 @@ def _row(predictor: Predictor, case: Path) -> Row:
     baseline = threshold_baseline(data)
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     found = answer.mask > 0
-    return Row(
+    lesions, hits, false = count_lesions(found, truth, voxel_ml)
+    row = Row(
         case=case.name,
         dice=_dice(found, truth),
         baseline_dice=_dice(baseline, truth),
         truth_ml=float(truth.sum()) * voxel_ml,
         network_ml=float(found.sum()) * voxel_ml,
         baseline_ml=float(baseline.sum()) * voxel_ml,
+        lesions=lesions,
+        hits=hits,
+        false=false,
         present=answer.present,
         probability=answer.probability,
         preprocess_s=ticks[1] - ticks[0],
         forward_s=ticks[2] - ticks[1],
         postprocess_s=ticks[3] - ticks[2],
     )
+    return row, Panel(case.name, data, affine, truth, found)
 
 
 def _truth(path: Path, shape: tuple[int, ...]) -> Mask:
@@ -101,26 +136,25 @@ def _dice(mask: Mask, truth: Mask) -> float | None:
 
 
 def _print(rows: list[Row]) -> None:
-    heads = (
-        "case",
-        "Dice",
-        "(base)",
-        "truth ml",
-        "found ml",
-        "(base)",
-        "present",
-        "ms: pre+net+post",
+    heads = ("case", "Dice", "(base)", "truth ml", "found ml", "(base)", "lesions hit", "false")
+    print(
+        "{:<14}{:>6}{:>8}{:>10}{:>10}{:>8}{:>13}{:>7}".format(*heads),
+        "  present, probability  right  ms: preprocess + network + postprocess",
     )
-    print("{:<12}{:>7}{:>8}{:>10}{:>10}{:>9}{:>14}  {}".format(*heads))
     for row in rows:
         dices = ["-" if d is None else f"{d:.3f}" for d in (row.dice, row.baseline_dice)]
-        answer = f"{'yes' if row.present else 'no'} ({row.probability:.2f})"
         stages = (row.preprocess_s, row.forward_s, row.postprocess_s)
-        times = " + ".join(f"{seconds * 1000:.0f}" for seconds in stages)
         print(
-            f"{row.case:<12}{dices[0]:>7}{dices[1]:>8}{row.truth_ml:>10.1f}"
-            f"{row.network_ml:>10.1f}{row.baseline_ml:>9.1f}{answer:>14}  {times}"
+            f"{row.case:<14}{dices[0]:>6}{dices[1]:>8}{row.truth_ml:>10.1f}"
+            f"{row.network_ml:>10.1f}{row.baseline_ml:>8.1f}{f'{row.hits} of {row.lesions}':>13}"
+            f"{row.false:>7}   {'yes' if row.present else 'no':<9}{row.probability:>11.2f}"
+            f"{'yes' if row.right else 'NO':>8}  "
+            + " + ".join(f"{seconds * 1000:.0f}" for seconds in stages)
         )
+    pairs = [(r.dice, r.baseline_dice) for r in rows if r.dice is not None]
+    if pairs:
+        network, baseline = np.array(pairs, dtype=np.float64).mean(axis=0)
+        print(f"{'mean':<14}{network:>6.3f}{baseline:>8.3f}")
 
 
 def main() -> None:
@@ -128,11 +162,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--bundle", type=Path, default=Path("models/brain-tumor/1.0.0"))
+    parser.add_argument("--output", type=Path, default=Path(".training/evaluation"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="auto")
     given = parser.parse_args()
     predictor = load_predictor(given.bundle, precision=given.precision, threads=given.threads)
-    _print(evaluate(predictor, given.folder))
+    rows, panels = evaluate(predictor, given.folder)
+    if not rows:
+        parser.error(f"there is no case with a flair.nii.gz under {given.folder}")
+    _print(rows)
+    given.output.mkdir(parents=True, exist_ok=True)
+    table = json.dumps([asdict(row) for row in rows], indent=2)
+    (given.output / "table.json").write_text(table + "\n", encoding="utf-8")
+    picture_masks(panels, given.output / "masks.png")
+    print(f"pictures and table: {given.output}")
 
 
 if __name__ == "__main__":

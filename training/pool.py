@@ -5,6 +5,7 @@ any order, stopped and taken up again.
 """
 
 import multiprocessing
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,7 @@ def filling(
 
 def _fill(folder: Path, anatomy: Path, capacity: int, seed: int, slots: range) -> None:
     torch.set_num_threads(1)
+    os.nice(10)  # a sample is drawn several times; the training itself comes first
     pool = SamplePool(folder, capacity)
     anatomies = load_all(anatomy)
     full = set(pool.filled())

@@ -32,8 +32,8 @@ AVERAGING = 0.995
 VALIDATION_SLOTS = 40
 CHECKPOINT_EVERY_S = 300.0
 PICTURED = 24
-#: Voxels that one training step sees of a sample: a stripped brain whole, of a head most.
-CROP = (80, 96, 80)
+#: Voxels that one training step sees of a sample: of a stripped brain nearly all.
+CROP = (72, 88, 72)
 
 
 @dataclass
