@@ -18,11 +18,11 @@ from redis.retry import Retry as RedisRetry
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
+from shared.batching import BatchBounds, BatchPlanner
 from shared.jobs import Priority
 from shared.keys import queue_name
 from shared.settings import Settings
 from shared.watchdog import Watchdog
-from worker.batching import BatchPolicy
 from worker.heartbeat import Heartbeat
 from worker.lease import Claim, Finished, Leases, Outcome, Retry, WorkerFacts
 
@@ -104,8 +104,10 @@ class MicroBatchWorker(SimpleWorker):
         self._engine = engine
         self._settings = settings
         self._watchdog = watchdog
-        self._policy = BatchPolicy(
-            settings.max_batch_size, settings.max_latency_ms / 1000, settings.adaptive_batching
+        self._planner = BatchPlanner(
+            BatchBounds(
+                settings.max_batch_size, settings.max_latency_ms / 1000, settings.adaptive_batching
+            )
         )
         self._leases = Leases(connect(settings), name, settings)
         self._heartbeat = Heartbeat(
@@ -113,7 +115,6 @@ class MicroBatchWorker(SimpleWorker):
             WorkerFacts(name, engine.device, engine.model),
             interval_s=min(1.0, settings.lease_s / 4),
         )
-        self._previous_size = 0
         self._stopping = False
         self._tend_at = 0.0
 
@@ -163,45 +164,49 @@ class MicroBatchWorker(SimpleWorker):
 
     def _gather(self) -> list[Claim]:
         """Draw the first jobs, then what belongs with them and comes within the window."""
-        policy = self._policy
-        began = time.monotonic()
-        claims = self._leases.draw(policy.max_size, share=policy.adaptive)
+        planner, most = self._planner, self._settings.max_batch_size
+        claims = self._leases.draw(most, steps=planner.steps(self._engine.model))
         self._heartbeat.hold(claims)
+        began = self._see_traffic()
         if not claims or claims[0].alone:
             return claims
-        while not self._stopping and policy.wants_more(
+        model = claims[0].submission.model_ref
+        while not self._stopping and planner.wants_more(
+            model,
             size=len(claims),
+            left=self._leases.traffic.left,
             waited_s=time.monotonic() - began,
-            previous_size=self._previous_size,
         ):
             try:
-                more = self._leases.draw(
-                    policy.max_size - len(claims),
-                    model=claims[0].submission.model_ref,
-                    share=policy.adaptive,
-                )
+                more = self._leases.draw(most - len(claims), model=model)
             except RedisError:
                 break  # what is in hand is held, and must not be forgotten
             self._heartbeat.hold(more)
+            self._see_traffic()
             claims += more
             if not more:
                 time.sleep(GATHER_TICK_S)
         return claims
 
+    def _see_traffic(self) -> float:
+        """Tell the planner what the last draw saw; return when (monotonic seconds)."""
+        seen, now_s = self._leases.traffic, time.monotonic()
+        self._planner.saw(arrived=seen.ever_queued, workers=seen.workers, now_s=now_s)
+        return now_s
+
     def _rest(self) -> None:
-        self._previous_size = 0
         self._engine.idle()
         self._leases.wait_for_work(IDLE_WAIT_S)
 
     def _serve(self, claims: list[Claim]) -> None:
         """Begin, compute and settle one batch."""
-        self._change_model(claims[0].submission.model_ref)
+        model = claims[0].submission.model_ref
+        self._change_model(model)
         began = time.monotonic()
-        self._previous_size = len(claims)
         busy = WorkerFacts(
             self.name,
             self._engine.device,
-            claims[0].submission.model_ref,
+            model,
             tuple(claim.id for claim in claims),
         )
         self._heartbeat.show(busy)
@@ -211,6 +216,9 @@ class MicroBatchWorker(SimpleWorker):
             outcomes = self._engine.run(begun, self.name, self._heartbeat.is_lost)
             self._watchdog.disarm()
             self._settle(begun, outcomes, time.monotonic() - began)
+            # With begin and settle: whatever a batch costs once is what a bigger one shares.
+            if all(isinstance(outcome, Finished) for outcome in outcomes):
+                self._planner.observe(model, len(begun), time.monotonic() - began)
         self._heartbeat.release(claims)
 
     def _change_model(self, model_ref: str) -> None:

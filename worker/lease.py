@@ -88,6 +88,15 @@ class WorkerFacts:
         )
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """The queue as a draw left it: jobs still queued, jobs ever queued, live workers."""
+
+    left: int
+    ever_queued: int
+    workers: int
+
+
 class Leases:
     """The jobs one worker holds. Every method is one round trip and may raise RedisError."""
 
@@ -95,13 +104,17 @@ class Leases:
         self._redis = redis
         self._worker_id = worker_id
         self._settings = settings
+        #: What the last draw saw.
+        self.traffic = Traffic(left=0, ever_queued=0, workers=1)
 
-    def draw(self, most: int, *, model: str | None = None, share: bool = False) -> list[Claim]:
+    def draw(
+        self, most: int, *, model: str | None = None, steps: Sequence[int] = ()
+    ) -> list[Claim]:
         """Draw up to ``most`` jobs of one model, in the order of service, each with a lease.
 
         A job that must run alone comes alone. With ``model`` (``name@version``) a batch is
-        topped up: jobs of that model only, and none that must run alone. ``share`` leaves idle
-        workers their part of a short queue.
+        topped up: jobs of that model only, and none that must run alone. With ``steps`` fewer may
+        come: entry ``n`` is how long this worker's share of the queue must be for ``n + 1`` jobs.
         """
         settings = self._settings
         answer = scripts.DRAW.run(
@@ -110,11 +123,14 @@ class Leases:
             most,
             settings.lease_s,
             settings.aging_s,
-            int(share),
+            ",".join(map(str, steps)),
             model or "",
             uuid.uuid4().hex,
             int(model is None),
         )
+        seen, *drawn = answer
+        if seen:
+            self.traffic = Traffic(*seen)
         return [
             Claim(
                 submission=Submission.model_validate_json(submission),
@@ -122,7 +138,7 @@ class Leases:
                 queue=queue.decode(),
                 losses=losses,
             )
-            for _, execution, queue, submission, losses in answer[1:]
+            for _, execution, queue, submission, losses in drawn
         ]
 
     def wait_for_work(self, seconds: float) -> None:

@@ -1,17 +1,25 @@
 -- Draw up to a batch of one model's jobs, each with a lease, in the order of service.
--- ARGV: worker, most, lease seconds, ageing seconds, leave others their share (0 or 1),
---       model ref or '' for any, token for the executions' ids, draw jobs that run alone (0 or 1).
--- Returns {jobs left, {id, execution, queue, submission, losses}...}.
+-- ARGV: worker, most, lease seconds, ageing seconds, steps or '' (the length of this worker's share
+--       of the queue from which on 1, 2, 3... jobs are drawn), model ref or '' for any,
+--       token for the executions' ids, draw jobs that run alone (0 or 1).
+-- Returns {{jobs left, jobs ever queued, live workers}, {id, execution, queue, submission,
+-- losses}...}; the first is empty while the workers are suspended.
 local worker, most, lease_s, aging_s = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local wanted, token, alone_too = ARGV[6], ARGV[7], ARGV[8] == '1'
 local AGED_EVERY = 4
 local time = now()
 
-if redis.call('EXISTS', RQ_SUSPENDED) == 1 then return {0} end
+if redis.call('EXISTS', RQ_SUSPENDED) == 1 then return {{}} end
 
-local left = pending_count()
-if ARGV[5] == '1' then
-    most = math.max(1, math.min(most, math.ceil(left / math.max(1, live_workers()))))
+local before, workers = pending_count(), math.max(1, live_workers())
+local ever_queued = before + tonumber(redis.call('GET', TURN) or 0)
+if ARGV[5] ~= '' then
+    local share, size = math.ceil(before / workers), 0
+    for step in string.gmatch(ARGV[5], '%d+') do
+        if size > 0 and tonumber(step) > share then break end
+        size = size + 1
+    end
+    most = math.min(most, size)
 end
 
 local models = {wanted}
@@ -52,7 +60,7 @@ local function choose()
     return best
 end
 
-local drawn = {0}
+local drawn = {{}}
 while #drawn <= most do
     local job = choose()
     if not job then
@@ -89,5 +97,5 @@ while #drawn <= most do
         if losses > 0 then break end
     end
 end
-drawn[1] = pending_count()
+drawn[1] = {pending_count(), ever_queued, workers}
 return drawn

@@ -1,6 +1,7 @@
 """The worker's side of the queue, on a real server."""
 
 import time
+from collections.abc import Sequence
 
 import pytest
 import redis
@@ -191,7 +192,7 @@ async def test_idle_workers_get_their_share(queue: JobQueue, leases: Leases) -> 
         leases._redis.zadd("voxelq:workers", {worker: time.time() + 60})
     for _ in range(4):
         await queue.submit(submission())
-    assert len(leases.draw(8, share=True)) == 2
+    assert len(leases.draw(8, steps=range(1, 9))) == 2
 
 
 async def test_an_aged_job_gets_every_fourth_place(settings: Settings) -> None:
@@ -240,11 +241,11 @@ async def test_a_fault_while_gathering_loses_nothing(
     draw = Leases.draw
 
     def stumble(
-        self: Leases, most: int, *, model: str | None = None, share: bool = False
+        self: Leases, most: int, *, model: str | None = None, steps: Sequence[int] = ()
     ) -> object:
         if model is not None:
             raise redis.ConnectionError
-        return draw(self, most, model=model, share=share)
+        return draw(self, most, model=model, steps=steps)
 
     monkeypatch.setattr(Leases, "draw", stumble)
     assert [claim.id for claim in worker._gather()] == [job_id]

@@ -1,45 +1,223 @@
 """The batching policy."""
 
-from hypothesis import given
+import random
+
+import pytest
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.batching import BatchPolicy, halves
-
-policies = st.builds(
-    BatchPolicy,
-    max_size=st.integers(1, 64),
-    max_latency_s=st.floats(0, 1),
-    adaptive=st.booleans(),
+from shared.batch_cost import BatchCost, CostLearner
+from shared.batching import (
+    ArrivalRate,
+    BatchBounds,
+    BatchPlanner,
+    climb,
+    ladder,
+    worth_waiting,
 )
-sizes = st.integers(0, 80)
-waits = st.floats(0, 2)
+from worker.batching import halves
+
+MODEL = "test-model@1.0.0"
+
+seconds = st.floats(1e-4, 100)
+costs = st.builds(BatchCost, st.just(0.0) | seconds, seconds)
+rates = st.floats(0, 1000)
+max_sizes = st.integers(1, 64)
+queues = st.integers(1, 10_000)
+bounds = st.builds(
+    BatchBounds, max_size=max_sizes, max_latency_s=st.floats(0, 1), adaptive=st.booleans()
+)
+batches = st.lists(st.tuples(st.integers(1, 64), st.floats(0, 1000)), max_size=30)
 
 
-@given(policies, sizes, waits, sizes)
+def planner(
+    limits: BatchBounds, seen: list[tuple[int, float]], gap_s: float, workers: int = 1
+) -> BatchPlanner:
+    """Return a planner that saw these batches, and a scan every ``gap_s`` seconds."""
+    made = BatchPlanner(limits)
+    for number, (size, taken_s) in enumerate(seen):
+        made.observe(MODEL, size, taken_s)
+        made.saw(arrived=number, workers=workers, now_s=number * gap_s)
+    return made
+
+
+@given(bounds, batches, seconds, queues, st.integers(0, 9), st.floats(0, 2))
 def test_bounds_are_never_passed(
-    policy: BatchPolicy, size: int, waited_s: float, previous: int
+    limits: BatchBounds,
+    seen: list[tuple[int, float]],
+    gap_s: float,
+    queued: int,
+    left: int,
+    waited_s: float,
 ) -> None:
-    """A full batch, an empty one, or one that waited its time never waits on."""
-    if policy.wants_more(size=size, waited_s=waited_s, previous_size=previous):
-        assert 0 < size < policy.max_size
-        assert waited_s < policy.max_latency_s
+    """Whatever was learnt, no batch is larger than allowed, and none waits longer than allowed."""
+    plan = planner(limits, seen, gap_s)
+    size = climb(plan.steps(MODEL), queued)
+    assert 1 <= size <= limits.max_size
+    if plan.wants_more(MODEL, size=size, left=left, waited_s=waited_s):
+        assert size < limits.max_size
+        assert waited_s < limits.max_latency_s
 
 
-@given(policies, sizes, waits)
+@given(batches, seconds, st.integers(1, 63), st.integers(1, 9))
+def test_no_scan_waits_for_company_that_is_there(
+    seen: list[tuple[int, float]], gap_s: float, size: int, left: int
+) -> None:
+    """With scans still queued, the size drawn is the size chosen, and computing begins at once."""
+    plan = planner(BatchBounds(64, 1.0, adaptive=True), seen, gap_s)
+    assert not plan.wants_more(MODEL, size=size, left=left, waited_s=0.0)
+
+
+@given(batches.filter(bool), st.floats(0, 10))
 def test_a_lone_client_never_waits_for_company(
-    policy: BatchPolicy, size: int, waited_s: float
+    seen: list[tuple[int, float]], pause_s: float
 ) -> None:
-    """Adaptive batching adds no wait where the last batch had one scan or none."""
-    for previous in (0, 1):
-        wants = policy.wants_more(size=size, waited_s=waited_s, previous_size=previous)
-        assert not (policy.adaptive and wants)
+    """Where each scan comes only after the answer to the last, a batch of one waits for nobody."""
+    plan = BatchPlanner(BatchBounds(64, 1.0, adaptive=True))
+    now_s = 0.0
+    for number in range(30):
+        _, taken_s = seen[number % len(seen)]
+        plan.saw(arrived=number, workers=1, now_s=now_s)
+        assert not plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)
+        plan.observe(MODEL, 1, taken_s)
+        now_s += taken_s + pause_s
 
 
-@given(sizes.filter(bool), st.floats(0.001, 1))
-def test_a_fixed_window_fills_whatever_came_before(size: int, window_s: float) -> None:
+@given(st.integers(1, 80), st.floats(0.001, 1), batches)
+def test_a_fixed_window_fills_whatever_was_learnt(
+    size: int, window_s: float, seen: list[tuple[int, float]]
+) -> None:
     """Without adaptive batching a batch gathers until it is full or its window is over."""
-    policy = BatchPolicy(max_size=81, max_latency_s=window_s, adaptive=False)
-    assert policy.wants_more(size=size, waited_s=0, previous_size=0)
+    plan = planner(BatchBounds(81, window_s, adaptive=False), seen, 1.0)
+    assert plan.wants_more(MODEL, size=size, left=0, waited_s=0)
+    assert not plan.wants_more(MODEL, size=size, left=0, waited_s=window_s)
+    assert climb(plan.steps(MODEL), 1) == 81  # whatever is there
+
+
+@given(costs, rates, max_sizes, queues)
+def test_a_longer_queue_never_makes_a_smaller_batch(
+    cost: BatchCost, rate: float, max_size: int, queued: int
+) -> None:
+    """The size grows with the queue, and never beyond it."""
+    steps = ladder(cost, rate, max_size)
+    assert climb(steps, queued) <= min(queued, climb(steps, queued + 1))
+
+
+@given(costs, rates, rates, max_sizes, queues)
+def test_faster_arrivals_never_make_a_smaller_batch(
+    cost: BatchCost, slow: float, more: float, max_size: int, queued: int
+) -> None:
+    """The size grows with the load: throughput must hold."""
+    assert climb(ladder(cost, slow, max_size), queued) <= climb(
+        ladder(cost, slow + more, max_size), queued
+    )
+
+
+@given(seconds, rates, max_sizes, queues)
+def test_where_a_bigger_batch_does_not_pay_there_is_none(
+    per_scan_s: float, rate: float, max_size: int, queued: int
+) -> None:
+    """Without a fixed cost every scan runs alone, under any load, and nobody waits."""
+    cost = BatchCost(0.0, per_scan_s)
+    assert climb(ladder(cost, rate, max_size), queued) == 1
+    assert not worth_waiting(cost, rate, 1)
+
+
+@given(seconds, rates, max_sizes, queues)
+def test_where_scans_are_free_all_go_together(
+    fixed_s: float, rate: float, max_size: int, queued: int
+) -> None:
+    """With nothing but a fixed cost, a batch takes whatever is there."""
+    steps = ladder(BatchCost(fixed_s, 0.0), rate, max_size)
+    assert climb(steps, queued) == min(queued, max_size)
+
+
+@given(seconds, seconds, max_sizes)
+def test_an_overload_reaches_the_largest_batch(
+    fixed_s: float, per_scan_s: float, max_size: int
+) -> None:
+    """Where more comes than the largest batches serve and a batch pays, a long queue gets them."""
+    assume(fixed_s / per_scan_s > 0.001)
+    cost = BatchCost(fixed_s, per_scan_s)
+    rate = 2 * max_size / cost.seconds(max_size)
+    assert climb(ladder(cost, rate, max_size), 10**9) == max_size
+
+
+@given(costs, st.integers(1, 64), st.integers(1, 16), st.floats(0.0, 0.9))
+def test_the_size_is_the_one_of_least_waiting(
+    cost: BatchCost, queued: int, max_size: int, load: float
+) -> None:
+    """No size has the fluid queue wait less than the one chosen."""
+    rate = load / cost.seconds(1)
+    assume(rate < 0.95 * max_size / cost.seconds(max_size))
+
+    def waiting(size: int) -> float:
+        return (queued + size) / (size / cost.seconds(size) - rate)
+
+    chosen = climb(ladder(cost, rate, max_size), queued)
+    least = min(waiting(size) for size in range(1, min(queued, max_size) + 1))
+    assert waiting(chosen) == pytest.approx(least, rel=1e-6)
+
+
+@given(st.floats(0.001, 1), st.floats(0.001, 1), st.integers(0, 1000))
+def test_the_line_is_learnt(fixed_s: float, per_scan_s: float, seed: int) -> None:
+    """From batches of all sizes with 5 % of noise, the line is known within 10 % of a pass."""
+    chance, truth, learner = random.Random(seed), BatchCost(fixed_s, per_scan_s), CostLearner()
+    for _ in range(300):
+        size = chance.randint(1, 8)
+        learner.observe(size, truth.seconds(size) * chance.uniform(0.95, 1.05))
+    assert learner.cost is not None
+    for size in (1, 8):
+        assert learner.cost.seconds(size) == pytest.approx(truth.seconds(size), rel=0.1)
+
+
+@given(batches.filter(bool))
+def test_a_cost_is_never_negative(seen: list[tuple[int, float]]) -> None:
+    """Whatever is seen, neither part of a cost falls below zero."""
+    learner = CostLearner()
+    for size, taken_s in seen:
+        learner.observe(size, taken_s)
+    assert learner.cost is not None
+    assert learner.cost.fixed_s >= 0
+    assert learner.cost.per_scan_s >= 0
+
+
+@given(costs, st.integers(1, 8), st.floats(0, 1e6))
+def test_one_outlier_is_ignored(cost: BatchCost, size: int, taken_s: float) -> None:
+    """One batch that took a million times too long, or no time, moves no expectation by a tenth."""
+    learner = CostLearner()
+    for number in range(200):
+        learner.observe(1 + number % 8, cost.seconds(1 + number % 8))
+    before = learner.cost
+    learner.observe(size, taken_s)
+    assert before is not None
+    assert learner.cost is not None
+    for any_size in (1, 4, 8):
+        expected = before.seconds(any_size)
+        assert learner.cost.seconds(any_size) == pytest.approx(
+            expected, abs=0.1 * max(expected, before.seconds(size))
+        )
+
+
+@given(costs, st.floats(0.2, 5))
+def test_a_lasting_change_is_followed(cost: BatchCost, factor: float) -> None:
+    """After 400 batches of another speed, the line is that of the new speed."""
+    learner = CostLearner()
+    for number in range(500):
+        size = 1 + number % 8
+        learner.observe(size, cost.seconds(size) * (1 if number < 100 else factor))
+    assert learner.cost is not None
+    assert learner.cost.seconds(8) == pytest.approx(factor * cost.seconds(8), rel=0.05)
+
+
+@given(st.floats(0.01, 1000), st.integers(1, 1000))
+def test_the_rate_of_arrivals_is_learnt(rate: float, at_once: int) -> None:
+    """Scans that come evenly, one by one or many at once, are counted at their rate."""
+    learnt = ArrivalRate()
+    learnt.window_s = 50 * at_once / rate
+    for number in range(1000):
+        learnt.update(number * at_once, number * at_once / rate)
+    assert learnt.per_s == pytest.approx(rate, rel=0.05)
 
 
 @given(st.lists(st.integers(), min_size=2))

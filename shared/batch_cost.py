@@ -1,0 +1,66 @@
+"""What a batch costs, learnt as it runs: ``seconds = fixed_s + per_scan_s * scans``."""
+
+from dataclasses import dataclass
+
+#: Each batch weighs this much less with every one after it: the last 50 or so count.
+DECAY = 0.98
+#: How firmly, in batches, the two costs are held to be alike until sizes that differ tell them
+#: apart. Optimistic on purpose: it has a worker try a bigger batch now and then, and so learn.
+PRIOR_BATCHES = 0.1
+#: A batch counts as at most this many times slower or faster than it was expected to be.
+OUTLIER_FACTOR = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCost:
+    """A line: seconds that any batch costs, and seconds that each scan adds. Neither below 0."""
+
+    fixed_s: float
+    per_scan_s: float
+
+    def seconds(self, size: int) -> float:
+        """Return what a batch of ``size`` scans costs."""
+        return self.fixed_s + self.per_scan_s * size
+
+
+class CostLearner:
+    """Exponentially weighted least squares over the batches seen, for one model.
+
+    A single batch that took unlike long (a page fault, a throttled chip) moves the line by a
+    fiftieth; a lasting change is followed within some fifty batches.
+    """
+
+    def __init__(self) -> None:
+        self._cost: BatchCost | None = None
+        self._weight = self._sizes = self._squares = 0.0
+        self._seconds = self._products = 0.0
+
+    @property
+    def cost(self) -> BatchCost | None:
+        """The line as known now; None before the first batch."""
+        return self._cost
+
+    def observe(self, size: int, seconds: float) -> None:
+        """Learn from a batch of ``size`` scans, at least 1, that took ``seconds``."""
+        if self._cost is not None:
+            expected = self._cost.seconds(size)
+            seconds = min(max(seconds, expected / OUTLIER_FACTOR), expected * OUTLIER_FACTOR)
+        self._weight = self._weight * DECAY + 1
+        self._sizes = self._sizes * DECAY + size
+        self._squares = self._squares * DECAY + size * size
+        self._seconds = self._seconds * DECAY + seconds
+        self._products = self._products * DECAY + seconds * size
+        self._cost = self._fit()
+
+    def _fit(self) -> BatchCost:
+        """Minimise the squared errors plus ``PRIOR_BATCHES * (fixed_s - per_scan_s)**2``."""
+        weight, cross = self._weight + PRIOR_BATCHES, self._sizes - PRIOR_BATCHES
+        squares = self._squares + PRIOR_BATCHES
+        determinant = weight * squares - cross * cross  # positive: sizes are 1 at least
+        fixed_s = (squares * self._seconds - cross * self._products) / determinant
+        per_scan_s = (weight * self._products - cross * self._seconds) / determinant
+        if fixed_s < 0:
+            return BatchCost(0.0, self._products / self._squares)
+        if per_scan_s < 0:
+            return BatchCost(self._seconds / self._weight, 0.0)
+        return BatchCost(fixed_s, per_scan_s)
