@@ -5,6 +5,7 @@ Ours names ``inputs`` and ``labels`` at the top; the zoo's tells them under
 """
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -120,12 +121,18 @@ def _inputs(metadata: dict[str, Any]) -> list[dict[str, str]]:
 def _labels(metadata: dict[str, Any], configuration: Configuration | None) -> list[dict[str, Any]]:
     channels = output_channels(metadata)
     painted = painted_values(configuration)
-    if has_background(channels):
+    if has_background(channels) or _takes_highest(configuration):
         values = {index: index for index in range(1, len(channels))}
     else:
         values = {index: painted.get(index, index + 1) for index in range(len(channels))}
     labels = [{"value": value, "name": channels[index]} for index, value in values.items()]
     return sorted(labels, key=lambda label: int(label["value"]))
+
+
+def _takes_highest(configuration: Configuration | None) -> bool:
+    """Tell whether the mask's values are the numbers of the channels, so that 0 is no label."""
+    post = configuration.sections.get("postprocessing") if configuration else None
+    return '"argmax": true' in json.dumps(post)
 
 
 def _licence(metadata: dict[str, Any], folder: Path) -> str:

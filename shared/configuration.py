@@ -153,6 +153,8 @@ def _judge_part(value: Any) -> list[str]:
 def _evaluated(where: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield every value that is evaluated when ``value`` is, with its place."""
     if is_component(value) and is_passed_over(value):
+        # Which key it loads or saves is still of interest.
+        yield from _evaluated(f"{where}::keys", value.get("keys"))
         return
     yield where, value
     for key, inner in _inner(value):

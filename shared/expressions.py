@@ -138,10 +138,11 @@ class _Judge:
             if path is not None and path[0] not in self._bound and path[0] not in self._references:
                 self._path(path)
                 return
-            if node.attr not in _ATTRIBUTES:
-                raise ModelError(f".{node.attr} may not be used.")
         for child in ast.iter_child_nodes(node):
             self._visit(child)
+        # What it is asked of comes first, for that tells more.
+        if isinstance(node, ast.Attribute) and node.attr not in _ATTRIBUTES:
+            raise ModelError(f".{node.attr} may not be used.")
 
     def _name(self, name: str) -> None:
         if name not in self._bound and name not in self._references and name not in BUILTINS:
@@ -150,9 +151,8 @@ class _Judge:
     @staticmethod
     def _path(path: tuple[str, ...]) -> None:
         name = ".".join(path)
-        if path[0] not in ROOTS:
+        if path[0] not in ROOTS or full_name(name) != ".".join([ROOTS[path[0]], *path[1:]]):
             raise ModelError(f"{name} may not be used.")
-        full_name(name)
 
 
 def _shown(text: str) -> str:

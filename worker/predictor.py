@@ -1,11 +1,16 @@
 """A model in service: all that the pipeline sees of torch."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from shared.models import ModelCard
+from shared.configuration import CONFIGURATION
+from shared.errors import ModelError
+from shared.models import METADATA, ModelCard
 from worker.channels import Channel
+from worker.exported_predictor import EXPORTED, TORCHSCRIPT, ExportedPredictor
+from worker.monai_predictor import MonaiPredictor
 from worker.postprocess import Segmentation
 from worker.tumor_predictor import TumorPredictor
 
@@ -63,7 +68,7 @@ def load_predictor(
     Raises:
         ModelError: The bundle cannot be read or run, or the device is not there.
     """
-    return TumorPredictor.load(
+    return _kind(bundle).load(
         bundle,
         device=device,
         precision=precision,
@@ -71,3 +76,24 @@ def load_predictor(
         memory_growth=memory_growth,
         memory_fraction=memory_fraction,
     )
+
+
+def _kind(bundle: Path) -> type[MonaiPredictor | ExportedPredictor | TumorPredictor]:
+    """Tell from a bundle's files what it takes to run it."""
+    if (bundle / CONFIGURATION).exists():
+        return MonaiPredictor
+    if (bundle / TORCHSCRIPT).exists() or (bundle / EXPORTED).exists():
+        return ExportedPredictor
+    if "network" in _metadata(bundle):
+        return TumorPredictor
+    raise ModelError(
+        f"{bundle.name}: nothing says how to run it. A bundle has {CONFIGURATION} with "
+        f"models/model.pt, or {TORCHSCRIPT}, or {EXPORTED}."
+    )
+
+
+def _metadata(bundle: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((bundle / METADATA).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{bundle.name}: there is no readable {METADATA}.") from error

@@ -1,0 +1,147 @@
+"""A bundle that is a TorchScript or ``torch.export`` file in service.
+
+Such a file brings its network and nothing else, so what happens before and after it follows the
+metadata (`worker.exported_recipe`): resampled, normalised, run in Gaussian-blended windows,
+brought back as probabilities and cut to labels in the scan's own grid.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shared.errors import ModelError
+from shared.models import ModelCard
+from worker import label_map
+from worker.channels import Channel, on_first_grid
+from worker.device import choose_device, choose_precision, limit_gpu_memory, set_threads
+from worker.exported_program import load_exported
+from worker.exported_recipe import ExportedRecipe
+from worker.inference import Network, first_output
+from worker.postprocess import Segmentation
+from worker.preprocess import Affine, sample_affine
+from worker.sliding_window import sliding_window
+from worker.torchscript import load_torchscript
+
+TORCHSCRIPT = Path("models") / "model.ts"
+EXPORTED = Path("models") / "model.pt2"
+
+
+@dataclass(frozen=True)
+class PreparedScan:
+    """One scan on the network's grid: ``image`` is ``[C, D, H, W]``, ``to_scan`` the way back."""
+
+    image: Tensor
+    to_scan: Affine
+    shape: tuple[int, ...]
+    affine: Affine
+
+
+class ExportedPredictor:
+    """A `worker.predictor.Predictor` round a network that came as one file."""
+
+    def __init__(
+        self, card: ModelCard, recipe: ExportedRecipe, network: Network, device: torch.device
+    ) -> None:
+        self.card = card
+        self.device = str(device)
+        self._recipe = recipe
+        self._network = network
+        self._device = device
+
+    @classmethod
+    def load(
+        cls,
+        bundle: Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
+        memory_growth: bool = True,
+        memory_fraction: float = 1.0,
+    ) -> Self:
+        """Read a bundle and put its network on a device; see `worker.predictor.load_predictor`.
+
+        An exported network computes in the arithmetic that it was exported with; ``precision``
+        is only checked to be one.
+
+        Raises:
+            ModelError: The bundle cannot be read or run safely, or the device is not there.
+        """
+        card = ModelCard.read(bundle)
+        place = choose_device(device)
+        limit_gpu_memory(place, growth=memory_growth, fraction=memory_fraction)
+        choose_precision(precision, place)
+        set_threads(threads)
+        try:
+            recipe = ExportedRecipe.read(bundle)
+            if (bundle / TORCHSCRIPT).exists():
+                network: Network = load_torchscript(bundle / TORCHSCRIPT).to(place)
+            else:
+                network = load_exported(bundle / EXPORTED, place)
+        except ModelError as error:
+            raise ModelError(f"{card.ref}: {error.detail}") from error
+        return cls(card, recipe, network, place)
+
+    def warm_up(self) -> None:
+        """Run one small blank scan through everything."""
+        blank = np.zeros((32, 32, 32), dtype=np.float32)
+        blank[8:24, 8:24, 8:24] = 1
+        prepared = self.preprocess([(blank, np.eye(4))] * len(self.card.inputs))
+        self.postprocess(prepared, self.predict([prepared])[0])
+
+    def preprocess(self, channels: Sequence[Channel]) -> PreparedScan:
+        """Bring the scan's channels to the network's grid and normalise them.
+
+        Raises:
+            BadScan: The channels lie in unlike grids, and the bundle does not resample.
+        """
+        affine = np.asarray(channels[0][1], dtype=np.float64)
+        volumes = on_first_grid(channels, self.card)
+        shape, to_scan = self._recipe.grid(volumes[0].shape, affine)
+        drawn = [
+            sample_affine(np.ascontiguousarray(volume, dtype=np.float32), shape, to_scan)
+            for volume in volumes
+        ]
+        image = self._recipe.normalised(torch.from_numpy(np.stack(drawn)))
+        return PreparedScan(image, to_scan, volumes[0].shape, affine)
+
+    def predict(self, batch: Sequence[PreparedScan]) -> list[Tensor]:
+        """Return the network's answers ``[L, D, H, W]``, float32 in the computer's own memory."""
+        network = first_output(self._network)
+        with torch.inference_mode():
+            return [
+                sliding_window(
+                    prepared.image.to(self._device),
+                    network,
+                    self._recipe.windows(tuple(prepared.image.shape[1:])),
+                ).cpu()
+                for prepared in batch
+            ]
+
+    def postprocess(self, prepared: PreparedScan, prediction: Tensor) -> Segmentation:
+        """Cut the probabilities to labels in the scan's own grid.
+
+        Raises:
+            ModelError: The network's channels do not fit the card's labels.
+        """
+        labels = self.card.labels
+        exclusive = label_map.has_background(prediction, labels)
+        chances = label_map.to_probabilities(prediction, exclusive=exclusive)
+        voxel_ml = float(abs(np.linalg.det((prepared.affine @ prepared.to_scan)[:3, :3]))) / 1000
+        probability = label_map.presence_probability(chances, labels, voxel_ml)
+        to_network = np.asarray(np.linalg.inv(prepared.to_scan), dtype=np.float64)
+        drawn = np.stack(
+            [
+                sample_affine(np.ascontiguousarray(channel.numpy()), prepared.shape, to_network)
+                for channel in chances
+            ]
+        )
+        answer = torch.from_numpy(drawn)
+        if answer.shape[0] == 1 and len(labels) == 1:
+            answer = (answer > 0.5) * float(labels[0].value)  # the one region is the label map
+        return label_map.segmentation(answer, prepared.affine, labels, probability)

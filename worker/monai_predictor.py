@@ -1,0 +1,278 @@
+"""A bundle of MONAI's kind in service: run as its ``configs/inference.json`` says.
+
+Preprocessing, network, inferer and postprocessing are the bundle's own. Where it would load files
+a scan comes in from memory, channel-first with the scan's affine; where it would save one, its
+answer is taken. MONAI itself is an optional extra.
+"""
+
+import copy
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.configuration import Configuration, is_component
+from shared.errors import BadScan, ModelError
+from shared.models import ModelCard
+from worker import label_map
+from worker.channels import Channel, on_first_grid
+from worker.device import choose_device, choose_precision, limit_gpu_memory, set_threads
+from worker.inference import Inferer, Network, first_output, from_monai, whole_volume
+from worker.postprocess import Segmentation
+from worker.preprocess import Affine
+from worker.resolver import Resolver, locate
+from worker.state_dict import WEIGHTS, fill_weights
+from worker.torchscript import load_torchscript
+
+#: The keys under which MONAI's evaluator hands the image in and finds the answer.
+_IMAGE, _ANSWER = "image", "pred"
+#: The edge of the blank volume that warms the network up, in voxels.
+_BLANK = 32
+
+
+@dataclass(frozen=True)
+class _Transforms:
+    """One instance of a bundle's transforms: they keep state, so each scan has one to itself."""
+
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class PreparedScan:
+    """One scan after the bundle's preprocessing: ``image`` is ``[C, D, H, W]``.
+
+    ``data`` is MONAI's dictionary that goes on to the postprocessing.
+    """
+
+    image: Tensor
+    data: dict[str, Any]
+    transforms: _Transforms
+    shape: tuple[int, ...]
+    affine: Affine
+
+
+class MonaiPredictor:
+    """A `worker.predictor.Predictor` that runs a bundle as its configuration says."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        configuration: Configuration,
+        network: torch.nn.Module,
+        device: torch.device,
+        precision: torch.dtype,
+    ) -> None:
+        self.card = card
+        self.device = str(device)
+        self._configuration = configuration
+        self._device = device
+        self._precision = precision
+        self._network = network.to(device).eval()
+        self._spare: list[_Transforms] = []
+        self._lock = threading.Lock()
+        self._loaded_keys = _loaded_keys(configuration, self._resolver())
+        if len(self._loaded_keys) not in (1, len(card.inputs)):
+            raise ModelError(
+                f"preprocessing loads {len(self._loaded_keys)} images, and the card names "
+                f"{len(card.inputs)} inputs; load one image, or one for each input."
+            )
+        self._inferer = self._build_inferer()
+        self._spare.append(self._build_transforms())
+
+    @classmethod
+    def load(
+        cls,
+        bundle: Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
+        memory_growth: bool = True,
+        memory_fraction: float = 1.0,
+    ) -> Self:
+        """Read a bundle and put its network on a device; see `worker.predictor.load_predictor`.
+
+        Raises:
+            ModelError: The bundle cannot be read or run, or the device is not there.
+        """
+        card, configuration = ModelCard.read(bundle), Configuration.read(bundle)
+        if configuration is None:
+            raise ModelError(f"{bundle.name}: there is no configs/inference.json.")
+        place = choose_device(device)
+        limit_gpu_memory(place, growth=memory_growth, fraction=memory_fraction)
+        set_threads(threads)
+        if precision == "auto" and configuration.sections.get("amp") is not True:
+            precision = "fp32"  # the bundle was not validated with less
+        try:
+            network = _build_network(bundle, configuration)
+            return cls(card, configuration, network, place, choose_precision(precision, place))
+        except ModelError as error:
+            raise ModelError(f"{card.ref}: {error.detail}") from error
+
+    def warm_up(self) -> None:
+        """Run one small blank scan through everything."""
+        blank = np.zeros((_BLANK,) * 3, dtype=np.float32)
+        blank[8:24, 8:24, 8:24] = 1
+        prepared = self.preprocess([(blank, np.eye(4))] * len(self.card.inputs))
+        self.postprocess(prepared, self.predict([prepared])[0])
+
+    def preprocess(self, channels: Sequence[Channel]) -> PreparedScan:
+        """Run the bundle's preprocessing over the scan's channels, in the first one's grid.
+
+        Raises:
+            BadScan: The channels lie in unlike grids, and the bundle does not resample.
+        """
+        affine = np.asarray(channels[0][1], dtype=np.float64)
+        volumes = on_first_grid(channels, self.card)
+        transforms = self._take_transforms()
+        data = transforms.before(self._as_loaded(volumes, affine))
+        image = data.get(_IMAGE, data.get(self._loaded_keys[0]))
+        if not isinstance(image, Tensor) or image.ndim != 4:
+            raise BadScan("The model's preprocessing does not make an image of this scan.")
+        return PreparedScan(image, data, transforms, volumes[0].shape, affine)
+
+    def predict(self, batch: Sequence[PreparedScan]) -> list[Tensor]:
+        """Return the network's answers ``[L, D, H, W]``, float32 in the computer's own memory."""
+        reduced = self._precision != torch.float32
+        network: Network = first_output(self._network)
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.type, self._precision, enabled=reduced),
+        ):
+            return [
+                self._inferer(_plain(prepared.image).to(self._device), network).cpu()
+                for prepared in batch
+            ]
+
+    def postprocess(self, prepared: PreparedScan, prediction: Tensor) -> Segmentation:
+        """Run the bundle's postprocessing and make one label volume in the scan's grid of it."""
+        from monai.data import MetaTensor
+
+        labels = self.card.labels
+        meta = getattr(prepared.image, "meta", None)
+        answer = MetaTensor(prediction, meta=copy.deepcopy(meta) if meta else None)
+        answer.applied_operations = copy.deepcopy(getattr(prepared.image, "applied_operations", []))
+        voxel_ml = float(abs(np.linalg.det(np.asarray(answer.affine)[:3, :3]))) / 1000
+        probability = label_map.presence_probability(prediction, labels, voxel_ml)
+        with torch.inference_mode():
+            data = prepared.transforms.after({**prepared.data, _ANSWER: answer})
+        ready = _in_scan_grid(data[_ANSWER], prepared)
+        self._give_back(prepared.transforms)
+        return label_map.segmentation(ready, prepared.affine, labels, probability)
+
+    def _as_loaded(self, volumes: Sequence[NDArray[np.generic]], affine: Affine) -> dict[str, Any]:
+        """Return what loading the files would have given: channel-first images with an affine."""
+        from monai.data import MetaTensor
+
+        stacked = torch.stack(
+            [torch.from_numpy(np.ascontiguousarray(one, dtype=np.float32)) for one in volumes]
+        )
+        one_each = len(self._loaded_keys) > 1
+        images = [one[None] for one in stacked] if one_each else [stacked]
+        where = torch.from_numpy(affine)
+        return {
+            key: MetaTensor(
+                image,
+                affine=where,
+                meta={
+                    "original_affine": where.clone(),
+                    "original_channel_dim": 0,
+                    "spatial_shape": np.array(image.shape[1:]),
+                    "space": "RAS",
+                },
+            )
+            for key, image in zip(self._loaded_keys, images, strict=True)
+        }
+
+    def _resolver(self) -> Resolver:
+        given = {
+            "device": self._device,
+            "bundle_root": str(self.card.folder),
+            "network": self._network,
+            "network_def": self._network,
+        }
+        return Resolver(self._configuration, given)
+
+    def _build_inferer(self) -> Inferer:
+        if "inferer" not in self._configuration.sections:
+            return whole_volume
+        return from_monai(self._resolver().get("inferer"))
+
+    def _build_transforms(self) -> _Transforms:
+        resolver, compose = self._resolver(), locate("Compose")
+        before, after = (
+            resolver.get(name) if name in self._configuration.sections else compose([])
+            for name in ("preprocessing", "postprocessing")
+        )
+        if not isinstance(before, compose) or not isinstance(after, compose):
+            raise ModelError("preprocessing and postprocessing are each a Compose of transforms.")
+        if not any(hasattr(transform, "inverse") for transform in before.transforms):
+            # There is nothing to invert, and MONAI would warn of it at every scan.
+            invert = locate("Invertd")
+            after.transforms = tuple(one for one in after.transforms if type(one) is not invert)
+        return _Transforms(before, after)
+
+    def _take_transforms(self) -> _Transforms:
+        with self._lock:
+            if self._spare:
+                return self._spare.pop()
+        return self._build_transforms()
+
+    def _give_back(self, transforms: _Transforms) -> None:
+        with self._lock:
+            self._spare.append(transforms)
+
+
+def _build_network(bundle: Path, configuration: Configuration) -> torch.nn.Module:
+    section = configuration.network_section
+    script = bundle / "models" / "model.ts"
+    if script.exists() and not (bundle / WEIGHTS).exists():
+        return load_torchscript(script)
+    if section not in configuration.sections:
+        raise ModelError("there is no network_def, and no models/model.ts.")
+    given = {"device": torch.device("cpu"), "bundle_root": str(bundle)}
+    network = Resolver(configuration, given).get(section)
+    if not isinstance(network, torch.nn.Module):
+        raise ModelError(f"{section} makes a {type(network).__name__}, not a network.")
+    return fill_weights(network, bundle)
+
+
+def _loaded_keys(configuration: Configuration, resolver: Resolver) -> list[str]:
+    """Return the keys that the preprocessing loads images under."""
+    preprocessing = configuration.sections.get("preprocessing")
+    transforms = preprocessing.get("transforms") if isinstance(preprocessing, dict) else None
+    for index, transform in enumerate(transforms if isinstance(transforms, list) else []):
+        if is_component(transform) and "LoadImage" in str(transform["_target_"]):
+            keys = resolver.get(f"preprocessing::transforms::{index}::keys")
+            return [keys] if isinstance(keys, str) else [str(key) for key in keys]
+    return [_IMAGE]
+
+
+def _plain(image: Tensor) -> Tensor:
+    """Return an image as a tensor of torch's own, which networks are faster with."""
+    return image.as_subclass(Tensor).float()
+
+
+def _in_scan_grid(answer: Any, prepared: PreparedScan) -> Tensor:
+    """Return the answer as ``[L, I, J, K]`` in the scan's grid, labels drawn from the nearest."""
+    from monai.transforms import SpatialResample
+
+    if answer.ndim == 3:
+        answer = answer[None]
+    affine = np.asarray(getattr(answer, "affine", prepared.affine))
+    same = np.allclose(affine, prepared.affine, atol=1e-3)
+    if tuple(answer.shape[1:]) != prepared.shape or not same:
+        resample = SpatialResample(mode="nearest", padding_mode="zeros")
+        answer = resample(
+            answer,
+            dst_affine=torch.from_numpy(prepared.affine),
+            spatial_size=prepared.shape,
+        )
+    return _plain(torch.as_tensor(answer)).cpu()
