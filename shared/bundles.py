@@ -27,6 +27,7 @@ STILL_S = 2.0
 #: Only these decide how a model runs; whatever else lies beside them may change.
 _PARTS = ("configs", "models")
 _ARCHIVE = b"PK"
+_SMALLEST_ARCHIVE_BYTES = 22
 _LFS_POINTER = b"version https://git-lfs"
 #: Form fields of a submit that an input must not be named like.
 _TAKEN_FIELDS = frozenset({"model", "priority", "callback_url"})
@@ -143,8 +144,8 @@ def _is_whole_archive(folder: Path, path: Path) -> bool:
     try:
         with (folder / path).open("rb") as file:
             start = file.read(len(_LFS_POINTER))
-        if not start:
-            raise ModelError(f"{path} is empty.")
+        if len(start) < _SMALLEST_ARCHIVE_BYTES:
+            raise ModelError(f"{path} is empty." if not start else f"{path} is not whole.")
         if start == _LFS_POINTER:
             raise ModelError(f"{path} is a pointer of Git LFS; fetch the file: git lfs pull.")
         if not start.startswith(_ARCHIVE):
