@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.configuration import Configuration
 from shared.errors import ModelError
 from shared.models import METADATA, ModelCard
 
@@ -99,6 +100,7 @@ def read_bundle(folder: Path, state: FolderState) -> Bundle:
     try:
         card = ModelCard.read(folder)
         name, version = card.name, card.version
+        Configuration.read(folder)
         _check_inputs(card)
         whole_by_form = _check_weights(folder)
     except ModelError as error:

@@ -63,7 +63,8 @@ class Shelf(Generic[P]):
         self._verdicts = verdicts
         self._default = default
         self._capacity = capacity
-        self._lock = threading.RLock()
+        self._loading = threading.RLock()  # one load at a time
+        self._lock = threading.Lock()  # short: what is loaded is served while another loads
         self._loaded: OrderedDict[str, P] = OrderedDict()  # by key, least recently used first
         self._repeated_at = time.monotonic()
 
@@ -75,17 +76,17 @@ class Shelf(Generic[P]):
             ModelBroken: It is there and cannot be run.
             ModelNotReady: It is still being copied, or there is no memory for it just now.
         """
-        with self._lock:
-            bundle = self._catalog.find(ref)
-            if bundle is None:
-                raise ModelNotFound(
-                    f"{ref} is no longer on this worker's disk. Put it back, or hand the scan "
-                    "in for another version."
-                )
-            if bundle.key in self._loaded:
-                self._loaded.move_to_end(bundle.key)
-                return self._loaded[bundle.key]
-            return self._take(bundle)
+        bundle = self._catalog.find(ref)
+        if bundle is None:
+            raise ModelNotFound(
+                f"{ref} is no longer on this worker's disk. Put it back, or hand the scan in "
+                "for another version."
+            )
+        loaded = self._use(bundle)
+        if loaded is not None:
+            return loaded
+        with self._loading:
+            return self._use(bundle) or self._take(bundle)
 
     def default(self) -> P:
         """Return the default model, or the newest that runs where that one does not.
@@ -93,7 +94,7 @@ class Shelf(Generic[P]):
         Raises:
             VoxelQError: Nothing runs; the error is that of the default model.
         """
-        with self._lock:
+        with self._loading:
             while True:
                 offer = self._offer()
                 try:
@@ -113,7 +114,7 @@ class Shelf(Generic[P]):
 
         Those that come with VoxelQ are left alone until they are asked for.
         """
-        with self._lock:
+        with self._loading:
             bundles = self._catalog.bundles()
             self._drop_changed(bundles)
             if time.monotonic() - self._repeated_at > REPEAT_S:
@@ -134,8 +135,15 @@ class Shelf(Generic[P]):
             log.error("model cannot be served", model=bundle.ref, reason=error.detail)  # noqa: TRY400
         else:
             # Nobody has asked for it yet, so it is the first to make room for others.
-            self._loaded.move_to_end(bundle.key, last=False)
+            with self._lock:
+                self._loaded.move_to_end(bundle.key, last=False)
             log.info("model ready", model=bundle.ref)
+
+    def _use(self, bundle: Bundle) -> P | None:
+        with self._lock:
+            if bundle.key in self._loaded:
+                self._loaded.move_to_end(bundle.key)
+            return self._loaded.get(bundle.key)
 
     def _take(self, bundle: Bundle) -> P:
         """Load what is not loaded yet, make room for it, and tell how it went."""
@@ -159,20 +167,29 @@ class Shelf(Generic[P]):
                 self._verdicts.tell(bundle, reason)
                 raise ModelBroken(f"{bundle.ref} is broken: {reason}") from error
         self._verdicts.tell(bundle)
-        self._loaded[bundle.key] = predictor
+        with self._lock:
+            self._loaded[bundle.key] = predictor
         return predictor
 
     def _make_room(self) -> None:
         """Let the least recently used go, so that there are never more than ``capacity``."""
-        while len(self._loaded) >= self._capacity:
-            self._loaded.popitem(last=False)
-            _give_memory_back()
+        with self._lock:
+            surplus = list(self._loaded)[: max(0, len(self._loaded) - self._capacity + 1)]
+        self._let_go(surplus)
 
     def _drop_changed(self, bundles: list[Bundle]) -> None:
         present = {bundle.key for bundle in bundles}
-        for key in [key for key in self._loaded if key not in present]:
-            del self._loaded[key]
-            _give_memory_back()
+        with self._lock:
+            gone = [key for key in self._loaded if key not in present]
+        self._let_go(gone)
+
+    def _let_go(self, bundle_keys: list[str]) -> None:
+        with self._lock:
+            for key in bundle_keys:
+                self._loaded.pop(key, None)
+        if bundle_keys:
+            gc.collect()
+            release_idle_memory()
 
     def _offer(self) -> Offer:
         bundles = self._catalog.bundles()
@@ -223,8 +240,3 @@ def _words(error: Exception, bundle: Bundle) -> str:
         frames=traceback.format_tb(error.__traceback__)[-3:],
     )
     return f"{type(error).__name__} was raised while it was loaded; the worker's log says where."
-
-
-def _give_memory_back() -> None:
-    gc.collect()
-    release_idle_memory()
