@@ -12,6 +12,7 @@ import ast
 import warnings
 import zipfile
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 
@@ -20,7 +21,7 @@ from shared.errors import ModelError
 #: Operators that touch files, whether called as ``torch.save(x, path)`` or as ``x.save(path)``.
 _FORBIDDEN_OPERATORS = frozenset({"save", "from_file"})
 #: What TorchScript prints might be of a scan.
-_FORBIDDEN_NAMES = frozenset({"print", "getattr"})
+_FORBIDDEN_NAMES = frozenset({"print"})
 _OPERATOR_FAMILIES = frozenset({"aten", "prim"})
 #: Names that stand for torch itself: only ever the beginning of a dotted name.
 _ROOTS = frozenset({"torch", "ops"})
@@ -65,9 +66,14 @@ def judge_program(text: str) -> None:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ModelError("its TorchScript cannot be parsed, and so not be judged.") from error
     based = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    # Parts whose names are numbers, as those of nn.Sequential, are asked for by getattr.
+    parts = {id(node.func) for node in ast.walk(tree) if _asks_for_part(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
-            if node.id in _FORBIDDEN_NAMES or (node.id in _ROOTS and id(node) not in based):
+            alone = (node.id in _ROOTS and id(node) not in based) or (
+                node.id == "getattr" and id(node) not in parts
+            )
+            if alone or node.id in _FORBIDDEN_NAMES:
                 raise ModelError(f"its TorchScript uses {node.id}, which may not be used.")
         elif isinstance(node, ast.Attribute):
             if node.attr in _FORBIDDEN_OPERATORS:
@@ -77,6 +83,13 @@ def judge_program(text: str) -> None:
                 raise ModelError(f"its TorchScript uses ops.{node.attr}, which is not torch's own.")
         elif isinstance(node, (ast.Import, ast.ImportFrom)) and _imports_more(node):
             raise ModelError("its TorchScript imports something.")
+
+
+def _asks_for_part(node: ast.AST) -> TypeGuard[ast.Call]:
+    match node:
+        case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str() as name)]):
+            return name not in _FORBIDDEN_OPERATORS
+    return False
 
 
 def _imports_more(node: ast.Import | ast.ImportFrom) -> bool:

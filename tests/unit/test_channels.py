@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from shared.errors import BadScan
 from shared.models import ModelCard
@@ -17,10 +18,10 @@ def card(**fields: object) -> ModelCard:
     return ModelCard.model_validate({**METADATA, "inputs": INPUTS, "folder": "x", **fields})
 
 
-def ramp(shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+def ramp(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> NDArray[np.float32]:
     """A volume that holds each voxel's x + y + z in millimetres."""
     places = np.indices(shape).reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3]
-    return places.sum(axis=1).reshape(shape).astype(np.float32)
+    return np.asarray(places.sum(axis=1).reshape(shape), dtype=np.float32)
 
 
 def test_channels_of_one_grid_pass_as_they_are() -> None:
@@ -49,4 +50,4 @@ def test_where_the_card_says_so_channels_are_resampled() -> None:
     expected = ramp((8, 9, 7), AFFINE)
     first = np.zeros((8, 9, 7), np.float32)
     _, drawn = on_first_grid([(first, AFFINE), (source, other)], card(resample_inputs=True))
-    np.testing.assert_allclose(drawn, expected, atol=1e-3)
+    np.testing.assert_allclose(np.asarray(drawn, dtype=np.float32), expected, atol=1e-3)
