@@ -120,17 +120,29 @@ class Shelf(Generic[P]):
             if time.monotonic() - self._repeated_at > REPEAT_S:
                 self._repeated_at = time.monotonic()
                 self._verdicts.repeat(bundles)
-            known = self._verdicts.read(bundles)
-            for bundle in bundles:
-                untried = bundle.card is not None and bundle.key not in known
-                if untried and not bundle.folder.is_relative_to(BUNDLED_MODELS):
-                    if self._verdicts.claim(bundle):
-                        self._try(bundle)
+            for bundle in self._untried(bundles):
+                if self._verdicts.claim(bundle):
+                    self._try(bundle)
                     return
+
+    def _untried(self, bundles: list[Bundle]) -> list[Bundle]:
+        """Return what no worker has run yet, and what others could not run but this one may.
+
+        The monai extra, say, may have been installed since.
+        """
+        known = self._verdicts.read(bundles)
+        return [
+            bundle
+            for bundle in bundles
+            if bundle.card is not None
+            and known.get(bundle.key) != ""
+            and not self._verdicts.is_own(bundle)
+            and not bundle.folder.is_relative_to(BUNDLED_MODELS)
+        ]
 
     def _try(self, bundle: Bundle) -> None:
         try:
-            self._take(bundle)
+            self._take(bundle, others_word=False)
         except VoxelQError as error:
             log.error("model cannot be served", model=bundle.ref, reason=error.detail)  # noqa: TRY400
         else:
@@ -145,11 +157,16 @@ class Shelf(Generic[P]):
                 self._loaded.move_to_end(bundle.key)
             return self._loaded.get(bundle.key)
 
-    def _take(self, bundle: Bundle) -> P:
-        """Load what is not loaded yet, make room for it, and tell how it went."""
+    def _take(self, bundle: Bundle, *, others_word: bool = True) -> P:
+        """Load what is not loaded yet, make room for it, and tell how it went.
+
+        Without the ``others_word`` that it is broken, only this worker's own counts.
+        """
         if bundle.arriving:
             raise ModelNotReady(f"{bundle.ref} is still on its way: {bundle.problem}")
-        reason = bundle.problem or self._verdicts.read([bundle]).get(bundle.key, "")
+        reason = bundle.problem
+        if others_word or self._verdicts.is_own(bundle):
+            reason = reason or self._verdicts.read([bundle]).get(bundle.key, "")
         if not reason and self._verdicts.deaths(bundle) >= MAX_DEATHS:
             reason = f"Loading it ended {MAX_DEATHS} workers."
             self._verdicts.tell(bundle, reason)

@@ -1,6 +1,7 @@
 """What workers found out about bundles, told to every other process through Redis.
 
 A verdict holds for the very files it was found on, and for as long as some worker stands by it.
+Workers of one queue are taken to be alike: what runs in one runs in all.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -54,9 +55,14 @@ class Verdicts:
     def tell(self, bundle: Bundle, problem: str = "") -> None:
         """Say that ``bundle`` runs, or what its ``problem`` is."""
         self._own[bundle.key] = problem
-        self._ask(
-            lambda: self._redis.set(keys.VERDICT + bundle.key, problem, ex=VERDICT_TTL_S), None
-        )
+
+        def send() -> None:
+            with self._redis.pipeline() as pipe:
+                pipe.set(keys.VERDICT + bundle.key, problem, ex=VERDICT_TTL_S)
+                pipe.delete(keys.PROVING + bundle.key)
+                pipe.execute()
+
+        self._ask(send, None)
 
     def repeat(self, bundles: Sequence[Bundle]) -> None:
         """Stand by the verdicts on what still lies there, and forget all others."""
@@ -72,7 +78,7 @@ class Verdicts:
         self._ask(send, None)
 
     def claim(self, bundle: Bundle) -> bool:
-        """Tell whether this worker is the one to try ``bundle``."""
+        """Tell whether this worker is the one to try ``bundle``; its verdict ends the claim."""
         return bool(
             self._ask(
                 lambda: self._redis.set(
@@ -81,6 +87,10 @@ class Verdicts:
                 None,
             )
         )
+
+    def is_own(self, bundle: Bundle) -> bool:
+        """Tell whether this worker itself knows how ``bundle`` fares."""
+        return bundle.key in self._own
 
     def deaths(self, bundle: Bundle) -> int:
         """Return how many workers died while they loaded ``bundle``."""

@@ -106,6 +106,25 @@ def test_a_model_that_fails_is_not_tried_again_until_its_files_change(
     assert one.predictor("tiny@1.1.0").version == "1.1.0"
 
 
+def test_a_worker_that_starts_doubts_what_others_could_not_run(room: Room) -> None:
+    """What failed for want of something on the machine is tried once by each later worker."""
+    room.faults["1.1.0"] = ModelError("It needs the extra monai.")
+    one = room.shelf("one")
+    for _ in range(4):
+        one.tend()
+    assert room.loads == ["1.0.0", "1.1.0"]
+    two = room.shelf("two")
+    for _ in range(2):
+        two.tend()
+    assert room.loads[2:] == ["1.1.0"]
+    room.faults.clear()
+    three = room.shelf("three")
+    three.tend()
+    assert room.loads[3:] == ["1.1.0"]
+    assert verdicts(room.redis) == {"1.0.0": "", "1.1.0": ""}
+    assert three.default().version == "1.1.0"
+
+
 def test_words_of_a_foreign_error_are_not_shown(
     room: Room, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,7 +181,10 @@ def test_want_of_memory_is_no_verdict(room: Room) -> None:
     shelf = room.shelf()
     with pytest.raises(ModelNotReady, match="no memory"):
         shelf.predictor("tiny@1.1.0")
-    assert verdicts(room.redis) == {}
+    for _ in range(4):
+        shelf.tend()
+    assert room.loads == ["1.1.0", "1.0.0", "1.1.0"]  # and for a while it is let be
+    assert verdicts(room.redis) == {"1.0.0": ""}
     room.faults.clear()
     assert shelf.predictor("tiny@1.1.0").version == "1.1.0"
 
