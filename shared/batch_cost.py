@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 #: Each batch weighs this much less with every one after it: the last 50 or so count.
 DECAY = 0.98
-#: How firmly, in batches, the two costs are held to be alike until sizes that differ tell them
-#: apart. Optimistic on purpose: it has a worker try a bigger batch now and then, and so learn.
-PRIOR_BATCHES = 0.1
+#: The two costs are held to be alike as firmly as sizes with this sum of squared differences would
+#: tell. Optimistic on purpose: it has a worker try a bigger batch now and then, and so learn.
+PRIOR_SPREAD = 0.5
 #: A batch counts as at most this many times slower or faster than it was expected to be.
 OUTLIER_FACTOR = 2.0
+#: No batch counts as faster: clocks are coarse (seconds).
+CLOCK_TICK_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class CostLearner:
 
     def observe(self, size: int, seconds: float) -> None:
         """Learn from a batch of ``size`` scans, at least 1, that took ``seconds``."""
+        seconds = max(seconds, CLOCK_TICK_S)
         if self._cost is not None:
             expected = self._cost.seconds(size)
             seconds = min(max(seconds, expected / OUTLIER_FACTOR), expected * OUTLIER_FACTOR)
@@ -53,9 +56,11 @@ class CostLearner:
         self._cost = self._fit()
 
     def _fit(self) -> BatchCost:
-        """Minimise the squared errors plus ``PRIOR_BATCHES * (fixed_s - per_scan_s)**2``."""
-        weight, cross = self._weight + PRIOR_BATCHES, self._sizes - PRIOR_BATCHES
-        squares = self._squares + PRIOR_BATCHES
+        """Minimise the squared errors plus ``prior * (fixed_s - per_scan_s)**2``."""
+        # Along the line through the batches' mean, the prior is the steeper the larger they are.
+        prior = PRIOR_SPREAD / (1 + self._sizes / self._weight) ** 2
+        weight, cross = self._weight + prior, self._sizes - prior
+        squares = self._squares + prior
         determinant = weight * squares - cross * cross  # positive: sizes are 1 at least
         fixed_s = (squares * self._seconds - cross * self._products) / determinant
         per_scan_s = (weight * self._products - cross * self._seconds) / determinant

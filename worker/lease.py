@@ -90,11 +90,13 @@ class WorkerFacts:
 
 @dataclass(frozen=True)
 class Traffic:
-    """The queue as a draw left it: jobs still queued, jobs ever queued, live workers."""
+    """The queue as a draw left it, and how long each of the jobs drawn had been there."""
 
     left: int
     ever_queued: int
     workers: int
+    idle: int
+    ages_s: tuple[float, ...] = ()
 
 
 class Leases:
@@ -105,7 +107,7 @@ class Leases:
         self._worker_id = worker_id
         self._settings = settings
         #: What the last draw saw.
-        self.traffic = Traffic(left=0, ever_queued=0, workers=1)
+        self.traffic = Traffic(left=0, ever_queued=0, workers=1, idle=1)
 
     def draw(
         self, most: int, *, model: str | None = None, steps: Sequence[int] = ()
@@ -114,7 +116,8 @@ class Leases:
 
         A job that must run alone comes alone. With ``model`` (``name@version``) a batch is
         topped up: jobs of that model only, and none that must run alone. With ``steps`` fewer may
-        come: entry ``n`` is how long this worker's share of the queue must be for ``n + 1`` jobs.
+        come: entry ``n`` is how long the queue must be for ``n + 1`` jobs, and idle workers are
+        left their share.
         """
         settings = self._settings
         answer = scripts.DRAW.run(
@@ -130,7 +133,9 @@ class Leases:
         )
         seen, *drawn = answer
         if seen:
-            self.traffic = Traffic(*seen)
+            left, ever_queued, workers, idle = seen
+            ages_s = tuple(float(job[-1]) for job in drawn)
+            self.traffic = Traffic(left, ever_queued, workers, idle, ages_s)
         return [
             Claim(
                 submission=Submission.model_validate_json(submission),
@@ -138,7 +143,7 @@ class Leases:
                 queue=queue.decode(),
                 losses=losses,
             )
-            for _, execution, queue, submission, losses in drawn
+            for _, execution, queue, submission, losses, _ in drawn
         ]
 
     def wait_for_work(self, seconds: float) -> None:

@@ -1,9 +1,10 @@
 -- Draw up to a batch of one model's jobs, each with a lease, in the order of service.
--- ARGV: worker, most, lease seconds, ageing seconds, steps or '' (the length of this worker's share
---       of the queue from which on 1, 2, 3... jobs are drawn), model ref or '' for any,
---       token for the executions' ids, draw jobs that run alone (0 or 1).
--- Returns {{jobs left, jobs ever queued, live workers}, {id, execution, queue, submission,
--- losses}...}; the first is empty while the workers are suspended.
+-- ARGV: worker, most, lease seconds, ageing seconds, steps or '' (the lengths of the queue from
+--       which on 1, 2, 3... jobs are drawn), model ref or '' for any, token for the executions'
+--       ids, draw jobs that run alone (0 or 1).
+-- Returns {{jobs left, jobs ever queued, live workers, idle ones with this}, {id, execution, queue,
+-- submission, losses, seconds since it was queued}...}; the first is empty while the workers are
+-- suspended.
 local worker, most, lease_s, aging_s = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local wanted, token, alone_too = ARGV[6], ARGV[7], ARGV[8] == '1'
 local AGED_EVERY = 4
@@ -13,10 +14,13 @@ if redis.call('EXISTS', RQ_SUSPENDED) == 1 then return {{}} end
 
 local before, workers = pending_count(), math.max(1, live_workers())
 local ever_queued = before + tonumber(redis.call('GET', TURN) or 0)
+-- every started job keeps one worker busy, at most
+local idle = math.max(1, workers - redis.call('ZCARD', INDEX .. ':started'))
 if ARGV[5] ~= '' then
-    local share, size = math.ceil(before / workers), 0
+    -- as shared.batching.climb does
+    local share, size = math.ceil(before / idle), 0
     for step in string.gmatch(ARGV[5], '%d+') do
-        if size > 0 and tonumber(step) > share then break end
+        if size > 0 and (tonumber(step) > before or size >= share) then break end
         size = size + 1
     end
     most = math.min(most, size)
@@ -91,11 +95,12 @@ while #drawn <= most do
         redis.call('ZADD', RQ_EXECUTIONS .. job.id, stamp(time + lease_s + 60), execution)
         redis.call('HSET', RQ_JOB .. job.id, 'voxelq_execution', execution)
         redis.call('INCR', TURN)
-        drawn[#drawn + 1] = {job.id, execution, job.queue, fields[3], losses}
+        drawn[#drawn + 1] = {job.id, execution, job.queue, fields[3], losses,
+            stamp(time - job.arrival)}
         models = {job.model}
         wanted = job.model
         if losses > 0 then break end
     end
 end
-drawn[1] = {pending_count(), ever_queued, workers}
+drawn[1] = {pending_count(), ever_queued, workers, idle}
 return drawn

@@ -11,6 +11,7 @@ from shared.batching import (
     ArrivalRate,
     BatchBounds,
     BatchPlanner,
+    FollowUps,
     climb,
     ladder,
     worth_waiting,
@@ -37,7 +38,7 @@ def planner(
     made = BatchPlanner(limits)
     for number, (size, taken_s) in enumerate(seen):
         made.observe(MODEL, size, taken_s)
-        made.saw(arrived=number, workers=workers, now_s=number * gap_s)
+        made.saw(arrived=number, workers=workers, idle=1, now_s=number * gap_s, ages_s=[0.0])
     return made
 
 
@@ -68,16 +69,15 @@ def test_no_scan_waits_for_company_that_is_there(
     assert not plan.wants_more(MODEL, size=size, left=left, waited_s=0.0)
 
 
-@given(batches.filter(bool), st.floats(0, 10))
+@given(seconds, st.floats(0, 10), st.floats(0, 1))
 def test_a_lone_client_never_waits_for_company(
-    seen: list[tuple[int, float]], pause_s: float
+    taken_s: float, pause_s: float, max_latency_s: float
 ) -> None:
     """Where each scan comes only after the answer to the last, a batch of one waits for nobody."""
-    plan = BatchPlanner(BatchBounds(64, 1.0, adaptive=True))
+    plan = BatchPlanner(BatchBounds(64, max_latency_s, adaptive=True))
     now_s = 0.0
     for number in range(30):
-        _, taken_s = seen[number % len(seen)]
-        plan.saw(arrived=number, workers=1, now_s=now_s)
+        plan.saw(arrived=number, workers=1, idle=1, now_s=now_s, ages_s=[0.0])
         assert not plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)
         plan.observe(MODEL, 1, taken_s)
         now_s += taken_s + pause_s
@@ -91,7 +91,7 @@ def test_a_fixed_window_fills_whatever_was_learnt(
     plan = planner(BatchBounds(81, window_s, adaptive=False), seen, 1.0)
     assert plan.wants_more(MODEL, size=size, left=0, waited_s=0)
     assert not plan.wants_more(MODEL, size=size, left=0, waited_s=window_s)
-    assert climb(plan.steps(MODEL), 1) == 81  # whatever is there
+    assert plan.steps(MODEL) == []  # whatever is there
 
 
 @given(costs, rates, max_sizes, queues)
@@ -111,6 +111,15 @@ def test_faster_arrivals_never_make_a_smaller_batch(
     assert climb(ladder(cost, slow, max_size), queued) <= climb(
         ladder(cost, slow + more, max_size), queued
     )
+
+
+@given(costs, rates, max_sizes, queues, st.integers(1, 100))
+def test_idle_workers_are_left_their_share(
+    cost: BatchCost, rate: float, max_size: int, queued: int, idle: int
+) -> None:
+    """No worker draws more than its part of what idle ones could begin at once."""
+    size = climb(ladder(cost, rate, max_size), queued, idle=idle)
+    assert size == 1 or (size - 1) * idle < queued
 
 
 @given(seconds, rates, max_sizes, queues)
@@ -143,18 +152,18 @@ def test_an_overload_reaches_the_largest_batch(
     assert climb(ladder(cost, rate, max_size), 10**9) == max_size
 
 
-@given(costs, st.integers(1, 64), st.integers(1, 16), st.floats(0.0, 0.9))
+@given(costs, st.integers(1, 64), st.integers(1, 16), st.floats(0.0, 0.9), st.integers(1, 9))
 def test_the_size_is_the_one_of_least_waiting(
-    cost: BatchCost, queued: int, max_size: int, load: float
+    cost: BatchCost, queued: int, max_size: int, load: float, workers: int
 ) -> None:
     """No size has the fluid queue wait less than the one chosen."""
     rate = load / cost.seconds(1)
     assume(rate < 0.95 * max_size / cost.seconds(max_size))
 
     def waiting(size: int) -> float:
-        return (queued + size) / (size / cost.seconds(size) - rate)
+        return (queued / workers + size) / (size / cost.seconds(size) - rate)
 
-    chosen = climb(ladder(cost, rate, max_size), queued)
+    chosen = climb(ladder(cost, rate, max_size, workers), queued)
     least = min(waiting(size) for size in range(1, min(queued, max_size) + 1))
     assert waiting(chosen) == pytest.approx(least, rel=1e-6)
 
@@ -218,6 +227,43 @@ def test_the_rate_of_arrivals_is_learnt(rate: float, at_once: int) -> None:
     for number in range(1000):
         learnt.update(number * at_once, number * at_once / rate)
     assert learnt.per_s == pytest.approx(rate, rel=0.05)
+
+
+@given(st.floats(0.001, 0.1), st.integers(2, 20))
+def test_a_series_of_submits_is_known_for_one(gap_s: float, length: int) -> None:
+    """Scans that come in series are expected at the pace of a series, not of the day."""
+    follow_ups = FollowUps(2 * gap_s)
+    for series in range(100):
+        for number in range(length):
+            follow_ups.came(1000 * series + number * gap_s)
+    # each gap within a series is looked through, and the horizon after it
+    expected = (length - 1) / ((length - 1) * gap_s + 2 * gap_s)
+    assert follow_ups.per_s == pytest.approx(expected, rel=0.2)
+
+
+@given(st.floats(0.001, 1), st.floats(1.01, 100))
+def test_nobody_waits_for_what_comes_too_late(horizon_s: float, factor: float) -> None:
+    """Where scans come evenly and further apart than the horizon, no follower is expected."""
+    follow_ups = FollowUps(horizon_s)
+    for number in range(100):
+        follow_ups.came(number * horizon_s * factor)
+    assert follow_ups.per_s == 0
+
+
+def test_a_series_shares_a_pass_where_passes_are_dear() -> None:
+    """Once series of submits are known, the first scan of one waits for the second."""
+    plan = BatchPlanner(BatchBounds(8, 0.005, adaptive=True))
+    for size in (1, 2, 4):
+        plan.observe(MODEL, size, BatchCost(0.04, 0.004).seconds(size))
+    for series in range(20):
+        for number in range(8):
+            plan.came(series + 0.002 * number)
+    plan.saw(arrived=161, workers=1, idle=1, now_s=21.0, ages_s=[0.0])
+    assert plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)
+    plan.saw(arrived=161, workers=2, idle=2, now_s=21.001)
+    assert not plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)  # another is free
+    plan.saw(arrived=161, workers=1, idle=1, now_s=21.006)
+    assert not plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)  # nobody came
 
 
 @given(st.lists(st.integers(), min_size=2))
