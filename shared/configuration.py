@@ -58,6 +58,21 @@ class Configuration:
         Raises:
             ModelError: It is not readable, or something in it is not allowed or not there.
         """
+        configuration = cls.parse(folder)
+        if configuration is not None:
+            try:
+                configuration.check()
+            except ModelError as error:
+                raise ModelError(f"{folder.name}: {CONFIGURATION}: {error.detail}") from error
+        return configuration
+
+    @classmethod
+    def parse(cls, folder: Path) -> "Configuration | None":
+        """Read the configuration of the bundle in ``folder`` unjudged; None where it has none.
+
+        Raises:
+            ModelError: It is not readable, or its macros lead nowhere.
+        """
         if not (folder / CONFIGURATION).exists():
             return None
         try:
@@ -67,11 +82,9 @@ class Configuration:
         if not isinstance(content, dict):
             raise ModelError(f"{folder.name}: {CONFIGURATION} is not a JSON object.")
         try:
-            configuration = cls(_with_macros(content))
-            configuration.check()
+            return cls(_with_macros(content))
         except ModelError as error:
             raise ModelError(f"{folder.name}: {CONFIGURATION}: {error.detail}") from error
-        return configuration
 
     @property
     def network_section(self) -> str:
@@ -98,25 +111,36 @@ class Configuration:
         Raises:
             ModelError: The first thing that is not allowed or not there, and where it stands.
         """
-        roots = [name for name in (*SECTIONS, self.network_section) if name in self.sections]
+        for problem in self.problems():
+            raise ModelError(problem)
+
+    def problems(self) -> Iterator[str]:
+        """Yield all that is not allowed or not there, each with its place."""
+        waiting = [name for name in (*SECTIONS, "network") if name in self.sections]
+        if "network_def" in waiting and "network" in waiting:
+            waiting.remove("network")  # it only moves the network to a device
         reached: set[str] = set()
-        waiting = list(dict.fromkeys(roots))
         while waiting:
-            place = waiting.pop()
+            place = waiting.pop(0)
             if place in reached or place in OVERRIDDEN:
                 continue
             reached.add(place)
-            for where, value in _evaluated(place, self.value(place)):
+            try:
+                value = self.value(place)
+            except ModelError as error:
+                yield error.detail
+                continue
+            for where, part in _evaluated(place, value):
                 try:
-                    waiting.extend(_judge_part(value))
+                    waiting.extend(_judge_part(part))
                 except ModelError as error:
-                    raise ModelError(f"{where}: {error.detail}") from error
-        for name, value in self.sections.items():
-            for where, part in _everything(name, value):
+                    yield f"{where}: {error.detail}"
+        for name, section in self.sections.items():
+            for where, part in _everything(name, section):
                 try:
                     _refuse_hostile(part)
                 except ModelError as error:
-                    raise ModelError(f"{where}: {error.detail}") from error
+                    yield f"{where}: {error.detail}"
 
 
 def arguments(component: dict[str, Any]) -> dict[str, Any]:
