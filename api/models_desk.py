@@ -6,17 +6,17 @@ from starlette.concurrency import run_in_threadpool
 
 from api.waiting import JobWaiter
 from shared.catalog import ModelCatalog
-from shared.errors import ServiceUnavailable
+from shared.errors import ModelBroken, ModelNotFound, ServiceUnavailable
 from shared.job_queue import JobQueue
 from shared.models import ModelCard
 from shared.offer import Offer
 
-#: A submit takes the workers' word from so long ago, rather than ask for each scan (seconds).
+#: A submit takes what was seen so long ago, rather than look for each scan (seconds).
 MAX_AGE_S = 0.5
 
 
 class ModelsDesk:
-    """Looks bundles up afresh at every call, and their verdicts every now and then.
+    """Knows the bundles of the disk and the workers' verdicts on them.
 
     With Redis away the last verdicts stand.
     """
@@ -32,9 +32,9 @@ class ModelsDesk:
         self._asked_at = 0.0
         self._asked: list[str] = []
 
-    async def offer(self, *, max_age_s: float = MAX_AGE_S) -> Offer:
-        """Return what is on offer; the workers' word may be ``max_age_s`` old."""
-        bundles = await run_in_threadpool(self._catalog.bundles)
+    async def offer(self, *, max_age_s: float = 0.0) -> Offer:
+        """Return what is on offer; changes within a bundle, and verdicts, may be so much newer."""
+        bundles = await run_in_threadpool(self._catalog.bundles, max_age_s=max_age_s)
         bundle_keys = [bundle.key for bundle in bundles if bundle.card is not None]
         stale = time.monotonic() - self._asked_at >= max_age_s or bundle_keys != self._asked
         if stale and self._waiter.connected:
@@ -47,4 +47,7 @@ class ModelsDesk:
 
     async def resolve(self, wanted: str | None = None) -> ModelCard:
         """Return the card for ``name``, ``name@version`` or the default; raises as Offer does."""
-        return (await self.offer()).resolve(wanted)
+        try:
+            return (await self.offer(max_age_s=MAX_AGE_S)).resolve(wanted)
+        except (ModelNotFound, ModelBroken):
+            return (await self.offer()).resolve(wanted)  # it may have been mended just now

@@ -17,6 +17,7 @@ from ulid import ULID
 
 from api.dependencies import FrontDesk
 from api.intake import SCAN_FIELD, ScanIntake
+from api.models_desk import MAX_AGE_S
 from api.multipart import MultipartReader
 from shared.errors import (
     BadRequest,
@@ -135,7 +136,7 @@ class _Body:
         if card:
             inputs = {channel.name for channel in card.inputs}
         else:
-            inputs = (await self._desk.models.offer()).input_names
+            inputs = (await self._desk.models.offer(max_age_s=MAX_AGE_S)).input_names
         form = MultipartReader(
             self._content_type,
             intake,
@@ -161,7 +162,11 @@ class _Body:
             raise BadRequest(f"The JSON has {len(unknown)} members that no submit takes.")
         if not all(isinstance(value, str) for value in fields.values()):
             raise BadRequest("model and priority are strings.")
-        if paths.keys() - (await self._desk.models.offer()).input_names - {SCAN_FIELD}:
+        if (
+            paths.keys()
+            - (await self._desk.models.offer(max_age_s=MAX_AGE_S)).input_names
+            - {SCAN_FIELD}
+        ):
             raise BadRequest("scan_path names an input that no model has.")
         for name, path in paths.items():
             source = self._resolve(path)

@@ -3,7 +3,10 @@
 A look stats the bundles' files; it opens them only where something has changed.
 """
 
+import math
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +25,35 @@ class ModelCatalog:
     def __init__(self, roots: Sequence[Path]) -> None:
         self._roots = [root.resolve() for root in roots]
         self._known: dict[Path, Bundle] = {}
+        self._last: tuple[float, object, list[Bundle]] = (-math.inf, None, [])
 
-    def bundles(self) -> list[Bundle]:
-        """Return every bundle as it lies there now, by name, in no order of versions."""
+    def bundles(self, *, max_age_s: float = 0.0) -> list[Bundle]:
+        """Return every bundle as it lies there now, by name, in no order of versions.
+
+        With ``max_age_s`` a look that is no older will do, unless a folder has come or gone since.
+        """
+        looked_at, then, bundles = self._last
+        folders = self._folder_times()
+        if time.monotonic() - looked_at < max_age_s and folders == then:
+            return bundles
+        bundles = self._look_at_all()
+        self._last = (time.monotonic(), folders, bundles)
+        return bundles
+
+    def find(self, ref: str) -> Bundle | None:
+        """Return the bundle ``name@version`` as it lies there now."""
+        return next((bundle for bundle in self.bundles() if bundle.ref == ref), None)
+
+    def _folder_times(self) -> list[tuple[Path, int]]:
+        """Return when something last came to, or went from, the folders that hold bundles."""
+        folders = [folder for root in self._roots for folder in (root, *_subfolders(root))]
+        times = []
+        for folder in folders:
+            with suppress(OSError):
+                times.append((folder, folder.stat().st_mtime_ns))
+        return times
+
+    def _look_at_all(self) -> list[Bundle]:
         found: dict[Path, Bundle] = {}
         by_ref: dict[str, Bundle] = {}
         for root in self._roots:
@@ -38,10 +67,6 @@ class ModelCatalog:
             by_ref = {**here, **by_ref}
         self._known = found
         return sorted(by_ref.values(), key=lambda bundle: bundle.name)
-
-    def find(self, ref: str) -> Bundle | None:
-        """Return the bundle ``name@version`` as it lies there now."""
-        return next((bundle for bundle in self.bundles() if bundle.ref == ref), None)
 
     def _look(self, folder: Path) -> Bundle:
         state = FolderState.of(folder)

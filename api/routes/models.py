@@ -16,7 +16,7 @@ async def list_models(desk: Desk) -> ModelListView:
 
     Bundles that are not served are listed apart, each with the reason in words.
     """
-    return ModelListView.of(await desk.models.offer(max_age_s=0))
+    return ModelListView.of(await desk.models.offer())
 
 
 @router.get(
@@ -24,6 +24,6 @@ async def list_models(desk: Desk) -> ModelListView:
 )
 async def show_model(desk: Desk, name: str) -> ModelView:
     """Show one model, by `name` (its newest version that runs) or `name@version`."""
-    offer = await desk.models.offer(max_age_s=0)
+    offer = await desk.models.offer()
     card = offer.resolve(name)
     return ModelView.of(card, default=card.ref == offer.default_ref)

@@ -206,7 +206,7 @@ async def test_unforeseen_errors(
 ) -> None:
     """An unforeseen error is a 500 problem without its words, which are not logged either."""
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("Jane Doe")
 
     monkeypatch.setattr("shared.catalog.ModelCatalog.bundles", broken)

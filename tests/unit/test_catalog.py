@@ -73,6 +73,19 @@ def test_a_look_at_what_has_not_changed_opens_no_file(
     assert reads
 
 
+def test_a_look_that_need_not_be_new_sees_what_comes_and_goes(
+    whole: Path, catalog: ModelCatalog, tmp_path: Path
+) -> None:
+    """A bundle dropped in or taken away shows at once, even where an older look would do."""
+    assert catalog.bundles(max_age_s=1000) is catalog.bundles(max_age_s=1000)
+    later = write_tiny_bundle(tmp_path / "models", "1.1.0")
+    assert len(catalog.bundles(max_age_s=1000)) == 2
+    later.rename(tmp_path / "elsewhere")
+    assert len(catalog.bundles(max_age_s=1000)) == 1
+    write_tiny_bundle(tmp_path / "models", name="other")
+    assert len(catalog.bundles(max_age_s=1000)) == 2
+
+
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.usefixtures("still")
 def test_weights_that_still_grow_are_not_served(
