@@ -17,16 +17,19 @@ def words(text: str) -> frozenset[str]:
 
 _TRANSFORM_BASES = words("""
     Activations AddCoordinateChannels AdjustContrast ApplyPending AsChannelLast AsDiscrete
-    BorderPad CastToType CenterScaleCrop CenterSpatialCrop ClipIntensityPercentiles ConcatItems
-    ConvertToMultiChannelBasedOnBratsClasses CopyItems CropForeground DeleteItems
-    DistanceTransformEDT DivisiblePad EnsureType FillHoles Flip ForegroundMask GaussianSharpen
-    GaussianSmooth HistogramNormalize Identity Invert KeepLargestConnectedComponent LabelFilter
-    LabelToMask Lambda MapLabelValue MaskIntensity MeanEnsemble MedianSmooth NormalizeIntensity
-    Orientation RemoveRepeatedChannel RemoveSmallObjects RepeatChannel Resize ResizeWithPadOrCrop
-    Rotate90 ScaleIntensity ScaleIntensityRange ScaleIntensityRangePercentiles SelectItems
-    ShiftIntensity Spacing SpatialCrop SpatialPad SplitDim SqueezeDim StdShiftIntensity
-    ThresholdIntensity ToDevice ToMetaTensor ToNumpy ToTensor Transpose VoteEnsemble Zoom
+    BorderPad CastToType CenterScaleCrop CenterSpatialCrop ClipIntensityPercentiles
+    ConvertToMultiChannelBasedOnBratsClasses CropForeground DistanceTransformEDT DivisiblePad
+    EnsureType FillHoles Flip ForegroundMask GaussianSharpen GaussianSmooth HistogramNormalize
+    Identity Invert KeepLargestConnectedComponent LabelFilter LabelToMask Lambda MapLabelValue
+    MaskIntensity MeanEnsemble MedianSmooth NormalizeIntensity Orientation RemoveRepeatedChannel
+    RemoveSmallObjects RepeatChannel Resize ResizeWithPadOrCrop Rotate90 ScaleIntensity
+    ScaleIntensityRange ScaleIntensityRangePercentiles ShiftIntensity Spacing SpatialCrop
+    SpatialPad SplitDim SqueezeDim StdShiftIntensity ThresholdIntensity ToDevice ToNumpy ToTensor
+    Transpose VoteEnsemble Zoom
 """)
+
+#: Transforms that there are on dictionaries alone.
+_DICTIONARY_BASES = words("ConcatItems CopyItems DeleteItems SelectItems ToMetaTensor")
 
 #: Reading and writing files, and where the channels lie, are VoxelQ's own business: these stand
 #: in a configuration for a place on the way, and are never built.
@@ -76,6 +79,11 @@ def _spellings(base: str) -> tuple[str, ...]:
 #: A name without its module -> its full name.
 _MONAI_NAMES = (
     {name: f"monai.transforms.{name}" for base in _TRANSFORM_BASES for name in _spellings(base)}
+    | {
+        name: f"monai.transforms.{name}"
+        for base in _DICTIONARY_BASES
+        for name in _spellings(base)[1:]
+    }
     | {"Compose": "monai.transforms.Compose"}
     | {name: f"monai.networks.nets.{name}" for name in _NETWORKS}
     | {name: f"monai.inferers.{name}" for name in _INFERERS}

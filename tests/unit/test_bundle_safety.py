@@ -13,7 +13,7 @@ from shared.configuration import Configuration
 from shared.errors import ModelError
 from shared.expressions import judge
 from tests.zoo import BRATS_LABELS, DEVICE, component, four_channels, one_channel
-from worker.resolver import Resolver
+from worker.resolver import Resolver, locate
 
 #: An expression, and the name that its refusal must give.
 ATTACKS = [
@@ -136,6 +136,11 @@ def test_every_name_stands_for_a_listed_one_or_is_refused(parts: list[str]) -> N
         except ModelError:
             continue
         assert stands_for in ALLOWED
+
+
+def test_every_listed_name_is_there() -> None:
+    """The list names nothing that the installed torch and MONAI lack, so a typing error shows."""
+    assert all(locate(name) is not None for name in ALLOWED)
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,23 @@ def test_scans_side_by_side_do_not_disturb_each_other(one: MonaiPredictor) -> No
     assert [masks[index] for index in range(len(shapes))] == shapes
 
 
+def test_only_the_largest_piece_is_kept(tmp_path: Path) -> None:
+    """A transform that needs more than MONAI itself runs with what the extra installs."""
+    configuration = one_channel()
+    largest = component("KeepLargestConnectedComponentd", keys="pred", applied_labels=[1])
+    configuration["preprocessing"]["transforms"] = [component("LoadImaged", keys="image")]
+    configuration["postprocessing"]["transforms"] = [
+        component("AsDiscreted", keys="pred", argmax=True),
+        largest,
+    ]
+    predictor = load(tmp_path, ONE_CHANNEL, configuration)
+    prepared = predictor.preprocess(scan(1))
+    logits = torch.zeros(2, *SHAPE)
+    logits[1, 2:4], logits[1, 10:20] = 5.0, 5.0
+    mask = answered(predictor, prepared, logits)
+    assert np.flatnonzero(mask.any(axis=(1, 2))).tolist() == list(range(10, 20))
+
+
 def test_weights_under_model_are_found(tmp_path: Path) -> None:
     """A checkpoint as MONAI's trainers write it serves as well as a bare state dict."""
     folder = write_bundle(tmp_path, "wrapped", ONE_CHANNEL, one_channel(), wrapped=True)
