@@ -6,9 +6,12 @@ from dataclasses import dataclass
 DECAY = 0.98
 #: The two costs are held to be alike as firmly as sizes with this sum of squared differences would
 #: tell. Optimistic on purpose: it has a worker try a bigger batch now and then, and so learn.
-PRIOR_SPREAD = 0.5
+PRIOR_SPREAD = 0.2
 #: A batch counts as at most this many times slower or faster than it was expected to be.
 OUTLIER_FACTOR = 2.0
+#: Drawing and settling a batch is never quite free: its fixed part is at least this share of what
+#: a scan adds, so that noise cannot hide the little that large batches gain at an overload.
+LEAST_FIXED_SHARE = 0.01
 #: No batch counts as faster: clocks are coarse (seconds).
 CLOCK_TICK_S = 1e-6
 
@@ -64,8 +67,11 @@ class CostLearner:
         determinant = weight * squares - cross * cross  # positive: sizes are 1 at least
         fixed_s = (squares * self._seconds - cross * self._products) / determinant
         per_scan_s = (weight * self._products - cross * self._seconds) / determinant
-        if fixed_s < 0:
-            return BatchCost(0.0, self._products / self._squares)
         if per_scan_s < 0:
             return BatchCost(self._seconds / self._weight, 0.0)
+        if fixed_s < LEAST_FIXED_SHARE * per_scan_s:
+            share = LEAST_FIXED_SHARE
+            spread = self._squares + 2 * share * self._sizes + share**2 * self._weight
+            per_scan_s = (self._products + share * self._seconds) / spread
+            return BatchCost(share * per_scan_s, per_scan_s)
         return BatchCost(fixed_s, per_scan_s)

@@ -33,3 +33,32 @@ def test_the_queue_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
     assert 0 < written["http"]["p50_ms"] <= written["http"]["p99_ms"]
     assert [row["queued"] for row in written["depth"]] == [10, 100]
     assert (tmp_path / "queue.png").stat().st_size > 10_000
+
+
+def test_the_batching_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
+    """A short run simulates every policy in every case, and is the same when it is repeated."""
+    written = []
+    for folder in (tmp_path / "first", tmp_path / "again"):
+        ran = subprocess.run(
+            [
+                *(sys.executable, "-m", "benchmarks.batching", "--scans", "400"),
+                *("--output", str(folder)),
+            ],
+            cwd=ROOT,
+            env=environment() | {"COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=BOUND_S,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        written.append(json.loads((folder / "batching.json").read_text()))
+        assert (folder / "batching.png").stat().st_size > 10_000
+        for ratio, where in written[-1]["worst_against_best"].values():
+            assert f"{ratio:.3f}" in ran.stdout
+            assert where.split(",")[0] in ran.stdout
+    rows = written[0]["rows"]
+    assert len(rows) == 5 * 3 * 4 * 4
+    assert {row["policy"] for row in rows} == {"VoxelQ", "fixed window", "Triton", "BentoML"}
+    assert all(0 < row["mean_s"] <= row["p99_s"] for row in rows)
+    assert rows == written[1]["rows"]

@@ -52,7 +52,7 @@ async def serve(queue: JobQueue, settings: Settings, engine: TimedEngine, jobs: 
 
 async def test_where_passes_are_dear_batches_grow(queue: JobQueue, settings: Settings) -> None:
     """A worker whose passes cost the same whatever is in them fills its batches."""
-    sizes = await serve(queue, settings, TimedEngine(pass_s=0.05, scan_s=0), 48)
+    sizes = await serve(queue, settings, TimedEngine(pass_s=0.1, scan_s=0), 48)
     assert sizes[-3:-1] == [8, 8]
 
 
