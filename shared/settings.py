@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     )
     adaptive_batching: bool = Field(
         True,
-        description="Wait only under load and leave idle workers their share; "
+        description="Learn what batches cost and take the size of least waiting; "
         "off: always up to MAX_BATCH_SIZE within MAX_LATENCY_MS.",
     )
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
