@@ -27,7 +27,11 @@ class ModelInput(BaseModel):
 
 
 class ModelLabel(BaseModel):
-    """One value of the mask and what it stands for."""
+    """One value of the mask and what it stands for.
+
+    Of regions that overlap the larger is painted first, so that inner ones stay visible, and
+    each is measured whole.
+    """
 
     model_config = ConfigDict(frozen=True)
 

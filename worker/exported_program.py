@@ -12,7 +12,6 @@ import io
 import json
 import pickle
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 
 from shared.errors import ModelError
+from worker.archive import pack, read_parts
 from worker.inference import Network
 
 _ENTRIES = re.compile(
@@ -57,14 +57,14 @@ def load_exported(path: Path, device: torch.device) -> Network:
         ModelError: It is missing, not what torch.export writes, or not safe to load.
     """
     try:
-        content = path.read_bytes()
-        judge_archive(content)
+        parts = read_parts(path.read_bytes())
+        judge_parts(parts)
     except OSError as error:
         raise ModelError(f"there is no readable {path.name}.") from error
     except ModelError as error:
         raise ModelError(f"{path.name} is refused, for it is not safe: {error.detail}") from error
     try:
-        program = torch.export.load(io.BytesIO(content))
+        program = torch.export.load(pack(parts))
         if device.type != "cpu":
             from torch.export.passes import move_to_device_pass
 
@@ -75,25 +75,26 @@ def load_exported(path: Path, device: torch.device) -> Network:
     return network
 
 
-def judge_archive(content: bytes) -> None:
+def judge_parts(parts: dict[str, bytes]) -> None:
     """Refuse an archive that ``torch.export.load`` would not only read.
+
+    Args:
+        parts: Its parts by their names.
 
     Raises:
         ModelError: What of it is not allowed, by name.
     """
+    for name in parts:
+        if not _ENTRIES.fullmatch(name):
+            raise ModelError(f"it holds {name}, which a network does not need.")
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-            for name in parts:
-                if not _ENTRIES.fullmatch(name):
-                    raise ModelError(f"it holds {name}, which a network does not need.")
-            for kind in ("weights", "constants"):
-                _judge_tensors(json.loads(parts[f"data/{kind}/model_{kind}_config.json"]))
-            torch.load(io.BytesIO(parts["data/sample_inputs/model.pt"]), weights_only=True)
-            _judge_program(json.loads(parts["models/model.json"]))
+        for kind in ("weights", "constants"):
+            _judge_tensors(json.loads(parts[f"data/{kind}/model_{kind}_config.json"]))
+        torch.load(io.BytesIO(parts["data/sample_inputs/model.pt"]), weights_only=True)
+        _judge_program(json.loads(parts["models/model.json"]))
     except KeyError as error:
         raise ModelError(f"it lacks {error.args[0]}; save it with torch.export.save.") from error
-    except (zipfile.BadZipFile, ValueError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError("it is not what torch.export.save writes.") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ModelError("its sample inputs are more than tensors.") from error

@@ -10,13 +10,13 @@ loaded. So every program is parsed first, and refused if it could do any of this
 
 import ast
 import warnings
-import zipfile
 from pathlib import Path
 from typing import TypeGuard
 
 import torch
 
 from shared.errors import ModelError
+from worker.archive import pack, read_parts
 
 #: Operators that touch files, whether called as ``torch.save(x, path)`` or as ``x.save(path)``.
 _FORBIDDEN_OPERATORS = frozenset({"save", "from_file"})
@@ -34,21 +34,21 @@ def load_torchscript(path: Path) -> torch.jit.ScriptModule:
         ModelError: It is missing, not TorchScript, or could do more than compute.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            programs = [name for name in archive.namelist() if name.endswith(".py")]
-            for name in programs:
-                judge_program(archive.read(name).decode("utf-8"))
+        parts = read_parts(path.read_bytes())
     except OSError as error:
         raise ModelError(f"there is no readable {path.name}.") from error
-    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise ModelError(f"{path.name} is not a TorchScript file.") from error
+    except ModelError as error:
+        raise ModelError(f"{path.name} is not a TorchScript file: {error.detail}") from error
+    programs = [text for name, text in parts.items() if name.lower().endswith(".py")]
     if not programs:
         raise ModelError(f"{path.name} is not a TorchScript file: it holds no program.")
+    for program in programs:
+        judge_program(program.decode("utf-8", errors="replace"))
     try:
         with warnings.catch_warnings():
             # torch would rather have torch.export; the files that are there stay what they are.
             warnings.simplefilter("ignore", DeprecationWarning)
-            network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+            network = torch.jit.load(pack(parts), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{path.name} cannot be loaded by torch {torch.__version__}.") from error
     loaded: torch.jit.ScriptModule = network.eval()

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 
 from shared.errors import ModelError
 from tests.zoo import metadata, save_torchscript, write_bundle
+from worker.archive import pack, read_parts
 from worker.exported_predictor import ExportedPredictor
-from worker.exported_program import judge_archive
+from worker.exported_program import judge_parts
 from worker.exported_recipe import ExportedRecipe
 from worker.predictor import load_predictor
 from worker.torchscript import judge_program
@@ -209,29 +211,54 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The parts of an honest exported program."""
     path = tmp_path_factory.mktemp("exported") / "model.pt2"
     save_exported(Bright().eval(), path)
-    with zipfile.ZipFile(path) as opened:
-        return {name: opened.read(name) for name in opened.namelist()}
+    return read_parts(path.read_bytes())
 
 
-def packed(parts: dict[str, bytes]) -> bytes:
-    """An archive of ``parts``."""
+def zipped(entries: list[tuple[str, bytes]]) -> bytes:
+    """An archive of ``entries``, of one name or not."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as opened:
-        for name, content in parts.items():
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as opened:
+        warnings.simplefilter("ignore", UserWarning)  # of the same name twice
+        for name, content in entries:
             opened.writestr(name, content)
     return buffer.getvalue()
 
 
-def changed(parts: dict[str, bytes], end: str, old: str, new: str) -> bytes:
-    """The archive with a text replaced in the part that ends with ``end``."""
+def changed(parts: dict[str, bytes], end: str, old: str, new: str) -> dict[str, bytes]:
+    """The parts with a text replaced in the one that ends with ``end``."""
     name = next(name for name in parts if name.endswith(end))
     assert old.encode() in parts[name]
-    return packed({**parts, name: parts[name].replace(old.encode(), new.encode(), 1)})
+    return {**parts, name: parts[name].replace(old.encode(), new.encode(), 1)}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [("a/code/x.py", b"good"), ("a/code/x.py", b"bad")],
+        [("a/code/x.py", b"good"), ("a/CODE/X.py", b"bad")],
+        [("a/code/x.py", b"good"), ("b/code/y.py", b"bad")],
+    ],
+)
+def test_an_archive_that_can_be_read_in_two_ways_is_refused(
+    entries: list[tuple[str, bytes]],
+) -> None:
+    """Two parts of one name, but for its case, or several folders could hide what is loaded."""
+    with pytest.raises(ModelError, match="one name, or in several folders"):
+        read_parts(zipped(entries))
+
+
+def test_what_is_loaded_is_what_was_judged() -> None:
+    """An archive written anew has the judged parts and nothing that lay round them."""
+    parts = {"code/x.py": b"good", "data.pkl": b"1"}
+    content = b"before" + zipped([(f"a/{name}", part) for name, part in parts.items()])
+    again = pack(read_parts(content))
+    assert read_parts(again.read()) == parts
+    assert b"before" not in again.getvalue()
 
 
 def test_an_honest_archive_passes(archive: dict[str, bytes]) -> None:
     """What torch.export.save writes is let through."""
-    judge_archive(packed(archive))
+    judge_parts(archive)
 
 
 @pytest.mark.parametrize(
@@ -255,24 +282,23 @@ def test_an_archive_that_would_run_something_is_refused(
 ) -> None:
     """Foreign operators, code in sizes, guards and names, and pickles are told by name."""
     with pytest.raises(ModelError) as refusal:
-        judge_archive(changed(archive, f"/{end}", old, new))
+        judge_parts(changed(archive, f"/{end}", old, new))
     assert named in refusal.value.detail
 
 
 def test_foreign_parts_of_an_archive_are_refused(archive: dict[str, bytes]) -> None:
     """A compiled library, a pickled sample or a missing part is refused."""
-    root = next(iter(archive)).partition("/")[0]
-    library = {**archive, f"{root}/data/aotinductor/model/x.so": b"\x7fELF"}
+    library = {**archive, "data/aotinductor/model/x.so": b"\x7fELF"}
     with pytest.raises(ModelError, match="aotinductor"):
-        judge_archive(packed(library))
+        judge_parts(library)
     buffer = io.BytesIO()
     torch.save(Path("x"), buffer)
-    sample = {**archive, f"{root}/data/sample_inputs/model.pt": buffer.getvalue()}
+    sample = {**archive, "data/sample_inputs/model.pt": buffer.getvalue()}
     with pytest.raises(ModelError, match="sample inputs"):
-        judge_archive(packed(sample))
+        judge_parts(sample)
     lacking = {name: part for name, part in archive.items() if not name.endswith("model.json")}
     with pytest.raises(ModelError, match=r"lacks models/model\.json"):
-        judge_archive(packed(lacking))
+        judge_parts(lacking)
 
 
 def test_the_judged_archive_is_what_torch_writes(archive: dict[str, bytes]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from shared.errors import BadScan, ModelError
+from tests.bundles import write_tiny_bundle
 from tests.zoo import (
     FOUR_CHANNELS,
     ONE_CHANNEL,
@@ -275,17 +276,22 @@ def test_other_inferers_are_honoured() -> None:
 
 
 def test_without_monai_the_refusal_names_the_extra(tmp_path: Path) -> None:
-    """Where MONAI is not installed a bundle of its kind says what to install."""
+    """Without MONAI our own bundles run, and one of its kind says what to install."""
     folder = write_bundle(tmp_path, "bundle", ONE_CHANNEL, one_channel())
+    own = write_tiny_bundle(tmp_path)
     program = (
         "import sys; sys.modules['monai'] = None\n"
         "from pathlib import Path\n"
         "from shared.errors import ModelError\n"
         "from worker.predictor import load_predictor\n"
+        "load_predictor(Path(sys.argv[2]), device='cpu').warm_up()\n"
         "try: load_predictor(Path(sys.argv[1]), device='cpu')\n"
         "except ModelError as error: print(error.detail)\n"
     )
     said = subprocess.run(
-        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, str(folder), str(own)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "pip install 'voxelq[monai]'" in said.stdout
