@@ -53,6 +53,7 @@ class NoopEngine:
 
     device = "cpu"
     model = MODEL
+    lanes = 1
 
     def run(
         self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     threads: int = Field(
         0, ge=0, description="Threads of one worker; 0: all cores, which `voxelq up` shares out."
     )
+    lanes: int = Field(
+        0, ge=0, le=64, description="Batches on their way at once in a worker; 0: as suits it."
+    )
     gpu_memory_growth: bool = Field(True, description="Take GPU memory as needed, give it back.")
     gpu_memory_fraction: float = Field(
         1.0, gt=0, le=1, description="Largest share of a GPU's memory for one worker."

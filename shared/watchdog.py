@@ -6,19 +6,23 @@ one a line. When the pipe closes without ``bye`` it has died, and its leases are
 instead of by silence.
 """
 
+import itertools
 import os
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 #: How long the queue may take to hear of a death (seconds); its leases run out all the same.
 LAST_WORDS_S = 2.0
 
 
 class Watchdog:
-    """The guarded process's end: arm before a batch, disarm after it.
+    """The guarded process's end. Any thread may call it.
 
     ``worker_id`` is the name that the queue knows this process by.
     """
@@ -26,14 +30,18 @@ class Watchdog:
     def __init__(self, worker_id: str) -> None:
         self._worker_id = worker_id
         self._process = self._start()
+        self._lock = threading.Lock()
+        self._deadlines: dict[int, float] = {}
+        self._numbers = itertools.count()
 
-    def arm(self, seconds: float) -> None:
-        """Have this process killed unless it disarms within ``seconds``."""
-        self._write(f"{seconds}\n")
-
-    def disarm(self) -> None:
-        """Call the watchdog off."""
-        self._write("off\n")
+    @contextmanager
+    def armed(self, seconds: float) -> Iterator[None]:
+        """Have this process killed unless it comes out of the context within ``seconds``."""
+        number = next(self._numbers)
+        self._set(number, time.monotonic() + seconds)
+        yield
+        # Whoever raises stays on the clock: it has a death to report, or may hang on its way.
+        self._set(number, None)
 
     def close(self) -> None:
         """End the watchdog."""
@@ -41,6 +49,15 @@ class Watchdog:
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.wait()
+
+    def _set(self, number: int, deadline: float | None) -> None:
+        """Tell the watchdog the earliest deadline, of however many there are."""
+        with self._lock:
+            self._deadlines.pop(number, None)
+            if deadline is not None:
+                self._deadlines[number] = deadline
+            earliest = min(self._deadlines.values(), default=None)
+            self._write("off\n" if earliest is None else f"{earliest - time.monotonic()}\n")
 
     def _write(self, line: str) -> None:
         try:
@@ -75,7 +92,7 @@ def guard(parent: int, worker_id: str) -> None:
         if not received:
             break
         last = received.decode().split()[-1]
-        deadline = None if last in ("off", "bye") else time.monotonic() + float(last)
+        deadline = None if last in ("off", "bye") else time.monotonic() + max(0.0, float(last))
     if last != "bye":
         _report_death(worker_id)
 

@@ -14,7 +14,7 @@ from shared.job_queue import JobQueue
 from shared.settings import Settings
 from tests.bundles import write_empty_weights
 from tests.jobs import Workers
-from worker.batch_worker import connect
+from worker.connection import connect
 from worker.lease import Leases
 
 
@@ -108,7 +108,7 @@ def leases(settings: Settings) -> Iterator[Leases]:
 
 @pytest.fixture
 def workers(settings: Settings) -> Iterator[Workers]:
-    """Scripted workers, all gone when the test ends."""
-    started = Workers(settings)
+    """Scripted workers that take all they may, whatever it costs; all gone when the test ends."""
+    started = Workers(settings.model_copy(update={"adaptive_batching": False}))
     yield started
     started.kill_all()

@@ -16,7 +16,7 @@ from shared.results import (
 )
 from shared.settings import Settings
 from shared.store import ScanStore
-from worker.batch_worker import connect
+from worker.connection import connect
 from worker.lease import Claim, Finished, Leases, Outcome, WorkerFacts
 
 PICTURE = b"\x89PNG\r\n\x1a\n and so on"

@@ -16,7 +16,8 @@ from shared.settings import Settings
 from shared.store import ScanStore
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
-from worker.batch_worker import MicroBatchWorker, connect
+from worker.batch_worker import MicroBatchWorker
+from worker.connection import connect
 from worker.janitor import Janitor
 from worker.pipeline import Pipeline
 from worker.shelf import open_shelf
@@ -32,14 +33,13 @@ def main() -> int:
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     watchdog = Watchdog(name)
     # Loading is guarded as a batch is: a bundle of the user's own may hang or crash.
-    watchdog.arm(settings.job_timeout_s)
     try:
-        pipeline = Pipeline(settings, open_shelf(settings, connect(settings), name))
+        with watchdog.armed(settings.job_timeout_s):
+            pipeline = Pipeline(settings, open_shelf(settings, connect(settings), name))
     except VoxelQError as error:
         log.error("no model can be served", reason=error.detail)  # noqa: TRY400
         watchdog.close()
         return 1
-    watchdog.disarm()
     Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
     MicroBatchWorker(
         pipeline,

@@ -57,9 +57,15 @@ def cpu_has_bf16() -> bool:
     return not words.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
 
 
+def cores() -> int:
+    """Return how many threads torch would use by itself."""
+    return torch.get_num_threads()
+
+
 def set_threads(count: int) -> None:
-    """Let one forward pass use ``count`` threads; 0 leaves the choice as it is."""
-    if count > 0:
+    """Let the calling thread's work use ``count`` cores; 0 leaves the choice as it is."""
+    # Only a change is passed on: torch forgets its prepared convolutions at every call.
+    if count > 0 and count != torch.get_num_threads():
         torch.set_num_threads(count)
 
 

@@ -1,7 +1,8 @@
 """The way of one batch: load, preprocess, inference, postprocess, store.
 
 Each stage is done for the whole batch before the next begins, so that the stages' times add up
-to the batch's. Whatever goes wrong with one scan ends that scan and no other.
+to the batch's; several batches may be on their way, each in a lane of its own. Whatever goes wrong
+with one scan ends that scan and no other.
 """
 
 import time
@@ -32,12 +33,13 @@ from shared.settings import Settings
 from shared.store import ScanStore
 from worker.batching import halves
 from worker.channels import Channel
-from worker.device import release_idle_memory
+from worker.device import release_idle_memory, set_threads
 from worker.faults import judge
 from worker.lease import Claim, Finished, Outcome, Retry
 from worker.postprocess import Segmentation
 from worker.predictor import Predictor
 from worker.preview import preview_png
+from worker.shared_device import SharedDevice
 from worker.shelf import Shelf
 
 log = structlog.get_logger()
@@ -69,8 +71,9 @@ class Pipeline:
         self._store = ScanStore(settings.store_url)
         self._shelf = shelf
         self._predictor = shelf.default()
+        self._device = SharedDevice(self._predictor.device, settings.threads, settings.lanes)
         # Reading and writing mostly wait on disks and on gzip, which leaves the GIL.
-        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="scan")
+        self._threads = ThreadPoolExecutor(4, "scan", set_threads, (1,))
 
     @property
     def device(self) -> str:
@@ -82,6 +85,11 @@ class Pipeline:
         """``name@version`` of the network that is loaded."""
         return self._predictor.card.ref
 
+    @property
+    def lanes(self) -> int:
+        """How many batches may be on their way at once."""
+        return self._device.lanes
+
     def run(
         self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
     ) -> list[Outcome]:
@@ -90,6 +98,12 @@ class Pipeline:
         ``is_lost`` tells whose outcome would be dropped anyway; what is left of their work is
         spared.
         """
+        with self._device.share():
+            return self._run(claims, worker_id, is_lost)
+
+    def _run(
+        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+    ) -> list[Outcome]:
         began_at = datetime.now(UTC)
         batch = BatchInfo(id=uuid.uuid4().hex, size=len(claims))
         items = [_Item(claim) for claim in claims]
@@ -122,8 +136,11 @@ class Pipeline:
             self._each(load, live())
         with clock.stage("preprocess"):
             self._each(preprocess, live())
-        with clock.stage("inference"):
-            _predict(predictor, live())
+        with self._device.turn():
+            clock.waited()
+            self._device.use_share()
+            with clock.stage("inference"):
+                _predict(predictor, live())
         with clock.stage("postprocess"):
             self._each(postprocess, live())
         with clock.stage("store"):
@@ -202,17 +219,25 @@ class _StageClock:
     def __init__(self) -> None:
         self._mark = time.perf_counter()
         self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._waited_s = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         yield
+        self._seconds[name] = self._lap()
+
+    def waited(self) -> None:
+        """Count what has passed since the last stage as time in the queue."""
+        self._waited_s += self._lap()
+
+    def _lap(self) -> float:
         now = time.perf_counter()
-        self._seconds[name] = now - self._mark
-        self._mark = now
+        self._mark, seconds = now, now - self._mark
+        return seconds
 
     def timings(self, created_at: datetime, began_at: datetime) -> Timings:
         # Clocks of two machines may differ by a little; nobody waited less than nothing.
-        queue = max(0.0, (began_at - created_at).total_seconds())
+        queue = round(max(0.0, (began_at - created_at).total_seconds()) + self._waited_s, 6)
         stages = {name: round(seconds, 6) for name, seconds in self._seconds.items()}
         return Timings(queue=queue, **stages, total=round(queue + sum(stages.values()), 6))
 

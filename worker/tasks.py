@@ -12,7 +12,7 @@ from rq import get_current_job
 from shared import scripts
 from shared.jobs import Submission
 from shared.settings import Settings
-from worker.batch_worker import connect
+from worker.connection import connect
 from worker.lease import Claim, Failed, Finished, Retry
 from worker.pipeline import Pipeline
 from worker.shelf import open_shelf

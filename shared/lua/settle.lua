@@ -1,6 +1,6 @@
 -- Settle a whole batch, each job with its own outcome, and only those still held.
 -- ARGV: worker, what it is as JSON, lease seconds, ended at, retention, max attempts,
---       seconds the batch took, count of metrics, then name and amount of each,
+--       seconds the batch cost, count of metrics, then name and amount of each,
 --       then id, execution, queue, outcome, problem or '', RQ's encoded result of each job.
 -- Returns for each job 1, or 0 when its outcome was dropped.
 local worker, ended_at = ARGV[1], ARGV[4]
@@ -45,7 +45,8 @@ if #settled > 0 then
     redis.call('HSET', METRICS, 'seconds_per_scan', 0.8 * known + 0.2 * cost)
 end
 show_worker(worker, ARGV[2], ARGV[3])
-set_rq_worker(worker, 'idle', nil)
+local batch = cjson.decode(ARGV[2]).batch -- it may have others in hand
+set_rq_worker(worker, batch[1] and 'busy' or 'idle', batch[1])
 if redis.call('EXISTS', RQ_WORKER .. worker) == 1 then
     redis.call('HINCRBY', RQ_WORKER .. worker, 'successful_job_count', finished)
     redis.call('HINCRBY', RQ_WORKER .. worker, 'failed_job_count', failed)

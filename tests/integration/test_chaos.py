@@ -78,10 +78,10 @@ async def test_a_killed_worker_is_known_dead_at_once(
     queue: JobQueue, settings: Settings, valkey: Valkey
 ) -> None:
     """With leases of an hour, the jobs of a killed worker finish: its watchdog tells the queue."""
-    patient = Workers(settings.model_copy(update={"lease_s": 3600.0}))
+    patient = Workers(settings.model_copy(update={"lease_s": 3600.0, "adaptive_batching": False}))
     try:
-        first = patient.start()
         ids = await submit_all(queue, ["slow:0.5"] * 4)
+        first = patient.start()
         await wait_for(queue, ids, JobStatus.STARTED)
         first.kill()
         patient.start()
@@ -112,8 +112,8 @@ async def test_a_frozen_worker_cannot_add_a_second_outcome(
     queue: JobQueue, valkey: Valkey, workers: Workers
 ) -> None:
     """A worker stopped past its lease and woken again leaves one outcome for each job."""
-    frozen = workers.start()
     ids = await submit_all(queue, ["slow:0.5"] * 2)
+    frozen = workers.start()
     await wait_for(queue, ids, JobStatus.STARTED)
     os.kill(frozen.pid, signal.SIGSTOP)
     workers.start()
@@ -151,8 +151,8 @@ async def test_a_hung_batch_gets_its_worker_killed(
 
 async def test_sigterm_finishes_the_batch_in_hand(queue: JobQueue, workers: Workers) -> None:
     """A worker asked to stop finishes what it began, leaves the rest queued, and exits with 0."""
-    process = workers.start()
     ids = await submit_all(queue, ["slow:0.3"] * 12)
+    process = workers.start()
     await wait_for(queue, ids[:8], JobStatus.STARTED)
     process.terminate()
     assert await asyncio.to_thread(process.wait) == 0
@@ -163,8 +163,8 @@ async def test_sigterm_finishes_the_batch_in_hand(queue: JobQueue, workers: Work
 
 async def test_a_started_job_can_be_cancelled_under_way(queue: JobQueue, workers: Workers) -> None:
     """A job cancelled while it computes stays cancelled; its neighbours finish."""
-    workers.start()
     ids = await submit_all(queue, ["slow:0.3"] * 3)
+    workers.start()
     await wait_for(queue, ids, JobStatus.STARTED)
     assert await queue.cancel(ids[1])
     jobs = await wait_for(queue, ids)

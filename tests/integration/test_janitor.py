@@ -11,7 +11,7 @@ from shared.job_queue import JobQueue
 from shared.settings import Settings
 from shared.store import ScanStore
 from tests.jobs import submission
-from worker.batch_worker import connect
+from worker.connection import connect
 from worker.janitor import Janitor
 
 

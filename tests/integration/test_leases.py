@@ -14,7 +14,7 @@ from shared.settings import Settings
 from tests.conftest import Valkey
 from tests.fake_worker import report
 from tests.jobs import submission
-from worker.batch_worker import connect
+from worker.connection import connect
 from worker.lease import Claim, Failed, Finished, Leases, Retry, WorkerFacts
 
 FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
@@ -248,5 +248,5 @@ async def test_a_fault_while_gathering_loses_nothing(
         return draw(self, most, model=model, steps=steps)
 
     monkeypatch.setattr(Leases, "draw", stumble)
-    assert [claim.id for claim in worker._gather()] == [job_id]
+    assert [claim.id for claim in worker._service._gather()] == [job_id]
     worker._watchdog.close()

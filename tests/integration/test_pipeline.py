@@ -17,7 +17,7 @@ from shared.settings import Settings
 from shared.store import ScanStore
 from tests.bundles import write_tiny_bundle
 from tests.jobs import submission
-from worker.batch_worker import connect
+from worker.connection import connect
 from worker.lease import Claim, Failed, Finished, Retry
 from worker.pipeline import Pipeline
 from worker.predictor import Predictor

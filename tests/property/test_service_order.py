@@ -12,7 +12,7 @@ from shared.jobs import Priority
 from shared.settings import Settings
 from tests.conftest import Valkey
 from tests.jobs import submission
-from worker.batch_worker import connect
+from worker.connection import connect
 from worker.lease import Leases
 
 ORDER = list(Priority)

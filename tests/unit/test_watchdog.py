@@ -22,28 +22,43 @@ def run_guarded(body: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_process_over_its_deadline_is_killed() -> None:
     """A process that does not disarm in time dies by SIGKILL."""
-    ended = run_guarded("watchdog.arm(0.2)\ntime.sleep(60)")
+    ended = run_guarded("with watchdog.armed(0.2): time.sleep(60)")
     assert ended.returncode == -signal.SIGKILL
 
 
 def test_a_frozen_process_is_killed_too() -> None:
     """A process that cannot run a single instruction any more is killed all the same."""
-    body = "import os, signal\nwatchdog.arm(0.2)\nos.kill(os.getpid(), signal.SIGSTOP)"
+    body = "import os, signal\nwith watchdog.armed(0.2): os.kill(os.getpid(), signal.SIGSTOP)"
     assert run_guarded(body).returncode == -signal.SIGKILL
 
 
-def test_a_process_that_disarms_lives() -> None:
-    """A deadline called off, or put off, does no harm."""
+def test_a_process_that_is_in_time_lives() -> None:
+    """A deadline that was met does no harm, while another one still runs."""
     ended = run_guarded("""
-        watchdog.arm(0.3)
-        watchdog.disarm()
-        watchdog.arm(0.3)
-        watchdog.arm(60)
-        time.sleep(0.6)
+        with watchdog.armed(60):
+            with watchdog.armed(0.3):
+                pass
+            time.sleep(0.6)
+        time.sleep(0.1)
         watchdog.close()
         print("alive")
     """)
     assert (ended.returncode, ended.stdout) == (0, "alive\n")
+
+
+def test_the_earliest_of_several_deadlines_counts() -> None:
+    """A batch that hangs is not saved by another one that began later and is in time."""
+    ended = run_guarded("""
+        import threading
+        def hang():
+            with watchdog.armed(0.5):
+                time.sleep(60)
+        threading.Thread(target=hang, daemon=True).start()
+        for _ in range(100):
+            with watchdog.armed(60):
+                time.sleep(0.1)
+    """)
+    assert ended.returncode == -signal.SIGKILL
 
 
 def test_a_watchdog_that_was_killed_is_replaced() -> None:
@@ -51,8 +66,8 @@ def test_a_watchdog_that_was_killed_is_replaced() -> None:
     ended = run_guarded("""
         watchdog._process.kill()
         watchdog._process.wait()
-        watchdog.arm(0.2)
-        time.sleep(60)
+        with watchdog.armed(0.2):
+            time.sleep(60)
     """)
     assert ended.returncode == -signal.SIGKILL
 
@@ -62,8 +77,8 @@ def test_the_watchdog_goes_with_its_process() -> None:
     # The watchdog inherits the writing end; the reader sees its end once both are gone.
     reader, writer = os.pipe()
     script = (
-        "import os, signal\nfrom shared.watchdog import Watchdog\nWatchdog('nobody').arm(60)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal\nfrom shared.watchdog import Watchdog\n"
+        "with Watchdog('nobody').armed(60): os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", script], stdout=writer, check=False)
     os.close(writer)

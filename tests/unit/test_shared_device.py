@@ -1,0 +1,64 @@
+"""How batches on their way share cores and network."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from worker.shared_device import GPU_LANES, MOST_CPU_LANES, SharedDevice
+
+
+def test_lanes_suit_the_device() -> None:
+    """A CPU has a lane for each core, up to a bound; a GPU enough to keep it fed; or as told."""
+    assert SharedDevice("cpu", threads=2, lanes=0).lanes == 2
+    assert SharedDevice("cpu", threads=64, lanes=0).lanes == MOST_CPU_LANES
+    assert SharedDevice("cuda:0", threads=2, lanes=0).lanes == GPU_LANES
+    assert SharedDevice("cpu", threads=2, lanes=5).lanes == 5
+
+
+def test_the_cores_are_shared_out() -> None:
+    """A batch alone has all the cores; with two on their way each has half of them."""
+    device = SharedDevice("cpu", threads=4, lanes=2)
+    begun, joined, looked = (threading.Barrier(2) for _ in range(3))
+
+    def first() -> tuple[int, int]:
+        with device.share():
+            alone = torch.get_num_threads()
+            begun.wait(10)
+            joined.wait(10)
+            device.use_share()
+            shared = torch.get_num_threads()
+            looked.wait(10)
+            return alone, shared
+
+    def second() -> int:
+        begun.wait(10)
+        with device.share():
+            joined.wait(10)
+            looked.wait(10)
+            return torch.get_num_threads()
+
+    with ThreadPoolExecutor(2) as lanes:
+        answers = lanes.submit(first), lanes.submit(second)
+        assert answers[0].result(30) == (4, 2)
+        assert answers[1].result(30) == 2
+
+
+def test_a_gpu_computes_one_batch_at_a_time() -> None:
+    """While one lane computes, another waits for its turn; on a CPU nobody waits."""
+    device = SharedDevice("cuda:0", threads=2, lanes=2)
+    entered = threading.Event()
+
+    def compute() -> None:
+        with device.turn():
+            entered.set()
+
+    other = threading.Thread(target=compute)
+    with device.turn():
+        other.start()
+        assert not entered.wait(0.05)
+    other.join(10)
+    assert entered.is_set()
+    cpu = SharedDevice("cpu", threads=2, lanes=2)
+    with cpu.turn(), cpu.turn():
+        pass

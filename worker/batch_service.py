@@ -1,0 +1,256 @@
+"""How a worker serves: it draws, computes and settles batches, several on their way at once.
+
+::
+
+    lane 1   draw ▸ begin ▸ read ▸ COMPUTE ▸ write ▸ settle ▸ draw ▸ …
+    lane 2             draw ▸ begin ▸ read ▸ … COMPUTE ▸ write ▸ settle ▸ …
+    lane 3                       draw ▸ begin ▸ read ▸ …
+
+One lane draws at a time, so batches form in the order of service; the engine says how many lanes
+there are and lets as many of them compute as its device can bear. So the device finds the next
+scan read while another is written, and memory holds one batch a lane however long the queue is.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from redis.exceptions import RedisError
+
+from shared.batching import BatchBounds, BatchPlanner
+from shared.settings import Settings
+from shared.watchdog import Watchdog
+from worker.connection import connect
+from worker.engine import Engine
+from worker.heartbeat import Heartbeat
+from worker.in_hand import Batch, InHand
+from worker.lease import Claim, Finished, Leases, Outcome, Retry, WorkerFacts
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+#: An idle worker looks at the queue this often even if nobody wakes it (seconds).
+IDLE_WAIT_S = 1.0
+#: Between two looks for company while a batch gathers (seconds).
+GATHER_TICK_S = 0.001
+#: Longest pause between tries while Redis is away (seconds).
+MAX_BACKOFF_S = 2.0
+#: Between two looks for new models (seconds).
+TEND_S = 1.0
+#: After a fault that may pass, before the same is tried again (seconds).
+RETRY_PAUSE_S = 1.0
+#: A worker that is asked to stop tries this long to settle what it has in hand (seconds).
+LAST_TRIES_S = 10.0
+
+
+class BatchService:
+    """All lanes of one worker. ``on_model`` hears of every model that comes to be served."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        worker_id: str,
+        watchdog: Watchdog,
+        on_model: Callable[[str], None],
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._worker_id = worker_id
+        self._watchdog = watchdog
+        self._on_model = on_model
+        self._planner = BatchPlanner(
+            BatchBounds(
+                settings.max_batch_size, settings.max_latency_ms / 1000, settings.adaptive_batching
+            )
+        )
+        self._planning = threading.Lock()
+        self._leases = Leases(connect(settings), worker_id, settings)
+        self._in_hand = InHand()
+        self._heartbeat = Heartbeat(
+            Leases(connect(settings), worker_id, settings),
+            self._facts(),
+            interval_s=min(1.0, settings.lease_s / 4),
+        )
+        self._drawing = threading.Lock()
+        self._stopping = False
+        self._tend_at = self._rested_until = 0.0
+
+    def start(self) -> None:
+        """Begin to be heard of."""
+        self._heartbeat.start()
+
+    def stop(self) -> None:
+        """Have every lane end with the batch it has in hand."""
+        # A flag, not an exception: one could strike between a draw and its lease's keeper.
+        self._stopping = True
+
+    def run_lane(self) -> None:
+        """Serve one batch after another until stopped."""
+        while not self._stopping:
+            batch = self._next()
+            if batch:
+                self._compute(batch)
+
+    def leave(self) -> None:
+        """Be heard of no more; raises RedisError."""
+        self._heartbeat.stop()
+        self._leases.sign_off()
+
+    def persist(self, action: Callable[[], T]) -> T:
+        """Do ``action`` however long Redis is away: what is in hand must not be lost.
+
+        Raises:
+            RedisError: Redis stayed away until long after this worker was asked to stop.
+        """
+        pause_s, waited_s = 0.05, 0.0
+        while True:
+            try:
+                return action()
+            except RedisError as error:
+                if self._stopping and waited_s > LAST_TRIES_S:
+                    raise
+                waited_s += pause_s
+                log.warning("waiting for Redis", error=type(error).__name__)
+                time.sleep(pause_s)
+                pause_s = min(MAX_BACKOFF_S, pause_s * 2)
+
+    def _next(self) -> Batch | None:
+        """Draw the next batch, once it is this lane's turn; None when there is none."""
+        with self._drawing:
+            if self._stopping:
+                return None
+            self._tend()
+            time.sleep(max(0.0, self._rested_until - time.monotonic()))
+            try:
+                claims = self._gather()
+                if not claims:
+                    self._rest()
+                    return None
+            except RedisError as error:
+                log.warning("queue unreachable", error=type(error).__name__)
+                time.sleep(MAX_BACKOFF_S / 4)
+                return None
+            if claims[0].alone:
+                self._in_hand.wait_until_empty()
+            if self._stopping:
+                self.persist(lambda: self._leases.give_back(claims))
+                self._heartbeat.release(claims)
+                return None
+            batch = self._in_hand.enter(claims)
+            if claims[0].alone:
+                # The turn to draw is kept: nothing else begins until this one has ended.
+                self._compute(batch)
+                return None
+            return batch
+
+    def _tend(self) -> None:
+        """Let the engine look at the models, guarded as a batch is, every now and then."""
+        if time.monotonic() < self._tend_at:
+            return
+        with self._watchdog.armed(self._settings.job_timeout_s):
+            self._engine.tend()
+        self._tend_at = time.monotonic() + TEND_S
+
+    def _gather(self) -> list[Claim]:
+        """Draw the first jobs, then what belongs with them and comes within the window."""
+        most = self._settings.max_batch_size
+        with self._planning:
+            steps = self._planner.steps(self._engine.model)
+        claims = self._leases.draw(most, steps=steps)
+        self._heartbeat.hold(claims)
+        began = self._see_traffic()
+        if not claims or claims[0].alone:
+            return claims
+        model = claims[0].submission.model_ref
+        while not self._stopping and self._wants_more(model, len(claims), began):
+            try:
+                more = self._leases.draw(most - len(claims), model=model)
+            except RedisError:
+                break  # what is in hand is held, and must not be forgotten
+            self._heartbeat.hold(more)
+            self._see_traffic()
+            claims += more
+            if not more:
+                time.sleep(GATHER_TICK_S)
+        return claims
+
+    def _wants_more(self, model: str, size: int, began: float) -> bool:
+        left, waited_s = self._leases.traffic.left, time.monotonic() - began
+        with self._planning:
+            return self._planner.wants_more(model, size=size, left=left, waited_s=waited_s)
+
+    def _see_traffic(self) -> float:
+        """Tell the planner what the last draw saw; return when (monotonic seconds)."""
+        seen, now_s = self._leases.traffic, time.monotonic()
+        with self._planning:
+            self._planner.saw(
+                arrived=seen.ever_queued,
+                workers=seen.workers,
+                idle=seen.idle,
+                now_s=now_s,
+                ages_s=seen.ages_s,
+            )
+        return now_s
+
+    def _rest(self) -> None:
+        if not self._in_hand.ids:
+            self._engine.idle()
+        self._leases.wait_for_work(IDLE_WAIT_S)
+
+    def _compute(self, batch: Batch) -> None:
+        """Begin, compute and settle one batch."""
+        claims = batch.claims
+        self._change_model(claims[0].submission.model_ref)
+        self._heartbeat.show(self._facts())
+        begun = self.persist(lambda: self._leases.begin(claims, self._facts()))
+        outcomes: list[Outcome] = []
+        if begun:
+            with self._watchdog.armed(self._settings.job_timeout_s):
+                outcomes = self._engine.run(begun, self._worker_id, self._heartbeat.is_lost)
+        cost_s = self._in_hand.leave(batch)
+        self._heartbeat.show(self._facts())
+        if begun:
+            self._settle(begun, outcomes, cost_s)
+        self._heartbeat.release(claims)
+
+    def _change_model(self, model_ref: str) -> None:
+        """Load another model before its jobs begin, so that none of them is charged for it."""
+        if model_ref != self._engine.model:
+            with self._watchdog.armed(self._settings.job_timeout_s):
+                self._engine.prepare(model_ref)
+        self._on_model(model_ref)
+
+    def _settle(self, claims: list[Claim], outcomes: list[Outcome], cost_s: float) -> None:
+        metrics = {"batches_total": 1.0, "batched_scans_total": float(len(claims))}
+        # A stage lasts as long for every scan of the batch, so any of their reports tells it.
+        reports = [outcome.report for outcome in outcomes if isinstance(outcome, Finished)]
+        for stage, seconds in reports[0].timings_s if reports else ():
+            if stage not in ("queue", "total"):
+                metrics[f'stage_seconds_total{{stage="{stage}"}}'] = seconds
+        settled = list(zip(claims, outcomes, strict=True))
+        dropped = self.persist(
+            lambda: self._leases.settle(settled, self._facts(), batch_s=cost_s, metrics=metrics)
+        )
+        for claim in dropped:
+            self._engine.discard(claim)
+        if len(reports) == len(claims):
+            with self._planning:
+                self._planner.observe(claims[0].submission.model_ref, len(claims), cost_s)
+        log.info(
+            "batch settled",
+            size=len(claims),
+            finished=len(reports),
+            dropped=len(dropped),
+            cost_s=round(cost_s, 4),
+        )
+        if any(isinstance(outcome, Retry) and claim not in dropped for claim, outcome in settled):
+            self._rested_until = time.monotonic() + RETRY_PAUSE_S
+
+    def _facts(self) -> WorkerFacts:
+        return WorkerFacts(
+            self._worker_id, self._engine.device, self._engine.model, self._in_hand.ids
+        )

@@ -1,0 +1,39 @@
+"""What a batch service needs of whatever computes."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from worker.lease import Claim, Outcome
+
+
+class Engine(Protocol):
+    """Models on one device. `run` and `discard` are called by several lanes at once."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes, such as ``cpu`` or ``cuda:0``."""
+
+    @property
+    def model(self) -> str:
+        """``name@version`` of the network that was loaded last."""
+
+    @property
+    def lanes(self) -> int:
+        """How many batches may be on their way at once, from reading to writing."""
+
+    def run(
+        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+    ) -> list[Outcome]:
+        """Compute one batch of one model; one outcome a claim, in order. Never raises."""
+
+    def prepare(self, model_ref: str) -> None:
+        """Load ``name@version`` if it is not loaded. Never raises."""
+
+    def tend(self) -> None:
+        """Look after the models on disk. Never raises."""
+
+    def discard(self, claim: Claim) -> None:
+        """Remove what was written for a claim whose outcome was dropped."""
+
+    def idle(self) -> None:
+        """Give back what is only worth holding under load."""
