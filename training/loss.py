@@ -10,7 +10,10 @@ from torch import Tensor
 POSITIVE_WEIGHT = 3.0
 #: Voxels added to both sides of Dice, so that a tiny tumour's noise does not rule the gradient.
 DICE_SMOOTHING = 100.0
-PRESENCE_SHARE = 0.2
+PRESENCE_SHARE = 0.5
+#: Voxels (8 ml) at which a false alarm costs half of the most it can.
+ALARM_SCALE = 1000.0
+ALARM_SHARE = 0.5
 OUTLINE_SHARE = 2.0
 BRAIN_SHARE = 0.3
 #: Half of the samples have none.
@@ -37,18 +40,22 @@ def loss_of(outline: Tensor, presence: Tensor, masks: Tensor) -> Loss:
     keeps the tumour out of the scalp.
 
     Dice counts only the samples that have a tumour: on the others every mask but the empty one
-    is equally bad, which drives a network to emptiness everywhere.
+    is equally bad, which drives a network to emptiness everywhere. What counts there is the volume
+    of the false alarm, with a slope that is only steep once it is small.
     """
     outline, presence = outline.float(), presence.float()
     tumour, brain = masks[:, :1], masks[:, 1:]
     weight = torch.tensor(POSITIVE_WEIGHT)
     by_voxel = F.binary_cross_entropy_with_logits(outline[:, :1], tumour, pos_weight=weight)
-    dice_each = 1 - soft_dice(torch.sigmoid(outline[:, :1]), tumour)
+    probability = torch.sigmoid(outline[:, :1])
+    dice_each = 1 - soft_dice(probability, tumour)
     has_tumour = (tumour.flatten(1).sum(dim=1) >= LEAST_EVIDENCE).float()
     dice = (dice_each * has_tumour).mean()
+    found = probability.flatten(1).sum(dim=1)
+    alarm = (found / (found + ALARM_SCALE) * (1 - has_tumour)).mean()
     present = F.binary_cross_entropy_with_logits(presence, has_tumour)
     inside = F.binary_cross_entropy_with_logits(outline[:, 1:], brain)
-    total = OUTLINE_SHARE * by_voxel + DICE_SHARE * dice
+    total = OUTLINE_SHARE * by_voxel + DICE_SHARE * dice + ALARM_SHARE * alarm
     total = total + PRESENCE_SHARE * present + BRAIN_SHARE * inside
     return Loss(total, by_voxel, dice, present, inside)
 
