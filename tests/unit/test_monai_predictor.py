@@ -4,13 +4,17 @@ import json
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
+import monai.bundle
 import monai.inferers
+import nibabel
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from shared.errors import BadScan, ModelError
 from tests.bundles import write_tiny_bundle
@@ -161,6 +165,31 @@ def test_scans_side_by_side_do_not_disturb_each_other(one: MonaiPredictor) -> No
     for thread in threads:
         thread.join()
     assert [masks[index] for index in range(len(shapes))] == shapes
+
+
+def test_the_mask_is_the_one_that_monai_itself_makes(tmp_path: Path, one: MonaiPredictor) -> None:
+    """Parsed by MONAI and fed from a file, the same bundle gives the same mask, voxel by voxel."""
+    data = np.random.default_rng(3).normal(size=SHAPE).astype(np.float32)
+    data = np.asarray(ndimage.gaussian_filter(data, 2), dtype=np.float32)
+    nibabel.save(nibabel.Nifti1Image(data, AFFINE), tmp_path / "scan.nii.gz")
+    configuration = one_channel()
+    del configuration["postprocessing"]["transforms"][-1]  # which would write a file
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of MONAI's own changes to come
+        parser = monai.bundle.ConfigParser({**configuration, "device": "cpu"})
+        before, inferer, after = (
+            parser.get_parsed_content(name)
+            for name in ("preprocessing", "inferer", "postprocessing")
+        )
+    loaded = before({"image": tmp_path / "scan.nii.gz"})
+    with torch.inference_mode():
+        loaded["pred"] = inferer(loaded["image"][None], one._network)[0]
+    expected = np.asarray(after(loaded)["pred"])[0]
+    prepared = one.preprocess([(data, AFFINE)])
+    (answer,) = one.predict([prepared])
+    found = one.postprocess(prepared, answer).mask
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < found.mean() < 1
 
 
 def test_only_the_largest_piece_is_kept(tmp_path: Path) -> None:
