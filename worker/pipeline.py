@@ -5,11 +5,10 @@ to the batch's; several batches may be on their way, each in a lane of its own. 
 with one scan ends that scan and no other.
 """
 
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -41,12 +40,11 @@ from worker.predictor import Predictor
 from worker.preview import preview_png
 from worker.shared_device import SharedDevice
 from worker.shelf import Shelf
+from worker.stage_clock import StageClock
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
-
-STAGES = ("load", "preprocess", "inference", "postprocess", "store")
 
 
 @dataclass
@@ -107,7 +105,7 @@ class Pipeline:
         began_at = datetime.now(UTC)
         batch = BatchInfo(id=uuid.uuid4().hex, size=len(claims))
         items = [_Item(claim) for claim in claims]
-        clock = _StageClock()
+        clock = StageClock()
         try:
             predictor = self._predictor_for(claims[0].submission.model_ref)
         except VoxelQError as error:
@@ -211,35 +209,6 @@ class Pipeline:
         self._store.write(keys["mask"], mask_bytes(mask, _known(item.header)))
         self._store.write(keys["preview"], picture)
         item.artefacts = keys
-
-
-class _StageClock:
-    """Wall times of a batch's stages, without gaps: a stage lasts until the next begins."""
-
-    def __init__(self) -> None:
-        self._mark = time.perf_counter()
-        self._seconds = dict.fromkeys(STAGES, 0.0)
-        self._waited_s = 0.0
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        yield
-        self._seconds[name] = self._lap()
-
-    def waited(self) -> None:
-        """Count what has passed since the last stage as time in the queue."""
-        self._waited_s += self._lap()
-
-    def _lap(self) -> float:
-        now = time.perf_counter()
-        self._mark, seconds = now, now - self._mark
-        return seconds
-
-    def timings(self, created_at: datetime, began_at: datetime) -> Timings:
-        # Clocks of two machines may differ by a little; nobody waited less than nothing.
-        queue = round(max(0.0, (began_at - created_at).total_seconds()) + self._waited_s, 6)
-        stages = {name: round(seconds, 6) for name, seconds in self._seconds.items()}
-        return Timings(queue=queue, **stages, total=round(queue + sum(stages.values()), 6))
 
 
 def _predict(predictor: Predictor, items: Sequence[_Item]) -> None:

@@ -1,0 +1,41 @@
+"""Wall times of a batch's stages."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from shared.results import Timings
+
+STAGES = ("load", "preprocess", "inference", "postprocess", "store")
+
+
+class StageClock:
+    """Started as a batch begins; without gaps: a stage lasts until the next begins."""
+
+    def __init__(self) -> None:
+        self._mark = time.perf_counter()
+        self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._waited_s = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one of `STAGES`."""
+        yield
+        self._seconds[name] = self._lap()
+
+    def waited(self) -> None:
+        """Count what has passed since the last stage as time in the queue."""
+        self._waited_s += self._lap()
+
+    def _lap(self) -> float:
+        now = time.perf_counter()
+        self._mark, seconds = now, now - self._mark
+        return seconds
+
+    def timings(self, created_at: datetime, began_at: datetime) -> Timings:
+        """Return the timings of a job that was ``created_at`` in a batch that ``began_at``."""
+        # Clocks of two machines may differ by a little; nobody waited less than nothing.
+        queue = round(max(0.0, (began_at - created_at).total_seconds()) + self._waited_s, 6)
+        stages = {name: round(seconds, 6) for name, seconds in self._seconds.items()}
+        return Timings(queue=queue, **stages, total=round(queue + sum(stages.values()), 6))
