@@ -1,7 +1,7 @@
 """From trained weights to a bundle: ``python -m training.calibrate --folder .training``.
 
 Threshold, smallest component and the meaning of the presence answer are chosen on synthetic
-scans that training never drew, and on nothing else.
+scans that training never drew, and on nothing else. The worst of these are left as a picture.
 """
 
 import argparse
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.anatomy import fetch, load_all
-from training.synthesis import GRID, synthesise
+from training.anatomy import Anatomy, fetch, load_all
+from training.report import answer_sample, picture_samples
+from training.synthesis import GRID, Sample, synthesise
 from worker.bundle import WEIGHTS, PresenceRecipe
 from worker.network import DEFAULT_CHANNELS, UNet3D
 from worker.postprocess import MaskRules, keep_components
@@ -26,6 +27,7 @@ THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 SMALLEST_ML = (0.3, 0.8, 1.6, 3.0)
 #: Far from every seed of training's pool.
 VALIDATION_SEED = 20_261_121
+PICTURED_FAILURES = 18
 
 #: What the network outlines. Only the first is answered; the second teaches where to look.
 CHANNELS = ("whole tumour", "brain")
@@ -54,6 +56,7 @@ Answers = NDArray[np.float64]
 class Case:
     """The network's answer to one validation scan, under every pair of rules."""
 
+    number: int
     truth_ml: float
     presence_logit: float
     dice: Answers
@@ -77,15 +80,20 @@ def calibrate(weights: Path, anatomy: Path, bundle: Path, scans: int) -> Report:
     """Choose the rules, write the bundle and return how it does."""
     network = UNet3D(out_channels=len(CHANNELS))
     network.load_state_dict(torch.load(weights, weights_only=True))
-    cases = _answer(network.eval(), anatomy, scans)
+    anatomies = load_all(fetch(anatomy))
+    cases = _answer(network.eval(), anatomies, scans)
     row, column = _best_rules(cases)
+    rules = MaskRules(THRESHOLDS[row], SMALLEST_ML[column])
+    worst = sorted(cases, key=lambda case: float(case.dice[row, column]))[:PICTURED_FAILURES]
+    failures = anatomy.parent / "failures.png"
+    _picture_failures(network, anatomies, [case.number for case in worst], rules, failures)
     volumes = np.array([case.volume_ml[row, column] for case in cases])
     logits = np.array([case.presence_logit for case in cases])
     truth = np.array([case.truth_ml > 0 for case in cases])
     presence = fit_presence(logits, volumes, truth)
     metadata = {
         **METADATA,
-        "mask": {"threshold": THRESHOLDS[row], "min_component_ml": SMALLEST_ML[column]},
+        "mask": asdict(rules),
         "presence": presence.model_dump(),
     }
     pairs = zip(logits, volumes, strict=True)
@@ -131,20 +139,31 @@ def fit_presence(logits: Answers, volumes_ml: Answers, truth: NDArray[np.bool_])
     )
 
 
-def _answer(network: UNet3D, anatomy: Path, scans: int) -> list[Case]:
-    anatomies = load_all(fetch(anatomy))
+def _answer(network: UNet3D, anatomies: list[Anatomy], scans: int) -> list[Case]:
     cases = []
     for number in range(scans):
-        sample = synthesise(np.random.default_rng([VALIDATION_SEED, number]), anatomies)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            outline, presence = network(torch.from_numpy(sample.image)[None, None])
-        probability = torch.sigmoid(outline[0, 0].float()).numpy()
-        cases.append(_judge(probability, float(presence), sample.mask))
+        sample = _sample(number, anatomies)
+        cases.append(_judge(number, *answer_sample(network, sample), sample.mask))
     return cases
 
 
+def _sample(number: int, anatomies: list[Anatomy]) -> Sample:
+    return synthesise(np.random.default_rng([VALIDATION_SEED, number]), anatomies)
+
+
+def _picture_failures(
+    network: UNet3D, anatomies: list[Anatomy], numbers: list[int], rules: MaskRules, path: Path
+) -> None:
+    samples = [_sample(number, anatomies) for number in numbers]
+    found = [
+        keep_components(answer_sample(network, sample)[0], rules, GRID.spacing_mm)
+        for sample in samples
+    ]
+    picture_samples(samples, found, path)
+
+
 def _judge(
-    probability: NDArray[np.float32], presence_logit: float, truth: NDArray[np.bool_]
+    number: int, probability: NDArray[np.float32], presence_logit: float, truth: NDArray[np.bool_]
 ) -> Case:
     size = (len(THRESHOLDS), len(SMALLEST_ML))
     dice, volume_ml = np.zeros(size), np.zeros(size)
@@ -156,7 +175,7 @@ def _judge(
         total = np.count_nonzero(kept) + np.count_nonzero(truth)
         dice[row, column] = 2 * shared / total if total else 1.0
         volume_ml[row, column] = np.count_nonzero(kept) * voxel_ml
-    return Case(float(truth.sum()) * voxel_ml, presence_logit, dice, volume_ml)
+    return Case(number, float(truth.sum()) * voxel_ml, presence_logit, dice, volume_ml)
 
 
 def _best_rules(cases: list[Case]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.synthesis import Sample
-from worker.network import UNet3D
+from worker.network import UNet3D, tumour_probability
 
 mpl.use("Agg")
 
@@ -20,6 +20,8 @@ LOG_COLUMNS = ("step", "minutes", "loss", "outline", "dice", "presence", "brain"
 _PLOTTED = ("outline", "dice", "presence", "brain")
 _SMOOTHED_OVER = 50
 _COLUMNS = 6
+
+Mask = NDArray[np.bool_]
 
 
 def write_log(log: Sequence[Sequence[float]], folder: Path) -> None:
@@ -43,19 +45,18 @@ def write_log(log: Sequence[Sequence[float]], folder: Path) -> None:
     plt.close(figure)
 
 
-def picture_samples(network: UNet3D, samples: Sequence[Sample], path: Path) -> None:
+def picture_samples(samples: Sequence[Sample], found: Sequence[Mask], path: Path) -> None:
     """Draw the largest tumour slice of each sample: the truth in green, the answer in red."""
     rows = -(-len(samples) // _COLUMNS)
     figure, axes = plt.subplots(rows, _COLUMNS, figsize=(2 * _COLUMNS, 2.4 * rows), squeeze=False)
     for panel in axes.ravel():
         panel.axis("off")
-    for panel, sample in zip(axes.ravel(), samples, strict=False):
-        found = tumour_probability(network, sample) > 0.5
-        shown = sample.mask if sample.mask.any() else found
+    for panel, sample, answer in zip(axes.ravel(), samples, found, strict=False):
+        shown = sample.mask if sample.mask.any() else answer
         areas = shown.sum(axis=(0, 1))
         level = int(areas.argmax()) if areas.any() else shown.shape[2] // 2
         panel.imshow(sample.image[:, :, level].T, cmap="gray", origin="lower", vmin=-2.5, vmax=4)
-        for mask, colour in ((sample.mask, "lime"), (found, "red")):
+        for mask, colour in ((sample.mask, "lime"), (answer, "red")):
             if mask[:, :, level].any():
                 panel.contour(mask[:, :, level].T, [0.5], colors=colour, linewidths=0.9)
     figure.tight_layout(pad=0.2)
@@ -63,8 +64,8 @@ def picture_samples(network: UNet3D, samples: Sequence[Sample], path: Path) -> N
     plt.close(figure)
 
 
-def tumour_probability(network: UNet3D, sample: Sample) -> NDArray[np.float32]:
-    """Return the network's probabilities for a sample, ``[D, H, W]``."""
+def answer_sample(network: UNet3D, sample: Sample) -> tuple[NDArray[np.float32], float]:
+    """Return the network's probabilities for a sample, ``[D, H, W]``, and its presence logit."""
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        outline, _ = network(torch.from_numpy(sample.image)[None, None])
-    return np.asarray(torch.sigmoid(outline[0, 0].float()).numpy())
+        outline, presence = network(torch.from_numpy(sample.image)[None, None])
+    return np.asarray(tumour_probability(outline)[0].numpy()), float(presence)

@@ -22,7 +22,7 @@ from training.calibrate import CHANNELS, DEFAULT_BUNDLE, calibrate
 from training.loss import soft_dice
 from training.parallel import Replicas
 from training.pool import SamplePool, filling
-from training.report import picture_samples, write_log
+from training.report import answer_sample, picture_samples, write_log
 from worker.network import UNet3D
 
 LEARNING_RATE = 1.5e-3
@@ -119,7 +119,8 @@ def _loop(
             run.save(checkpoint)
             write_log(run.log, checkpoint.parent)
             samples = [pool.read(slot) for slot in range(PICTURED)]
-            picture_samples(run.averaged, samples, checkpoint.parent / "samples.png")
+            found = [answer_sample(run.averaged, sample)[0] > 0.5 for sample in samples]
+            picture_samples(samples, found, checkpoint.parent / "samples.png")
             print(_progress(run, pool), flush=True)
         run.elapsed_s += time.monotonic() - began
 
@@ -195,13 +196,15 @@ def validate(network: UNet3D, pool: SamplePool) -> tuple[float, float]:
     dices, right = [], []
     for slot in range(VALIDATION_SLOTS):
         sample = pool.read(slot)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            outline, presence = network(torch.from_numpy(sample.image)[None, None])
+        probability, presence = answer_sample(network, sample)
         has_tumour = bool(sample.mask.any())
-        right.append((float(presence) > 0) == has_tumour)
+        right.append((presence > 0) == has_tumour)
         if has_tumour:
-            found = (outline[:, :1].float() > 0).float()
-            dices.append(float(soft_dice(found, torch.from_numpy(sample.mask)[None, None].float())))
+            found, truth = (
+                torch.from_numpy(mask)[None, None].float()
+                for mask in (probability > 0.5, sample.mask)
+            )
+            dices.append(float(soft_dice(found, truth)))
     return float(np.mean(dices)), float(np.mean(right))
 
 

@@ -20,6 +20,9 @@ STRIDE = 16
 #: Voxels of a 2x2x2 cube.
 CUBE = 8
 
+#: Below it (a probability of 0.12) a voxel is outside the brain beyond doubt.
+BRAIN_LOGIT = -2.0
+
 
 class ResidualBlock(nn.Module):
     """Two normalised convolutions and a shortcut; ``stride`` halves the grid when it is 2."""
@@ -83,6 +86,18 @@ class UNet3D(nn.Module):
             features = F.interpolate(features, size=skip.shape[2:], mode="nearest")
             features = block(torch.cat([features, skip], dim=1))
         return channels_to_cubes(self.outline(features)), presence
+
+
+def tumour_probability(outline: Tensor) -> Tensor:
+    """Turn outline logits ``[N, L, D, H, W]`` into the tumour's probability, ``[N, D, H, W]``.
+
+    The first channel is the tumour. A second one is the brain, and where that says no there is no
+    tumour either.
+    """
+    tumour = torch.sigmoid(outline[:, 0].float())
+    if outline.shape[1] > 1:
+        tumour = torch.where(outline[:, 1] > BRAIN_LOGIT, tumour, 0.0)
+    return tumour
 
 
 def cubes_to_channels(volumes: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from worker import postprocess, preprocess
 from worker.bundle import Recipe, load_network, read_recipe
 from worker.channels import Channel
 from worker.device import choose_device, choose_precision, limit_gpu_memory, set_threads
-from worker.network import UNet3D
+from worker.network import UNet3D, tumour_probability
 from worker.postprocess import Segmentation
 from worker.preprocess import Prepared, Volume
 
@@ -96,7 +96,7 @@ class TumorPredictor:
             torch.autocast(self._device.type, self._precision, enabled=reduced),
         ):
             outline, presence = self._network(images.to(self._device))
-        probabilities = torch.sigmoid(outline[:, 0].float()).cpu().numpy()
+        probabilities = tumour_probability(outline).cpu().numpy()
         logits = presence.float().cpu().tolist()
         predictions = [
             Prediction(probability, logit)

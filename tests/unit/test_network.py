@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker.network import STRIDE, UNet3D, channels_to_cubes, cubes_to_channels
+from worker.network import STRIDE, UNet3D, channels_to_cubes, cubes_to_channels, tumour_probability
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +41,12 @@ def test_an_untrained_network_says_rarely(network: UNet3D) -> None:
     """Before training the outline's bias makes tumour the exception."""
     assert network.outline.bias is not None
     assert torch.all(network.outline.bias == -2.0)
+
+
+def test_outside_the_brain_there_is_no_tumour() -> None:
+    """Where a second channel is sure that there is no brain, the tumour's probability is nought."""
+    outline = torch.tensor([[[[[2.0, 2.0, -1.0]]], [[[5.0, -5.0, 5.0]]]]])
+    probability = tumour_probability(outline)
+    assert probability.shape == (1, 1, 1, 3)
+    assert torch.allclose(probability[0, 0, 0], torch.tensor([0.8808, 0.0, 0.2689]), atol=1e-4)
+    assert torch.allclose(tumour_probability(outline[:, :1])[0, 0, 0, 1], torch.tensor(0.8808))
