@@ -17,7 +17,7 @@ help:
 	@echo "make test         set up and run every test"
 	@echo "make lint         formatting, types, import contracts"
 	@echo "make bench        every benchmark; make bench-queue, bench-batching: one alone"
-	@echo "make train        train the default model anew, from packages alone (30 minutes)"
+	@echo "make train        train the default model anew, from packages alone (two hours)"
 	@echo "make setup        the virtual environment with everything; make clean removes it"
 
 setup: $(VENV)/.dev
@@ -46,7 +46,7 @@ bench-batching: setup
 	$(BIN)/python -m benchmarks.batching
 
 train: setup
-	$(BIN)/python -m training.train --minutes 30
+	$(BIN)/python -m training.train --minutes 120
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
