@@ -20,6 +20,8 @@ RQ_FAILED = "rq:failed:"
 RQ_CANCELED = "rq:canceled:"
 
 EVENTS = "voxelq:events"  # stream: every change of a job's status
+GPU_LEASES = "voxelq:gpu-leases"  # sorted set: workers by the end of their lease of a GPU
+GPUS = "voxelq:gpus"  # hash by worker: the UUID of the GPU leased to it
 IDEMPOTENCY = "voxelq:idempotency:"  # string by hashed key: "<fingerprint> <job>"
 INDEX = "voxelq:jobs"  # sorted set of ids; with ":<status>", those in that state
 JANITOR = "voxelq:janitor"  # string: held for as long as nobody else need purge

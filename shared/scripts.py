@@ -47,7 +47,8 @@ class Script:
             return await redis.eval(self.source, 0, *arguments)
 
 
-# In the order in which a job meets them.
+# In the order in which a worker, and then a job, meets them.
+LEASE_GPU = Script("lease_gpu")
 SUBMIT = Script("submit")
 VIEW = Script("view")
 LIST = Script("list")
@@ -61,4 +62,5 @@ SETTLE = Script("settle")
 GIVE_BACK = Script("give_back")
 REAP = Script("reap")
 ABANDON = Script("abandon")
+SIGN_OFF = Script("sign_off")
 ADOPT = Script("adopt")

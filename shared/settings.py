@@ -47,7 +47,11 @@ class Settings(BaseSettings):
         description="Learn what batches cost and take the size of least waiting; "
         "off: always up to MAX_BATCH_SIZE within MAX_LATENCY_MS.",
     )
-    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    device: str = Field(
+        "auto",
+        description="`cpu`; `cuda`: the GPU that the fewest workers are on; `cuda:N`: that one; "
+        "`auto`: a GPU if there is one.",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="Arithmetic of the network; `auto` takes bf16 where the chip has it."
     )

@@ -5,6 +5,9 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -19,25 +22,34 @@ from shared.watchdog import Watchdog
 from worker.batch_worker import MicroBatchWorker
 from worker.connection import connect
 from worker.janitor import Janitor
+from worker.lease import Leases
 from worker.pipeline import Pipeline
+from worker.placement import lease_device
 from worker.shelf import open_shelf
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 def main() -> int:
     """Run one worker; returns the exit code."""
     configure_logging("worker")
     settings = Settings()
-    _await_redis(settings)
+    redis = connect(settings)
+    _when_redis_answers(redis.ping)
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     watchdog = Watchdog(name)
     # Loading is guarded as a batch is: a bundle of the user's own may hang or crash.
     try:
         with watchdog.armed(settings.job_timeout_s):
-            pipeline = Pipeline(settings, open_shelf(settings, connect(settings), name))
+            device = _when_redis_answers(lambda: lease_device(redis, name, settings))
+            settings = settings.model_copy(update={"device": device})
+            pipeline = Pipeline(settings, open_shelf(settings, redis, name))
     except VoxelQError as error:
         log.error("no model can be served", reason=error.detail)  # noqa: TRY400
+        with suppress(RedisError):
+            Leases(redis, name, settings).sign_off()
         watchdog.close()
         return 1
     Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
@@ -52,17 +64,14 @@ def main() -> int:
     return 0
 
 
-def _await_redis(settings: Settings) -> None:
-    """Return once Redis answers; a worker that comes up before it is no reason to alarm."""
-    with connect(settings) as redis:
-        while True:
-            try:
-                redis.ping()
-            except RedisError as error:
-                log.warning("waiting for Redis", error=type(error).__name__)
-                time.sleep(1)
-            else:
-                return
+def _when_redis_answers(ask: Callable[[], T]) -> T:
+    """Ask until Redis answers; a worker that comes up before it is no reason to alarm."""
+    while True:
+        try:
+            return ask()
+        except RedisError as error:
+            log.warning("waiting for Redis", error=type(error).__name__)
+            time.sleep(1)
 
 
 if __name__ == "__main__":

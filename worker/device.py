@@ -77,12 +77,17 @@ def limit_gpu_memory(device: torch.device, *, growth: bool, fraction: float) -> 
     if device.type != "cuda":
         return
     if growth:
-        settings = os.environ.get(_ALLOCATOR, "")
-        if "expandable_segments" not in settings:
-            parts = [part for part in (settings, "expandable_segments:True") if part]
-            os.environ[_ALLOCATOR] = ",".join(parts)
+        grow_gpu_memory()
     if fraction < 1:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
+
+
+def grow_gpu_memory() -> None:
+    """Have GPU memory taken piece by piece, unless the operator said how; before a GPU is met."""
+    settings = os.environ.get(_ALLOCATOR, "")
+    if "expandable_segments" not in settings:
+        parts = [part for part in (settings, "expandable_segments:True") if part]
+        os.environ[_ALLOCATOR] = ",".join(parts)
 
 
 def release_idle_memory() -> None:

@@ -234,8 +234,7 @@ class Leases:
 
     def sign_off(self) -> None:
         """Leave the list of live workers at once, rather than by silence."""
-        self._redis.zrem(keys.WORKERS, self._worker_id)
-        self._redis.delete(keys.WORKER + self._worker_id)
+        scripts.SIGN_OFF.run(self._redis, self._worker_id)
 
 
 def _leases(claims: Sequence[Claim]) -> list[str]:

@@ -15,6 +15,5 @@ if bundle then -- the deaths that one bundle has caused are counted, so that the
     redis.call('INCR', LOADING_DEATHS .. bundle)
     redis.call('EXPIRE', LOADING_DEATHS .. bundle, 86400)
 end
-redis.call('ZREM', WORKERS, ARGV[1])
-redis.call('DEL', WORKER .. ARGV[1])
+forget_worker(ARGV[1])
 return ended

@@ -42,6 +42,21 @@ end
 local function show_worker(worker, about, lease_s)
     redis.call('ZADD', WORKERS, stamp(now() + tonumber(lease_s)), worker)
     redis.call('SET', WORKER .. worker, about, 'PX', math.ceil(tonumber(lease_s) * 1000))
+    if redis.call('HEXISTS', GPUS, worker) == 1 then
+        redis.call('ZADD', GPU_LEASES, stamp(now() + tonumber(lease_s)), worker)
+    end
+end
+
+local function leave_gpu(worker)
+    redis.call('HDEL', GPUS, worker)
+    redis.call('ZREM', GPU_LEASES, worker)
+end
+
+-- A worker that left or died is not seen any more, and its GPU is free.
+local function forget_worker(worker)
+    redis.call('ZREM', WORKERS, worker)
+    redis.call('DEL', WORKER .. worker)
+    leave_gpu(worker)
 end
 
 -- What `rq info` shows of it.

@@ -1,0 +1,20 @@
+-- Give a worker the GPU that the fewest live workers are on; of equals the one named first.
+-- ARGV: worker, seconds to hold it for at first, then the GPUs it may have, at least one.
+-- Returns the place of the chosen GPU among them, from 1.
+local worker, time = ARGV[1], now()
+-- A worker that only froze counts again when it wakes, so that nobody is forgotten at once.
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', GPU_LEASES, '-inf', stamp(time - 3600))) do
+    leave_gpu(gone)
+end
+local users = {}
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', GPU_LEASES, stamp(time), '+inf')) do
+    local gpu = other ~= worker and redis.call('HGET', GPUS, other)
+    if gpu then users[gpu] = (users[gpu] or 0) + 1 end
+end
+local best = 3
+for i = 4, #ARGV do
+    if (users[ARGV[i]] or 0) < (users[ARGV[best]] or 0) then best = i end
+end
+redis.call('HSET', GPUS, worker, ARGV[best])
+redis.call('ZADD', GPU_LEASES, stamp(time + tonumber(ARGV[2])), worker)
+return best - 2
