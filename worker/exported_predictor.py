@@ -5,7 +5,7 @@ metadata (`worker.exported_recipe`): resampled, normalised, run in Gaussian-blen
 brought back as probabilities and cut to labels in the scan's own grid.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,15 +17,17 @@ from torch import Tensor
 from shared.errors import ModelError
 from shared.models import ModelCard
 from worker import label_map
+from worker.answers import WholeAnswer
 from worker.channels import Channel, on_first_grid
 from worker.device import choose_device, choose_precision, limit_gpu_memory, set_threads
 from worker.exported_program import load_exported
 from worker.exported_recipe import ExportedRecipe
-from worker.inference import Network, first_output
+from worker.forward_pass import Network, first_output
+from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
-from worker.preprocess import Affine, sample_affine
-from worker.sliding_window import sliding_window
+from worker.preprocess import Affine, Volume, sample_affine
 from worker.torchscript import load_torchscript
+from worker.window_passes import WindowedScan, run_windows
 
 TORCHSCRIPT = Path("models") / "model.ts"
 EXPORTED = Path("models") / "model.pt2"
@@ -49,6 +51,7 @@ class ExportedPredictor:
     ) -> None:
         self.card = card
         self.device = str(device)
+        self.pass_sizes = PassSizes()
         self._recipe = recipe
         self._network = network
         self._device = device
@@ -110,18 +113,22 @@ class ExportedPredictor:
         image = self._recipe.normalised(torch.from_numpy(np.stack(drawn)))
         return PreparedScan(image, to_scan, volumes[0].shape, affine)
 
+    def pass_kind(self, prepared: PreparedScan) -> Hashable:
+        """Return what is the same for all: windows go through whatever the scans' shapes."""
+        return None
+
     def predict(self, batch: Sequence[PreparedScan]) -> list[Tensor]:
         """Return the network's answers ``[L, D, H, W]``, float32 in the computer's own memory."""
-        network = first_output(self._network)
+        answers = [WholeAnswer() for _ in batch]
+        scans = (
+            WindowedScan(
+                prepared.image, self._recipe.windows(tuple(prepared.image.shape[1:])), answer
+            )
+            for prepared, answer in zip(batch, answers, strict=True)
+        )
         with torch.inference_mode():
-            return [
-                sliding_window(
-                    prepared.image.to(self._device),
-                    network,
-                    self._recipe.windows(tuple(prepared.image.shape[1:])),
-                ).cpu()
-                for prepared in batch
-            ]
+            run_windows(scans, first_output(self._network), self._device, self.pass_sizes)
+        return [answer.result() for answer in answers]
 
     def postprocess(self, prepared: PreparedScan, prediction: Tensor) -> Segmentation:
         """Cut the probabilities to labels in the scan's own grid.
@@ -130,18 +137,32 @@ class ExportedPredictor:
             ModelError: The network's channels do not fit the card's labels.
         """
         labels = self.card.labels
-        exclusive = label_map.has_background(prediction, labels)
-        chances = label_map.to_probabilities(prediction, exclusive=exclusive)
         voxel_ml = float(abs(np.linalg.det((prepared.affine @ prepared.to_scan)[:3, :3]))) / 1000
-        probability = label_map.presence_probability(chances, labels, voxel_ml)
+        probability = label_map.presence_probability(prediction, labels, voxel_ml)
+        exclusive = label_map.has_background(prediction, labels)
         to_network = np.asarray(np.linalg.inv(prepared.to_scan), dtype=np.float64)
-        drawn = np.stack(
-            [
-                sample_affine(np.ascontiguousarray(channel.numpy()), prepared.shape, to_network)
-                for channel in chances
-            ]
+        drawn = (
+            sample_affine(np.ascontiguousarray(chance.numpy()), prepared.shape, to_network)
+            for chance in label_map.channel_probabilities(prediction, exclusive=exclusive)
         )
-        answer = torch.from_numpy(drawn)
-        if answer.shape[0] == 1 and len(labels) == 1:
-            answer = (answer > 0.5) * float(labels[0].value)  # the one region is the label map
+        if exclusive:
+            answer = _likeliest(drawn)
+        else:
+            answer = torch.from_numpy(np.stack(list(drawn)))
+            if answer.shape[0] == 1 and len(labels) == 1:
+                answer = (answer > 0.5) * float(labels[0].value)  # the region is the label map
         return label_map.segmentation(answer, prepared.affine, labels, probability)
+
+
+def _likeliest(channels: Iterable[Volume]) -> Tensor:
+    """Return the argmax ``[1, I, J, K]`` of channels that come one by one, none of which is kept.
+
+    Where some are equal the first counts, as in any argmax.
+    """
+    coming = iter(channels)
+    most = next(coming)
+    winner = np.zeros(most.shape, np.float32)
+    for index, chances in enumerate(coming, start=1):
+        winner[chances > most] = index
+        np.maximum(most, chances, out=most)
+    return torch.from_numpy(winner[None])

@@ -20,7 +20,7 @@ import torch
 
 from shared.errors import ModelError
 from worker.archive import pack, read_parts
-from worker.inference import Network
+from worker.forward_pass import Network
 
 _ENTRIES = re.compile(
     r"(archive_format|archive_version|byteorder|\.data/\w+|models/model\.json"

@@ -1,29 +1,105 @@
-"""How one volume goes through a network: whole, or window by window as a bundle asks."""
+"""How volumes go through a network: whole, or window by window, as a bundle asks."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from shared.errors import ModelError
-from worker.sliding_window import WindowRules, sliding_window
-
-#: Maps ``[N, C, I, J, K]`` to ``[N, L, I, J, K]``.
-Network = Callable[[Tensor], Tensor]
-
-#: Maps a volume ``[C, I, J, K]`` and a network to its answer ``[L, I, J, K]``.
-Inferer = Callable[[Tensor, Network], Tensor]
+from worker.answers import AnswerKeeper
+from worker.forward_pass import Network, forward_pass
+from worker.out_of_memory import PassSizes
+from worker.sliding_window import WindowRules
+from worker.window_passes import WindowedScan, run_windows
 
 
-def whole_volume(volume: Tensor, network: Network) -> Tensor:
-    """Run the network over the volume in one piece."""
-    return network(volume[None])[0].float()
+class Inferer(Protocol):
+    """A way through the network, for several scans together."""
+
+    def kind(self, volume: Tensor) -> Hashable:
+        """Tell what volumes ``[C, I, J, K]`` `run` may be given together: those of one kind."""
+
+    def run(
+        self,
+        volumes: Sequence[Tensor],
+        keepers: Sequence[AnswerKeeper],
+        network: Network,
+        device: torch.device,
+        sizes: PassSizes,
+    ) -> None:
+        """Run the network over volumes of one kind; each keeper takes its volume's answer in."""
 
 
-def by_windows(rules: WindowRules) -> Inferer:
-    """Return an inferer that runs the network window by window."""
-    return lambda volume, network: sliding_window(volume, network, rules)
+class WholeVolumes:
+    """Volumes of one shape share a forward pass."""
+
+    def kind(self, volume: Tensor) -> Hashable:
+        """Return the volume's shape."""
+        return tuple(volume.shape)
+
+    def run(
+        self,
+        volumes: Sequence[Tensor],
+        keepers: Sequence[AnswerKeeper],
+        network: Network,
+        device: torch.device,
+        sizes: PassSizes,
+    ) -> None:
+        """See `Inferer`; who calls halves a pass that memory does not bear."""
+        answers = forward_pass([volume.to(device) for volume in volumes], network)
+        for answer, keeper in zip(answers, keepers, strict=True):
+            keeper.take(answer, answer.shape[1])
+
+
+class Windows:
+    """Windows of all volumes share forward passes, whatever the volumes' shapes."""
+
+    def __init__(self, rules: WindowRules) -> None:
+        self._rules = rules
+
+    def kind(self, volume: Tensor) -> Hashable:
+        """Return what is the same for all."""
+        return None
+
+    def run(
+        self,
+        volumes: Sequence[Tensor],
+        keepers: Sequence[AnswerKeeper],
+        network: Network,
+        device: torch.device,
+        sizes: PassSizes,
+    ) -> None:
+        """See `Inferer`."""
+        scans = (
+            WindowedScan(volume, self._rules, keeper)
+            for volume, keeper in zip(volumes, keepers, strict=True)
+        )
+        run_windows(scans, network, device, sizes)
+
+
+class OneByOne:
+    """Volumes go one after another through one of MONAI's other inferers, as it is."""
+
+    def __init__(self, inferer: Any) -> None:
+        self._inferer = inferer
+
+    def kind(self, volume: Tensor) -> Hashable:
+        """Return what is the same for all."""
+        return None
+
+    def run(
+        self,
+        volumes: Sequence[Tensor],
+        keepers: Sequence[AnswerKeeper],
+        network: Network,
+        device: torch.device,
+        sizes: PassSizes,
+    ) -> None:
+        """See `Inferer`."""
+        for volume, keeper in zip(volumes, keepers, strict=True):
+            answer = torch.as_tensor(self._inferer(volume[None].to(device), network))[0].float()
+            keeper.take(answer, answer.shape[1])
 
 
 def from_monai(inferer: Any) -> Inferer:
@@ -37,15 +113,15 @@ def from_monai(inferer: Any) -> Inferer:
     """
     kind = type(inferer).__name__
     if kind == "SimpleInferer":
-        return whole_volume
+        return WholeVolumes()
     if kind not in ("SlidingWindowInferer", "SlidingWindowInfererAdapt"):
-        return lambda volume, network: torch.as_tensor(inferer(volume[None], network))[0].float()
+        return OneByOne(inferer)
     if inferer.with_coord:
         raise ModelError("inferer: with_coord is not offered here.")
     roi = _three(inferer.roi_size)
     overlap = _three(inferer.overlap)
     sigma = _three(inferer.sigma_scale)
-    return by_windows(
+    return Windows(
         WindowRules(
             roi_size=(int(roi[0] or 0), int(roi[1] or 0), int(roi[2] or 0)),
             overlap=(float(overlap[0]), float(overlap[1]), float(overlap[2])),
@@ -56,23 +132,6 @@ def from_monai(inferer: Any) -> Inferer:
             sw_batch_size=int(inferer.sw_batch_size),
         )
     )
-
-
-def first_output(network: Callable[[Tensor], Any]) -> Network:
-    """Return a network that answers with one tensor, where it may answer with several.
-
-    What follows the first are intermediate outputs and losses, which only training needs.
-    """
-
-    def answer(images: Tensor) -> Tensor:
-        output = network(images)
-        while isinstance(output, (list, tuple)) and output:
-            output = output[0]
-        if not isinstance(output, Tensor):
-            raise ModelError(f"The network answers with a {type(output).__name__}, not a tensor.")
-        return output
-
-    return answer
 
 
 def _three(value: Any) -> Sequence[Any]:

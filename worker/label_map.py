@@ -5,7 +5,7 @@ among them, of which the highest counts, or with overlapping regions. Of regions
 painted first, so that the inner ones stay visible; each is measured whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from worker.preprocess import Affine
 
 #: The volume that has to look like a lesion to make one likely, in millilitres.
 _LEAST_SIGHT_ML = 1.0
+#: Planes of an answer that are looked at together.
+_PLANES = 16
 
 
 def segmentation(
@@ -65,22 +67,71 @@ def to_probabilities(answer: Tensor, *, exclusive: bool) -> Tensor:
     return torch.softmax(answer, dim=0) if exclusive else torch.sigmoid(answer)
 
 
-def presence_probability(answer: Tensor, labels: Sequence[ModelLabel], voxel_ml: float) -> float:
-    """Return how sure the model is that anything is there at all.
+def channel_probabilities(answer: Tensor, *, exclusive: bool) -> Iterator[Tensor]:
+    """Yield `to_probabilities` of one channel after another, and never hold all of them."""
+    if float(answer.min()) >= 0 and float(answer.max()) <= 1:
+        yield from answer.float()
+    elif not exclusive:
+        yield from (torch.sigmoid(channel.float()) for channel in answer)
+    else:
+        scale = torch.logsumexp(answer, dim=0)
+        yield from (torch.exp(channel - scale) for channel in answer)
+
+
+class Suspicion:
+    """How sure a model is that anything is there at all, gathered from slabs of its answer.
 
     It is the mean probability, of being any label, over the most suspicious millilitre: a model
     without a presence head has nothing better to say, and it is not calibrated.
 
     Args:
-        answer: The network's output ``[L, I, J, K]``.
         labels: What the channels stand for, after a background if there is one.
         voxel_ml: The volume of a voxel.
     """
-    background = has_background(answer, labels)
-    chances = to_probabilities(answer, exclusive=background)
-    suspicion = 1 - chances[0] if background else chances.amax(dim=0)
-    count = max(1, min(suspicion.numel(), round(_LEAST_SIGHT_ML / voxel_ml)))
-    return float(suspicion.flatten().topk(count).values.mean())
+
+    def __init__(self, labels: Sequence[ModelLabel], voxel_ml: float) -> None:
+        self._labels = labels
+        self._count = max(1, round(_LEAST_SIGHT_ML / voxel_ml))
+        # Whether values are logits shows only at the end, so both readings are kept till then.
+        self._if_logits = self._if_probabilities = torch.empty(0)
+        self._low, self._high = torch.inf, -torch.inf
+
+    def see(self, slab: Tensor) -> None:
+        """Look at a part ``[L, ...]`` of the network's output."""
+        slab = slab.float()
+        self._low = min(self._low, float(slab.min()))
+        self._high = max(self._high, float(slab.max()))
+        if has_background(slab, self._labels):
+            plain, softened = 1 - slab[0], 1 - torch.softmax(slab, dim=0)[0]
+        else:
+            plain = slab.amax(dim=0)
+            softened = torch.sigmoid(plain)
+        self._if_probabilities = self._most_suspicious(self._if_probabilities, plain)
+        self._if_logits = self._most_suspicious(self._if_logits, softened)
+
+    def probability(self) -> float:
+        """Return the probability of what has been seen.
+
+        Raises:
+            RuntimeError: Nothing has been seen.
+        """
+        if not self._if_logits.numel():
+            raise RuntimeError("Nothing has been seen of the answer.")
+        probabilities = self._low >= 0 and self._high <= 1
+        return float((self._if_probabilities if probabilities else self._if_logits).mean())
+
+    def _most_suspicious(self, known: Tensor, seen: Tensor) -> Tensor:
+        seen = seen.flatten()
+        best = torch.cat([known, seen.topk(min(self._count, seen.numel())).values.cpu()])
+        return best.topk(min(self._count, best.numel())).values
+
+
+def presence_probability(answer: Tensor, labels: Sequence[ModelLabel], voxel_ml: float) -> float:
+    """Return the `Suspicion` of a whole output ``[L, I, J, K]``, looked at plane by plane."""
+    suspicion = Suspicion(labels, voxel_ml)
+    for planes in torch.split(answer, _PLANES, dim=1):
+        suspicion.see(planes)
+    return suspicion.probability()
 
 
 def _label_values(answer: Tensor) -> Mask:

@@ -7,7 +7,7 @@ answer is taken. MONAI itself is an optional extra.
 
 import copy
 import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,12 +21,17 @@ from shared.configuration import Configuration, is_component
 from shared.errors import BadScan, ModelError
 from shared.models import ModelCard
 from worker import label_map
+from worker.answers import WholeAnswer
+from worker.bundle_transforms import BundleTransforms, build_transforms
 from worker.channels import Channel, on_first_grid
 from worker.device import choose_device, choose_precision, limit_gpu_memory, set_threads
-from worker.inference import Inferer, Network, first_output, from_monai, whole_volume
+from worker.forward_pass import first_output
+from worker.inference import Inferer, WholeVolumes, from_monai
+from worker.online_argmax import LikeliestLabels, OnlineArgmax
+from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
 from worker.preprocess import Affine
-from worker.resolver import Resolver, locate
+from worker.resolver import Resolver
 from worker.state_dict import WEIGHTS, fill_weights
 from worker.torchscript import load_torchscript
 
@@ -34,14 +39,6 @@ from worker.torchscript import load_torchscript
 _IMAGE, _ANSWER = "image", "pred"
 #: The edge of the blank volume that warms the network up, in voxels.
 _BLANK = 32
-
-
-@dataclass(frozen=True)
-class _Transforms:
-    """One instance of a bundle's transforms: they keep state, so each scan has one to itself."""
-
-    before: Any
-    after: Any
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class PreparedScan:
 
     image: Tensor
     data: dict[str, Any]
-    transforms: _Transforms
+    transforms: BundleTransforms
     shape: tuple[int, ...]
     affine: Affine
 
@@ -71,11 +68,12 @@ class MonaiPredictor:
     ) -> None:
         self.card = card
         self.device = str(device)
+        self.pass_sizes = PassSizes()
         self._configuration = configuration
         self._device = device
         self._precision = precision
         self._network = network.to(device).eval()
-        self._spare: list[_Transforms] = []
+        self._spare: list[BundleTransforms] = []
         self._lock = threading.Lock()
         self._loaded_keys = _loaded_keys(configuration, self._resolver())
         if len(self._loaded_keys) not in (1, len(card.inputs)):
@@ -138,34 +136,53 @@ class MonaiPredictor:
             raise BadScan("The model's preprocessing does not make an image of this scan.")
         return PreparedScan(image, data, transforms, volumes[0].shape, affine)
 
-    def predict(self, batch: Sequence[PreparedScan]) -> list[Tensor]:
-        """Return the network's answers ``[L, D, H, W]``, float32 in the computer's own memory."""
-        reduced = self._precision != torch.float32
-        network: Network = first_output(self._network)
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device.type, self._precision, enabled=reduced),
-        ):
-            return [
-                self._inferer(_plain(prepared.image).to(self._device), network).cpu()
-                for prepared in batch
-            ]
+    def pass_kind(self, prepared: PreparedScan) -> Hashable:
+        """See `worker.predictor.Predictor`."""
+        return self._inferer.kind(prepared.image)
 
-    def postprocess(self, prepared: PreparedScan, prediction: Tensor) -> Segmentation:
+    def predict(self, batch: Sequence[PreparedScan]) -> list[Tensor | LikeliestLabels]:
+        """Return the network's answers ``[L, D, H, W]``, float32 in the computer's own memory.
+
+        Where the postprocessing begins with an argmax, it is taken as the answers come in.
+        """
+        keepers = [self._keeper(prepared) for prepared in batch]
+        images = [_plain(prepared.image) for prepared in batch]
+        with torch.inference_mode():
+            self._inferer.run(images, keepers, self._forward, self._device, self.pass_sizes)
+            return [keeper.result() for keeper in keepers]
+
+    def postprocess(
+        self, prepared: PreparedScan, prediction: Tensor | LikeliestLabels
+    ) -> Segmentation:
         """Run the bundle's postprocessing and make one label volume in the scan's grid of it."""
         from monai.data import MetaTensor
 
         labels = self.card.labels
+        if isinstance(prediction, LikeliestLabels):
+            probability, values = prediction.probability, prediction.labels.float()
+        else:
+            voxel_ml = _voxel_ml(prepared.image)
+            probability = label_map.presence_probability(prediction, labels, voxel_ml)
+            values = prediction
         meta = getattr(prepared.image, "meta", None)
-        answer = MetaTensor(prediction, meta=copy.deepcopy(meta) if meta else None)
+        answer = MetaTensor(values, meta=copy.deepcopy(meta) if meta else None)
         answer.applied_operations = copy.deepcopy(getattr(prepared.image, "applied_operations", []))
-        voxel_ml = float(abs(np.linalg.det(np.asarray(answer.affine)[:3, :3]))) / 1000
-        probability = label_map.presence_probability(prediction, labels, voxel_ml)
         with torch.inference_mode():
             data = prepared.transforms.after({**prepared.data, _ANSWER: answer})
         ready = _in_scan_grid(data[_ANSWER], prepared)
         self._give_back(prepared.transforms)
         return label_map.segmentation(ready, prepared.affine, labels, probability)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        reduced = self._precision != torch.float32
+        with torch.autocast(self._device.type, self._precision, enabled=reduced):
+            return first_output(self._network)(images)
+
+    def _keeper(self, prepared: PreparedScan) -> WholeAnswer | OnlineArgmax:
+        argmax = prepared.transforms.argmax
+        if argmax is None:
+            return WholeAnswer()
+        return OnlineArgmax(argmax, self.card.labels, _voxel_ml(prepared.image))
 
     def _as_loaded(self, volumes: Sequence[NDArray[np.generic]], affine: Affine) -> dict[str, Any]:
         """Return what loading the files would have given: channel-first images with an affine."""
@@ -202,30 +219,19 @@ class MonaiPredictor:
 
     def _build_inferer(self) -> Inferer:
         if "inferer" not in self._configuration.sections:
-            return whole_volume
+            return WholeVolumes()
         return from_monai(self._resolver().get("inferer"))
 
-    def _build_transforms(self) -> _Transforms:
-        resolver, compose = self._resolver(), locate("Compose")
-        before, after = (
-            resolver.get(name) if name in self._configuration.sections else compose([])
-            for name in ("preprocessing", "postprocessing")
-        )
-        if not isinstance(before, compose) or not isinstance(after, compose):
-            raise ModelError("preprocessing and postprocessing are each a Compose of transforms.")
-        if not any(hasattr(transform, "inverse") for transform in before.transforms):
-            # There is nothing to invert, and MONAI would warn of it at every scan.
-            invert = locate("Invertd")
-            after.transforms = tuple(one for one in after.transforms if type(one) is not invert)
-        return _Transforms(before, after)
+    def _build_transforms(self) -> BundleTransforms:
+        return build_transforms(self._resolver(), self._configuration.sections, _ANSWER)
 
-    def _take_transforms(self) -> _Transforms:
+    def _take_transforms(self) -> BundleTransforms:
         with self._lock:
             if self._spare:
                 return self._spare.pop()
         return self._build_transforms()
 
-    def _give_back(self, transforms: _Transforms) -> None:
+    def _give_back(self, transforms: BundleTransforms) -> None:
         with self._lock:
             self._spare.append(transforms)
 
@@ -258,6 +264,11 @@ def _loaded_keys(configuration: Configuration, resolver: Resolver) -> list[str]:
 def _plain(image: Tensor) -> Tensor:
     """Return an image as a tensor of torch's own, which networks are faster with."""
     return image.as_subclass(Tensor).float()
+
+
+def _voxel_ml(image: Tensor) -> float:
+    affine = np.asarray(getattr(image, "affine", np.eye(4)))
+    return float(abs(np.linalg.det(affine[:3, :3]))) / 1000
 
 
 def _in_scan_grid(answer: Any, prepared: PreparedScan) -> Tensor:

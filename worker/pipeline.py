@@ -5,6 +5,7 @@ to the batch's; several batches may be on their way, each in a lane of its own. 
 with one scan ends that scan and no other.
 """
 
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,6 @@ from shared.results import (
 )
 from shared.settings import Settings
 from shared.store import ScanStore
-from worker.batching import halves
 from worker.channels import Channel
 from worker.device import release_idle_memory, set_threads
 from worker.faults import judge
@@ -38,6 +38,7 @@ from worker.lease import Claim, Finished, Outcome, Retry
 from worker.postprocess import Segmentation
 from worker.predictor import Predictor
 from worker.preview import preview_png
+from worker.scan_passes import predict_each
 from worker.shared_device import SharedDevice
 from worker.shelf import Shelf
 from worker.stage_clock import StageClock
@@ -70,6 +71,8 @@ class Pipeline:
         self._shelf = shelf
         self._predictor = shelf.default()
         self._device = SharedDevice(self._predictor.device, settings.threads, settings.lanes)
+        self._counting = threading.Lock()
+        self._oom_splits = 0
         # Reading and writing mostly wait on disks and on gzip, which leaves the GIL.
         self._threads = ThreadPoolExecutor(4, "scan", set_threads, (1,))
 
@@ -87,6 +90,11 @@ class Pipeline:
     def lanes(self) -> int:
         """How many batches may be on their way at once."""
         return self._device.lanes
+
+    @property
+    def oom_splits(self) -> int:
+        """How many forward passes were halved so far because memory had run out."""
+        return self._oom_splits
 
     def run(
         self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
@@ -138,7 +146,7 @@ class Pipeline:
             clock.waited()
             self._device.use_share()
             with clock.stage("inference"):
-                _predict(predictor, live())
+                self._predict(predictor, live())
         with clock.stage("postprocess"):
             self._each(postprocess, live())
         with clock.stage("store"):
@@ -195,6 +203,17 @@ class Pipeline:
         else:
             list(self._threads.map(guarded, items))
 
+    def _predict(self, predictor: Predictor, items: Sequence[_Item]) -> None:
+        answers = predict_each(predictor, [_known(item.prepared) for item in items])
+        for item, answer in zip(items, answers, strict=True):
+            if isinstance(answer, Exception):
+                item.outcome = judge(answer, item.claim)
+            else:
+                item.prediction = answer
+        splits = predictor.pass_sizes.take_splits()
+        with self._counting:
+            self._oom_splits += splits
+
     def _read(self, key: str) -> Volume:
         try:
             with self._store.open(key) as file:
@@ -209,24 +228,6 @@ class Pipeline:
         self._store.write(keys["mask"], mask_bytes(mask, _known(item.header)))
         self._store.write(keys["preview"], picture)
         item.artefacts = keys
-
-
-def _predict(predictor: Predictor, items: Sequence[_Item]) -> None:
-    """Run one forward pass; where it throws, bisect until each culprit stands alone."""
-    if not items:
-        return
-    try:
-        predictions = predictor.predict([_known(item.prepared) for item in items])
-    except Exception as error:  # what a network may raise has no bounds
-        if len(items) == 1:
-            items[0].outcome = judge(error, items[0].claim)
-            return
-        log.warning("batch bisected", size=len(items), error=type(error).__name__)
-        for half in halves(items):
-            _predict(predictor, half)
-        return
-    for item, prediction in zip(items, predictions, strict=True):
-        item.prediction = prediction
 
 
 def _channel_keys(claim: Claim, card: ModelCard) -> list[str]:

@@ -1,7 +1,7 @@
 """A model in service: all that the pipeline sees of torch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from shared.models import METADATA, ModelCard
 from worker.channels import Channel
 from worker.exported_predictor import EXPORTED, TORCHSCRIPT, ExportedPredictor
 from worker.monai_predictor import MonaiPredictor
+from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
 from worker.tumor_predictor import TumorPredictor
 
@@ -19,11 +20,13 @@ class Predictor(Protocol):
     """One network on one device.
 
     What `preprocess` and `predict` return is the predictor's own; others only pass it on.
-    `preprocess` and `postprocess` may be called by several threads at once, `predict` by one.
+    `preprocess` and `postprocess` may be called by several threads at once, and so may `predict`
+    on a CPU. ``pass_sizes`` is what it has learnt of the memory that a pass takes.
     """
 
     card: ModelCard
     device: str
+    pass_sizes: PassSizes
 
     def warm_up(self) -> None:
         """Run the network on nothing, so that the first scan costs what later ones do."""
@@ -39,8 +42,11 @@ class Predictor(Protocol):
             BadScan: The channels do not fit the model or each other.
         """
 
+    def pass_kind(self, prepared: Any) -> Hashable:
+        """Tell which prepared scans `predict` takes together: those of one kind."""
+
     def predict(self, batch: Sequence[Any]) -> list[Any]:
-        """Run the network over prepared scans; one answer a scan, in the same order."""
+        """Run the network over prepared scans of one kind; one answer a scan, in the same order."""
 
     def postprocess(self, prepared: Any, prediction: Any) -> Segmentation:
         """Return mask, presence and statistics in the grid of the scan's first channel."""

@@ -1,12 +1,11 @@
-"""A volume larger than the network's window: windows cut from it, and their answers blended.
+"""A volume larger than the network's window: where windows lie in it, and what each voxel counts.
 
-Planning, cutting and blending know nothing of a network, so windows of several scans may share a
-forward pass: plan each scan, cut any of its windows with `cut`, and hand each answer to its scan's
-`Blend`. `sliding_window` does it for one scan. The result is that of MONAI's
-``sliding_window_inference``, whose parameters have the same names and meanings here.
+Nothing here knows of a network: `worker.window_passes` runs one over the windows, and
+`worker.blend` makes one answer of theirs. Together they give what MONAI's
+``sliding_window_inference`` gives, whose parameters have the same names and meanings here.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -55,10 +54,10 @@ class WindowRules:
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """Where the windows lie in the padded volume, in order: ``starts`` are their low corners.
+    """Where the windows lie in the padded volume: ``starts`` are their low corners.
 
-    ``pad_low`` voxels are added before each axis of the volume of ``shape``; the padded volume
-    has ``padded_shape``.
+    They are in order: along the first axis they never go back. ``pad_low`` voxels are added before
+    each axis of the volume of ``shape``; the padded volume has ``padded_shape``.
     """
 
     shape: Triple
@@ -96,7 +95,11 @@ def pad(volume: Tensor, plan: WindowPlan, rules: WindowRules) -> Tensor:
 
 def cut(padded: Tensor, plan: WindowPlan, index: int) -> Tensor:
     """Return window ``index`` of a padded volume, ``[C, *plan.window]``, as a view."""
-    return padded[(slice(None), *_place(plan, index))]
+    place = (
+        slice(start, start + wide)
+        for start, wide in zip(plan.starts[index], plan.window, strict=True)
+    )
+    return padded[(slice(None), *place)]
 
 
 def window_weights(window: Triple, rules: WindowRules, device: torch.device) -> Tensor:
@@ -111,96 +114,11 @@ def window_weights(window: Triple, rules: WindowRules, device: torch.device) -> 
     return weights.clamp(min=max(float(weights.min()), _LEAST_WEIGHT))
 
 
-class Blend:
-    """The weighted mean of one scan's windows, gathered as they come and in any order.
-
-    It holds one sum of the padded volume's size for each output channel, whatever the number of
-    windows.
-    """
-
-    def __init__(self, plan: WindowPlan, rules: WindowRules, device: torch.device) -> None:
-        self._plan = plan
-        self._weights = window_weights(plan.window, rules, device)
-        self._total = torch.zeros(plan.padded_shape, device=device)
-        self._sum: Tensor | None = None
-        self._missing = set(range(len(plan.starts)))
-
-    def add(self, index: int, answer: Tensor) -> None:
-        """Take the network's answer ``[L, *plan.window]`` to window ``index``.
-
-        Raises:
-            ModelError: The answer has another shape than its window.
-        """
-        if tuple(answer.shape[1:]) != self._plan.window:
-            raise ModelError(
-                f"The network answers a window of {self._plan.window} voxels with "
-                f"{tuple(answer.shape[1:])}; it must keep the window's size."
-            )
-        if self._sum is None:
-            shape = (answer.shape[0], *self._plan.padded_shape)
-            self._sum = torch.zeros(shape, device=self._total.device)
-        place = _place(self._plan, index)
-        self._sum[(slice(None), *place)] += answer.to(self._sum) * self._weights
-        self._total[place] += self._weights
-        self._missing.discard(index)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every window has been answered."""
-        return not self._missing
-
-    def result(self) -> Tensor:
-        """Return the blended answer ``[L, I, J, K]``, padding cut off.
-
-        Raises:
-            RuntimeError: A window has not been answered yet.
-        """
-        if self._sum is None or self._missing:
-            raise RuntimeError(f"{len(self._missing)} windows have not been answered yet.")
-        self._sum /= self._total
-        inside = tuple(
-            slice(low, low + length)
-            for low, length in zip(self._plan.pad_low, self._plan.shape, strict=True)
-        )
-        return self._sum[(slice(None), *inside)]
-
-
-def sliding_window(
-    volume: Tensor, network: Callable[[Tensor], Tensor], rules: WindowRules
-) -> Tensor:
-    """Run a network over one volume, ``sw_batch_size`` windows at a time.
-
-    Args:
-        volume: ``[C, I, J, K]``.
-        network: Maps ``[N, C, *window]`` to ``[N, L, *window]``.
-        rules: The windows.
-
-    Returns:
-        ``[L, I, J, K]``, float32.
-    """
-    plan = plan_windows(volume.shape[1:], rules)
-    padded = pad(volume, plan, rules)
-    blend = Blend(plan, rules, volume.device)
-    for first in range(0, len(plan.starts), rules.sw_batch_size):
-        indexes = range(first, min(first + rules.sw_batch_size, len(plan.starts)))
-        answers = network(torch.stack([cut(padded, plan, index) for index in indexes]))
-        for index, answer in zip(indexes, answers, strict=True):
-            blend.add(index, answer)
-    return blend.result()
-
-
 def _starts(length: int, window: int, overlap: float) -> list[int]:
     """Return where windows start along one axis; the last one ends with the axis."""
     step = window if window == length else max(1, int(window * (1 - overlap)))
     starts = list(range(0, length - window, step))
     return [*starts, length - window]
-
-
-def _place(plan: WindowPlan, index: int) -> tuple[slice, ...]:
-    return tuple(
-        slice(start, start + wide)
-        for start, wide in zip(plan.starts[index], plan.window, strict=True)
-    )
 
 
 def _triple(values: Iterable[int]) -> Triple:

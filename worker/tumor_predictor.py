@@ -1,6 +1,6 @@
 """The default model in service: whole scans on one grid, an outline and a presence."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,6 +14,7 @@ from worker.bundle import Recipe, load_network, read_recipe
 from worker.channels import Channel
 from worker.device import choose_device, choose_precision, limit_gpu_memory, set_threads
 from worker.network import UNet3D, tumour_probability
+from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
 from worker.preprocess import Prepared, Volume
 
@@ -39,6 +40,7 @@ class TumorPredictor:
     ) -> None:
         self.card = card
         self.device = str(device)
+        self.pass_sizes = PassSizes()
         self._recipe = recipe
         self._network = network.to(device)
         self._device = device
@@ -86,6 +88,10 @@ class TumorPredictor:
         """Bring a scan of one channel to the network's grid."""
         ((data, affine),) = channels
         return preprocess.to_network_grid(data, affine, self._recipe.network_grid)
+
+    def pass_kind(self, prepared: Prepared) -> Hashable:
+        """Return what is the same for all: every scan is on the network's one grid."""
+        return None
 
     def predict(self, batch: Sequence[Prepared]) -> list[Prediction]:
         """Run one forward pass over the batch and return its answers in the same order."""

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from shared.errors import ModelError
-from worker.sliding_window import Blend, WindowRules, cut, pad, plan_windows, sliding_window
+from worker.answers import WholeAnswer
+from worker.blend import Blend
+from worker.sliding_window import WindowRules, cut, plan_windows
+from worker.window_passes import sliding_window
 
 lengths = st.tuples(*[st.integers(3, 19)] * 3)
 windows = st.tuples(*[st.sampled_from([-1, 4, 5, 8, 12])] * 3)
@@ -76,34 +79,15 @@ def test_every_voxel_is_in_a_window(
     assert len(set(plan.starts)) == len(plan.starts)
 
 
-def test_windows_of_two_scans_may_share_a_pass() -> None:
-    """Answers that come mixed and in any order blend to what each scan gets alone."""
-    rules = WindowRules((4, 4, 4), mode="gaussian")
-    volumes = [torch.randn(1, 9, 6, 7), torch.randn(1, 5, 8, 3)]
-    plans = [plan_windows(volume.shape[1:], rules) for volume in volumes]
-    blends = [Blend(plan, rules, torch.device("cpu")) for plan in plans]
-    padded = [pad(volume, plan, rules) for volume, plan in zip(volumes, plans, strict=True)]
-    waiting = [(scan, index) for scan in (0, 1) for index in range(len(plans[scan].starts))]
-    waiting = [waiting[i] for i in torch.randperm(len(waiting)).tolist()]
-    for first in range(0, len(waiting), 5):
-        batch = waiting[first : first + 5]
-        answers = network(torch.stack([cut(padded[s], plans[s], i) for s, i in batch]))
-        for (scan, index), answer in zip(batch, answers, strict=True):
-            assert not blends[scan].is_complete
-            blends[scan].add(index, answer)
-    for volume, blend in zip(volumes, blends, strict=True):
-        assert blend.is_complete
-        torch.testing.assert_close(blend.result(), sliding_window(volume, network, rules))
-
-
-def test_a_blend_that_lacks_a_window_says_so() -> None:
+def test_an_answer_that_lacks_a_window_says_so() -> None:
     """No answer is given before every window has been answered."""
     rules = WindowRules((4, 4, 4))
-    plan = plan_windows((7, 4, 4), rules)
-    blend = Blend(plan, rules, torch.device("cpu"))
-    blend.add(0, torch.ones(1, 4, 4, 4))
-    with pytest.raises(RuntimeError, match="1 windows"):
-        blend.result()
+    answer = WholeAnswer()
+    blend = Blend(plan_windows((7, 4, 4), rules), rules, torch.device("cpu"), answer)
+    blend.add(torch.ones(1, 4, 4, 4))
+    assert not blend.is_complete
+    with pytest.raises(RuntimeError, match="not complete"):
+        answer.result()
 
 
 @pytest.mark.parametrize(
