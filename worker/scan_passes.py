@@ -47,9 +47,9 @@ def _predict_pass(predictor: Predictor, kind: Hashable, scans: Sequence[Any]) ->
     try:
         answers = predictor.predict(scans)
     except Exception as error:  # what a network may raise has no bounds
-        # What the pass had allocated hangs on the error's frames, and its halves need the room.
-        traceback.clear_frames(error.__traceback__)
         if size == 1:
+            # What the pass had allocated hangs on the frames, and others need the room.
+            traceback.clear_frames(error.__traceback__)
             return [error]
         out_of_memory = is_out_of_memory(error)
         log.warning("pass halved", size=size, error=type(error).__name__)
