@@ -11,6 +11,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
+from api.worker_metrics import worker_lines
 from shared.job_queue import QueueState
 
 PREFIX = "voxelq_"
@@ -54,7 +55,7 @@ class Metrics:
         lines = [_gauge("redis_up", "Whether Redis answers.", {"": float(state is not None)})]
         if state is not None:
             lines += _queue_lines(state)
-            lines += _worker_lines(state.metrics)
+            lines += worker_lines(state.metrics, PREFIX)
         return generate_latest(self.registry) + "".join(lines).encode()
 
 
@@ -65,21 +66,22 @@ def _queue_lines(state: QueueState) -> Iterator[str]:
     yield _gauge(
         "oldest_queued_seconds", "Age of the oldest waiting job.", {"": state.oldest_queued_s}
     )
+    waiting = {f'{{priority="{priority}"}}': float(n) for priority, n in state.waiting.items()}
+    yield _gauge("waiting_jobs", "Jobs that no worker has drawn yet, by priority.", waiting)
+    peaks = {
+        f'{{worker="{worker.id}",device="{worker.device}"}}': float(worker.peak_memory_bytes)
+        for worker in state.workers
+        if worker.peak_memory_bytes is not None
+    }
+    yield _gauge(
+        "worker_peak_memory_bytes",
+        "The most memory a worker held since it was last idle: resident, or on its GPU.",
+        peaks,
+    )
     if state.seconds_per_scan is not None:
         yield _gauge("scan_seconds", "What a scan costs lately.", {"": state.seconds_per_scan})
     if state.eta_s is not None:
         yield _gauge("eta_seconds", "Estimated wait of a job submitted now.", {"": state.eta_s})
-
-
-def _worker_lines(counters: dict[str, float]) -> Iterator[str]:
-    """Lines of what the workers count in Redis, one family after the other."""
-    families: dict[str, list[str]] = {}
-    for name, amount in sorted(counters.items()):
-        families.setdefault(name.partition("{")[0], []).append(f"{PREFIX}{name} {amount!r}\n")
-    for family, lines in families.items():
-        if family.endswith("_total"):
-            yield f"# TYPE {PREFIX}{family} counter\n"
-            yield from lines
 
 
 def _gauge(name: str, description: str, samples: Mapping[str, float]) -> str:

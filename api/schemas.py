@@ -1,5 +1,6 @@
 """What clients see: the job, the models and the queue as JSON."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
@@ -228,12 +229,19 @@ class ModelListView(BaseModel):
 
 
 class WorkerView(BaseModel):
-    """A live worker and the ids of the jobs it has in hand."""
+    """A live worker, the ids of the jobs it has in hand, and how it computes its model.
+
+    ``peak_memory_bytes`` is the most it held since it was last idle: resident, or on the GPU.
+    """
 
     id: str
     model: str | None
     device: str
     batch: list[str]
+    precision: str = Field(examples=["bf16"])
+    memory_format: str = Field(examples=["contiguous"])
+    compiled: bool
+    peak_memory_bytes: int | None
 
 
 class QueueView(BaseModel):
@@ -251,15 +259,7 @@ class QueueView(BaseModel):
         return cls(
             queued=state.queued,
             started=state.started,
-            workers=[
-                WorkerView(
-                    id=worker.id,
-                    model=worker.model,
-                    device=worker.device,
-                    batch=list(worker.batch),
-                )
-                for worker in state.workers
-            ],
+            workers=[WorkerView(**asdict(worker)) for worker in state.workers],
             seconds_per_scan=state.seconds_per_scan,
             eta_s=state.eta_s,
         )

@@ -20,6 +20,7 @@ from shared.results import (
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
+from worker.arithmetic import PLAIN
 from worker.batch_worker import MicroBatchWorker
 from worker.lease import Claim, Finished, Outcome
 
@@ -54,6 +55,12 @@ class NoopEngine:
     device = "cpu"
     model = MODEL
     lanes = 1
+    arithmetic = PLAIN
+    peak_memory_bytes = None
+
+    def counted(self) -> dict[str, float]:
+        """Nothing is counted."""
+        return {}
 
     def run(
         self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]

@@ -7,7 +7,7 @@ one script, so one round trip, at a cost that does not grow with the queue.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -61,11 +61,19 @@ class WorkerInfo:
     model: str | None
     device: str
     batch: tuple[str, ...]
+    precision: str
+    memory_format: str
+    compiled: bool
+    peak_memory_bytes: int | None
 
 
 @dataclass(frozen=True)
 class QueueState:
-    """The whole queue at one moment; times are estimates from what scans cost lately."""
+    """The whole queue at one moment; times are estimates from what scans cost lately.
+
+    ``waiting`` counts jobs that no worker has drawn, by priority; ``metrics`` is what the workers
+    count, by the names of `shared.worker_metrics`.
+    """
 
     queued: int
     started: int
@@ -73,6 +81,7 @@ class QueueState:
     seconds_per_scan: float | None
     eta_s: float | None
     oldest_queued_s: float
+    waiting: dict[str, int]
     metrics: dict[str, float]
 
 
@@ -181,9 +190,9 @@ class JobQueue:
 
     async def state(self) -> QueueState:
         """Return the queue's depth, its workers and its pace."""
-        queued, started, pace, workers, oldest_s, metrics = await self._run(scripts.STATE)
+        answer = await self._run(scripts.STATE)
+        queued, started, pace, workers, oldest_s, metrics, waiting = answer
         seconds_per_scan, live = read_pace(pace)
-        names, amounts = metrics[::2], metrics[1::2]
         return QueueState(
             queued=queued,
             started=started,
@@ -191,9 +200,8 @@ class JobQueue:
             seconds_per_scan=seconds_per_scan,
             eta_s=estimate(queued, (seconds_per_scan, live)),
             oldest_queued_s=float(oldest_s),
-            metrics={
-                name.decode(): float(amount) for name, amount in zip(names, amounts, strict=True)
-            },
+            waiting={name.decode(): count for name, count in _pairs(waiting)},
+            metrics={name.decode(): float(amount) for name, amount in _pairs(metrics)},
         )
 
     async def verdicts(self, bundle_keys: Sequence[str]) -> dict[str, str]:
@@ -274,7 +282,11 @@ def _digest(text: str) -> str:
 
 def _worker(about: bytes) -> WorkerInfo:
     facts = json.loads(about)
-    return WorkerInfo(facts["id"], facts["model"], facts["device"], tuple(facts["batch"]))
+    return WorkerInfo(**{**facts, "batch": tuple(facts["batch"])})
+
+
+def _pairs(flat: list[Any]) -> Iterator[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)
 
 
 def _entries(answer: Any) -> list[Any]:

@@ -19,6 +19,7 @@ RQ_FINISHED = "rq:finished:"  # registries by queue name
 RQ_FAILED = "rq:failed:"
 RQ_CANCELED = "rq:canceled:"
 
+BUSY = "voxelq:busy"  # sorted set: those of WORKERS with jobs in hand, by the same time
 EVENTS = "voxelq:events"  # stream: every change of a job's status
 GPU_LEASES = "voxelq:gpu-leases"  # sorted set: workers by the end of their lease of a GPU
 GPUS = "voxelq:gpus"  # hash by worker: the UUID of the GPU leased to it

@@ -31,23 +31,23 @@ class ReadingRoom:
         self._settings = settings
         self._redis = connect(settings)
         self._store = ScanStore(settings.store_url)
-        self._leases = Leases(self._redis, "stand-in", settings)
+        self.leases = Leases(self._redis, "stand-in", settings)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def sign_on(self, *held: Claim) -> None:
         """Be seen as a live worker that has ``held`` in hand."""
-        self._leases.extend(held, self._facts(held))
+        self.leases.extend(held, self._facts(held))
 
     def start(self, most: int = 8) -> list[Claim]:
         """Draw and begin up to ``most`` jobs."""
-        claims = self._leases.draw(most)
-        return self._leases.begin(claims, self._facts(claims))
+        claims = self.leases.draw(most)
+        return self.leases.begin(claims, self._facts(claims))
 
     def settle(self, claims: list[Claim], script: Script | None = None) -> None:
         """End ``claims`` with what ``script`` says; as healthy scans, unless told otherwise."""
         outcomes = [(claim, (script or self.finish)(claim)) for claim in claims]
-        self._leases.settle(outcomes, self._facts(), batch_s=0.01, metrics={"batches_total": 1.0})
+        self.leases.settle(outcomes, self._facts(), batch_s=0.01, metrics={"batches_total": 1.0})
 
     def serve(self, script: Script | None = None) -> None:
         """Settle whatever comes, in a thread, until closed."""
@@ -101,7 +101,7 @@ class ReadingRoom:
             if claims:
                 self.settle(claims, script)
             else:
-                self._leases.wait_for_work(0.05)
+                self.leases.wait_for_work(0.05)
 
     def _facts(self, held: tuple[Claim, ...] | list[Claim] = ()) -> WorkerFacts:
         ids = tuple(claim.id for claim in held)

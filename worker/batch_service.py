@@ -22,6 +22,8 @@ from redis.exceptions import RedisError
 from shared.batching import BatchBounds, BatchPlanner
 from shared.settings import Settings
 from shared.watchdog import Watchdog
+from shared.worker_metrics import added, batch_counts
+from worker.busy_clock import BusyClock
 from worker.connection import connect
 from worker.engine import Engine
 from worker.heartbeat import Heartbeat
@@ -70,10 +72,12 @@ class BatchService:
         self._planning = threading.Lock()
         self._leases = Leases(connect(settings), worker_id, settings)
         self._in_hand = InHand()
+        self._lanes = BusyClock()
         self._heartbeat = Heartbeat(
             Leases(connect(settings), worker_id, settings),
             self._facts(),
             interval_s=min(1.0, settings.lease_s / 4),
+            counted=self._counted,
         )
         self._drawing = threading.Lock()
         self._stopping = False
@@ -203,6 +207,10 @@ class BatchService:
 
     def _compute(self, batch: Batch) -> None:
         """Begin, compute and settle one batch."""
+        with self._lanes.busy():
+            self._compute_and_settle(batch)
+
+    def _compute_and_settle(self, batch: Batch) -> None:
         claims = batch.claims
         self._change_model(claims[0].submission.model_ref)
         self._heartbeat.show(self._facts())
@@ -225,12 +233,8 @@ class BatchService:
         self._on_model(model_ref)
 
     def _settle(self, claims: list[Claim], outcomes: list[Outcome], cost_s: float) -> None:
-        metrics = {"batches_total": 1.0, "batched_scans_total": float(len(claims))}
-        # A stage lasts as long for every scan of the batch, so any of their reports tells it.
         reports = [outcome.report for outcome in outcomes if isinstance(outcome, Finished)]
-        for stage, seconds in reports[0].timings_s if reports else ():
-            if stage not in ("queue", "total"):
-                metrics[f'stage_seconds_total{{stage="{stage}"}}'] = seconds
+        metrics = batch_counts(len(claims), reports)
         settled = list(zip(claims, outcomes, strict=True))
         dropped = self.persist(
             lambda: self._leases.settle(settled, self._facts(), batch_s=cost_s, metrics=metrics)
@@ -252,5 +256,20 @@ class BatchService:
 
     def _facts(self) -> WorkerFacts:
         return WorkerFacts(
-            self._worker_id, self._engine.device, self._engine.model, self._in_hand.ids
+            self._worker_id,
+            self._engine.device,
+            self._engine.model,
+            self._in_hand.ids,
+            self._engine.arithmetic,
+            self._engine.peak_memory_bytes,
         )
+
+    def _counted(self) -> dict[str, float]:
+        """Return what this worker counted since the last call."""
+        lanes = self._lanes.take()
+        seconds = {
+            "worker_seconds_total": lanes.passed_s,
+            "lane_seconds_total": lanes.passed_s * self._engine.lanes,
+            "lane_busy_seconds_total": lanes.each_s,
+        }
+        return added([seconds, self._engine.counted()])

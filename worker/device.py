@@ -6,8 +6,14 @@ from pathlib import Path
 import torch
 
 from shared.errors import ModelError
+from worker.arithmetic import Precision
 
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+PRECISION_NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
 _ALLOCATOR = "PYTORCH_ALLOC_CONF"
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
@@ -43,9 +49,10 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     if wanted == "auto":
         native = _gpu_has_bf16(device) if device.type == "cuda" else cpu_has_bf16()
         return torch.bfloat16 if native else torch.float32
-    if wanted not in _PRECISIONS:
-        raise ModelError(f"There is no precision called {wanted}; use auto, fp32, bf16 or fp16.")
-    return _PRECISIONS[wanted]
+    for name, dtype in PRECISIONS.items():
+        if name == wanted:
+            return dtype
+    raise ModelError(f"There is no precision called {wanted}; use auto, fp32, bf16 or fp16.")
 
 
 def cpu_has_bf16() -> bool:

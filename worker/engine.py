@@ -1,8 +1,9 @@
 """What a batch service needs of whatever computes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from worker.arithmetic import Arithmetic
 from worker.lease import Claim, Outcome
 
 
@@ -20,6 +21,17 @@ class Engine(Protocol):
     @property
     def lanes(self) -> int:
         """How many batches may be on their way at once, from reading to writing."""
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How that network is computed."""
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most memory held since nothing was in hand; None if that is unknown."""
+
+    def counted(self) -> Mapping[str, float]:
+        """Return what was counted since the last call, by `shared.worker_metrics.FAMILIES`."""
 
     def run(
         self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]

@@ -18,6 +18,7 @@ from shared.errors import ModelError
 from shared.models import ModelCard
 from worker import label_map
 from worker.answers import WholeAnswer
+from worker.arithmetic import PLAIN
 from worker.channels import Channel, on_first_grid
 from worker.device import choose_device, choose_precision, limit_gpu_memory, set_threads
 from worker.exported_program import load_exported
@@ -52,6 +53,7 @@ class ExportedPredictor:
         self.card = card
         self.device = str(device)
         self.pass_sizes = PassSizes()
+        self.arithmetic = PLAIN
         self._recipe = recipe
         self._network = network
         self._device = device

@@ -1,11 +1,12 @@
 """The thread that keeps a worker's leases alive and looks after those of silent workers."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 from redis.exceptions import RedisError
 
+from shared.worker_metrics import added
 from worker.lease import Claim, Leases, WorkerFacts
 
 log = structlog.get_logger()
@@ -14,13 +15,22 @@ log = structlog.get_logger()
 class Heartbeat(threading.Thread):
     """Every ``interval_s`` seconds: extend what is held, then reap.
 
-    It shares with the main thread what the worker holds and shows, under one lock.
+    It shares with the main thread what the worker holds and shows, under one lock. ``counted``
+    returns what the worker counted since its last call.
     """
 
-    def __init__(self, leases: Leases, facts: WorkerFacts, interval_s: float) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        facts: WorkerFacts,
+        interval_s: float,
+        counted: Callable[[], Mapping[str, float]],
+    ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._leases = leases
         self._interval_s = interval_s
+        self._counted = counted
+        self._untold: dict[str, float] = {}
         self._lock = threading.Lock()
         self._facts = facts
         self._held: dict[str, Claim] = {}
@@ -56,10 +66,12 @@ class Heartbeat(threading.Thread):
             return claim.id in self._lost
 
     def beat(self) -> None:
-        """Extend and reap once; raises RedisError."""
+        """Extend and reap once; raises RedisError, and keeps what was counted until the next."""
+        self._untold = added([self._untold, self._counted()])
         with self._lock:
             held, facts = list(self._held.values()), self._facts
-        lost = self._leases.extend(held, facts)
+        lost = self._leases.extend(held, facts, self._untold)
+        self._untold = {}
         with self._lock:
             self._lost |= lost & self._held.keys()
         taken = self._leases.reap()

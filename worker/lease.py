@@ -7,9 +7,10 @@ the reaper, to a cancel) cannot write anything any more.
 
 import json
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from redis import Redis
@@ -21,6 +22,10 @@ from shared.results import Report
 from shared.rq_jobs import encode_exception, encode_return_value, rq_stamp
 from shared.scripts import Argument
 from shared.settings import Settings
+from worker.arithmetic import PLAIN, Arithmetic
+
+#: A worker that counted nothing.
+NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,13 @@ class WorkerFacts:
     device: str
     model: str | None
     batch: tuple[str, ...] = ()
+    arithmetic: Arithmetic = PLAIN
+    peak_memory_bytes: int | None = None
 
     def to_json(self) -> str:
         """Encode the facts as the queue's state holds them."""
-        return json.dumps(
-            {"id": self.id, "device": self.device, "model": self.model, "batch": self.batch}
-        )
+        facts = asdict(self)
+        return json.dumps(facts | facts.pop("arithmetic"))
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ class Leases:
         facts: WorkerFacts,
         *,
         batch_s: float,
-        metrics: dict[str, float],
+        metrics: Mapping[str, float],
     ) -> list[Claim]:
         """Write all outcomes of a batch at once; return the claims whose outcome was dropped.
 
@@ -187,8 +193,7 @@ class Leases:
             self._settings.retention_s,
             self._settings.max_attempts,
             batch_s,
-            len(metrics),
-            *(part for item in metrics.items() for part in item),
+            *_counted(metrics),
             *arguments,
         )
         return [claim for (claim, _), held in zip(settled, flags, strict=True) if not held]
@@ -197,14 +202,17 @@ class Leases:
         """Return drawn jobs that were not begun to their old places, uncharged."""
         return int(scripts.GIVE_BACK.run(self._redis, *_leases(claims)))
 
-    def extend(self, claims: Sequence[Claim], facts: WorkerFacts) -> set[str]:
-        """Say that this worker lives; return the ids of jobs that it holds no longer."""
+    def extend(
+        self, claims: Sequence[Claim], facts: WorkerFacts, metrics: Mapping[str, float] = NOTHING
+    ) -> set[str]:
+        """Say that this worker lives, and what it counted; return the ids of jobs it lost."""
         lost = scripts.EXTEND.run(
             self._redis,
             self._worker_id,
             facts.to_json(),
             self._settings.lease_s,
             rq_stamp(datetime.now(UTC)),
+            *_counted(metrics),
             *_leases(claims),
         )
         return {job_id.decode() for job_id in lost}
@@ -239,6 +247,10 @@ class Leases:
 
 def _leases(claims: Sequence[Claim]) -> list[str]:
     return [part for claim in claims for part in claim.lease]
+
+
+def _counted(metrics: Mapping[str, float]) -> list[Argument]:
+    return [len(metrics), *(part for item in metrics.items() for part in item)]
 
 
 def _encode(outcome: Outcome) -> tuple[str, str, str]:

@@ -22,9 +22,16 @@ from shared.errors import BadScan, ModelError
 from shared.models import ModelCard
 from worker import label_map
 from worker.answers import WholeAnswer
+from worker.arithmetic import Arithmetic
 from worker.bundle_transforms import BundleTransforms, build_transforms
 from worker.channels import Channel, on_first_grid
-from worker.device import choose_device, choose_precision, limit_gpu_memory, set_threads
+from worker.device import (
+    PRECISION_NAMES,
+    choose_device,
+    choose_precision,
+    limit_gpu_memory,
+    set_threads,
+)
 from worker.forward_pass import first_output
 from worker.inference import Inferer, WholeVolumes, from_monai
 from worker.online_argmax import LikeliestLabels, OnlineArgmax
@@ -69,6 +76,7 @@ class MonaiPredictor:
         self.card = card
         self.device = str(device)
         self.pass_sizes = PassSizes()
+        self.arithmetic = Arithmetic(PRECISION_NAMES[precision])
         self._configuration = configuration
         self._device = device
         self._precision = precision

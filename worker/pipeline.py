@@ -5,7 +5,6 @@ to the batch's; several batches may be on their way, each in a lane of its own. 
 with one scan ends that scan and no other.
 """
 
-import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,10 @@ from shared.results import (
 )
 from shared.settings import Settings
 from shared.store import ScanStore
+from shared.worker_metrics import added
+from worker.arithmetic import Arithmetic
 from worker.channels import Channel
+from worker.counts import Counts
 from worker.device import release_idle_memory, set_threads
 from worker.faults import judge
 from worker.lease import Claim, Finished, Outcome, Retry
@@ -71,8 +73,7 @@ class Pipeline:
         self._shelf = shelf
         self._predictor = shelf.default()
         self._device = SharedDevice(self._predictor.device, settings.threads, settings.lanes)
-        self._counting = threading.Lock()
-        self._oom_splits = 0
+        self._counts = Counts()
         # Reading and writing mostly wait on disks and on gzip, which leaves the GIL.
         self._threads = ThreadPoolExecutor(4, "scan", set_threads, (1,))
 
@@ -92,9 +93,19 @@ class Pipeline:
         return self._device.lanes
 
     @property
-    def oom_splits(self) -> int:
-        """How many forward passes were halved so far because memory had run out."""
-        return self._oom_splits
+    def arithmetic(self) -> Arithmetic:
+        """How that network is computed."""
+        return self._predictor.arithmetic
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most memory held since nothing was in hand; None if that is unknown."""
+        return self._device.peak_memory_bytes
+
+    def counted(self) -> dict[str, float]:
+        """Return what was counted since the last call."""
+        busy = {"device_busy_seconds_total": self._device.taken_busy_s()}
+        return added([busy, self._counts.take()])
 
     def run(
         self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
@@ -210,9 +221,7 @@ class Pipeline:
                 item.outcome = judge(answer, item.claim)
             else:
                 item.prediction = answer
-        splits = predictor.pass_sizes.take_splits()
-        with self._counting:
-            self._oom_splits += splits
+        self._counts.add({"oom_splits_total": predictor.pass_sizes.take_splits()})
 
     def _read(self, key: str) -> Volume:
         try:

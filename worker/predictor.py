@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from shared.configuration import CONFIGURATION
 from shared.errors import ModelError
 from shared.models import METADATA, ModelCard
+from worker.arithmetic import Arithmetic
 from worker.channels import Channel
 from worker.exported_predictor import EXPORTED, TORCHSCRIPT, ExportedPredictor
 from worker.monai_predictor import MonaiPredictor
@@ -27,6 +28,7 @@ class Predictor(Protocol):
     card: ModelCard
     device: str
     pass_sizes: PassSizes
+    arithmetic: Arithmetic
 
     def warm_up(self) -> None:
         """Run the network on nothing, so that the first scan costs what later ones do."""

@@ -8,9 +8,11 @@ each and never wait for one another inside a convolution, which is where through
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 
+from worker.busy_clock import BusyClock
 from worker.device import cores, set_threads
+from worker.peak_memory import peak_bytes, restart_peak
 
 #: On a CPU more lanes bring nothing once every core is busy, and each holds a scan in memory.
 MOST_CPU_LANES = 4
@@ -28,17 +30,21 @@ class SharedDevice:
     """
 
     def __init__(self, device: str, threads: int, lanes: int) -> None:
+        self._device = device
         self._on_cpu = device == "cpu"
         self._threads = threads or cores()
         self.lanes = lanes or (min(self._threads, MOST_CPU_LANES) if self._on_cpu else GPU_LANES)
         self._lock = threading.Lock()
         self._busy = 0
         self._turn = threading.Lock()
+        self._network = BusyClock()
 
     @contextmanager
     def share(self) -> Iterator[None]:
         """Give the calling thread its share of the cores for one batch."""
         with self._lock:
+            if self._busy == 0:
+                restart_peak(self._device)
             self._busy += 1
         self.use_share()
         try:
@@ -51,6 +57,17 @@ class SharedDevice:
         """Look again how many others there are, and take no more than a fair share of the cores."""
         set_threads(max(1, self._threads // self._busy))
 
-    def turn(self) -> AbstractContextManager[object]:
-        """Wait for this batch's turn to compute."""
-        return nullcontext() if self._on_cpu else self._turn
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for this batch's turn to compute, and have it."""
+        with nullcontext() if self._on_cpu else self._turn, self._network.busy():
+            yield
+
+    def taken_busy_s(self) -> float:
+        """Return the seconds since the last call in which some batch had its turn."""
+        return self._network.take().any_s
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """The most memory held since no batch had a share; None if that is unknown."""
+        return peak_bytes(self._device)

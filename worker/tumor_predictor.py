@@ -10,9 +10,16 @@ import torch
 
 from shared.models import ModelCard
 from worker import postprocess, preprocess
+from worker.arithmetic import Arithmetic
 from worker.bundle import Recipe, load_network, read_recipe
 from worker.channels import Channel
-from worker.device import choose_device, choose_precision, limit_gpu_memory, set_threads
+from worker.device import (
+    PRECISION_NAMES,
+    choose_device,
+    choose_precision,
+    limit_gpu_memory,
+    set_threads,
+)
 from worker.network import UNet3D, tumour_probability
 from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
@@ -41,6 +48,7 @@ class TumorPredictor:
         self.card = card
         self.device = str(device)
         self.pass_sizes = PassSizes()
+        self.arithmetic = Arithmetic(PRECISION_NAMES[precision])
         self._recipe = recipe
         self._network = network.to(device)
         self._device = device

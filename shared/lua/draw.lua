@@ -14,8 +14,10 @@ if redis.call('EXISTS', RQ_SUSPENDED) == 1 then return {{}} end
 
 local before, workers = pending_count(), math.max(1, live_workers())
 local ever_queued = before + tonumber(redis.call('GET', TURN) or 0)
--- every started job keeps one worker busy, at most
-local idle = math.max(1, workers - redis.call('ZCARD', INDEX .. ':started'))
+-- Idle is who has nothing in hand; whoever draws has room, whatever it has in hand already.
+local busy = redis.call('ZCOUNT', BUSY, stamp(time), '+inf')
+local itself = tonumber(redis.call('ZSCORE', BUSY, worker) or 0) >= time and 1 or 0
+local idle = math.max(1, workers - busy + itself)
 if ARGV[5] ~= '' then
     -- as shared.batching.climb does
     local share, size = math.ceil(before / idle), 0

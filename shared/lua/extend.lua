@@ -1,5 +1,6 @@
 -- A worker's heartbeat. ARGV: worker, what it is as JSON, lease seconds, last heartbeat,
--- then id, execution, queue of each job it holds. Returns the ids it holds no longer.
+-- count of metrics, then name and amount of each, then id, execution, queue of each job it holds.
+-- Returns the ids it holds no longer.
 local time, lease_s = now(), tonumber(ARGV[3])
 show_worker(ARGV[1], ARGV[2], lease_s)
 local rq_worker = RQ_WORKER .. ARGV[1]
@@ -7,8 +8,10 @@ if redis.call('EXISTS', rq_worker) == 1 then
     redis.call('HSET', rq_worker, 'last_heartbeat', ARGV[4])
     redis.call('EXPIRE', rq_worker, math.ceil(lease_s) + 60)
 end
+local metrics = tonumber(ARGV[5])
+for i = 6, 4 + 2 * metrics, 2 do count(ARGV[i], ARGV[i + 1]) end
 local lost = {}
-for i = 5, #ARGV, 3 do
+for i = 6 + 2 * metrics, #ARGV, 3 do
     local id, execution, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     local member = id .. ':' .. execution
     if redis.call('ZSCORE', RQ_WIP .. queue, member) then

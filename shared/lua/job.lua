@@ -34,16 +34,24 @@ local function pending_count()
     return count
 end
 
+local function count(name, amount) redis.call('HINCRBYFLOAT', METRICS, name, amount) end
+
 local function live_workers()
     return redis.call('ZCOUNT', WORKERS, stamp(now()), '+inf')
 end
 
 -- What the queue's state shows of a worker, for as long as it is heard of.
 local function show_worker(worker, about, lease_s)
-    redis.call('ZADD', WORKERS, stamp(now() + tonumber(lease_s)), worker)
+    local silent_at = stamp(now() + tonumber(lease_s))
+    redis.call('ZADD', WORKERS, silent_at, worker)
+    if cjson.decode(about).batch[1] then
+        redis.call('ZADD', BUSY, silent_at, worker)
+    else
+        redis.call('ZREM', BUSY, worker)
+    end
     redis.call('SET', WORKER .. worker, about, 'PX', math.ceil(tonumber(lease_s) * 1000))
     if redis.call('HEXISTS', GPUS, worker) == 1 then
-        redis.call('ZADD', GPU_LEASES, stamp(now() + tonumber(lease_s)), worker)
+        redis.call('ZADD', GPU_LEASES, silent_at, worker)
     end
 end
 
@@ -55,6 +63,7 @@ end
 -- A worker that left or died is not seen any more, and its GPU is free.
 local function forget_worker(worker)
     redis.call('ZREM', WORKERS, worker)
+    redis.call('ZREM', BUSY, worker)
     redis.call('DEL', WORKER .. worker)
     leave_gpu(worker)
 end
@@ -98,11 +107,14 @@ local function finish(id, queue, from, to, registry, retention_s, ended_at, resu
     if result then
         redis.call('XADD', RQ_RESULTS .. id, 'MAXLEN', 10, '*', unpack(result))
     end
+    count('jobs_total{status="' .. to .. '"}', 1)
     move(id, from, to)
 end
 
 local function fail(id, queue, from, problem, exception, worker, retention_s, ended_at)
     redis.call('HSET', RQ_JOB .. id, 'voxelq_problem', problem)
+    local reason = string.match(cjson.decode(problem).type, '([%w-]+)$')
+    count('job_failures_total{reason="' .. reason .. '"}', 1)
     finish(id, queue, from, 'failed', RQ_FAILED, retention_s, ended_at,
         {'type', 2, 'worker_name', worker, 'exc_string', exception})
 end

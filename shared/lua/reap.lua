@@ -24,7 +24,7 @@ for _, queue in ipairs(redis.call('SMEMBERS', QUEUES)) do
             else
                 lose(id, queue, max_attempts, ARGV[4], ARGV[5], '', retention_s, ended_at)
             end
-            redis.call('HINCRBYFLOAT', METRICS, 'leases_lost_total', 1)
+            count('leases_lost_total', 1)
         end
         taken = taken + 1
     end

@@ -6,9 +6,7 @@
 local worker, ended_at = ARGV[1], ARGV[4]
 local retention_s, max_attempts = tonumber(ARGV[5]), tonumber(ARGV[6])
 local batch_s, metrics = tonumber(ARGV[7]), tonumber(ARGV[8])
-local settled, finished, failed = {}, 0, 0
-
-local function count(name, amount) redis.call('HINCRBYFLOAT', METRICS, name, amount) end
+local settled, finished, failed, repeated = {}, 0, 0, false
 
 for i = 9 + 2 * metrics, #ARGV, 6 do
     local id, execution, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2]
@@ -17,7 +15,7 @@ for i = 9 + 2 * metrics, #ARGV, 6 do
     if not held then
         -- an earlier try may have settled it, and only its answer was lost
         held = redis.call('HGET', RQ_JOB .. id, 'voxelq_settled') == execution
-        if not held then count('outcomes_dropped_total', 1) end
+        if held then repeated = true else count('outcomes_dropped_total', 1) end
     else
         redis.call('HSET', RQ_JOB .. id, 'voxelq_settled', execution)
         if outcome == 'finished' then
@@ -36,10 +34,8 @@ for i = 9 + 2 * metrics, #ARGV, 6 do
     settled[#settled + 1] = held and 1 or 0
 end
 
-count('jobs_total{status="finished"}', finished)
-count('jobs_total{status="failed"}', failed)
-for i = 9, 7 + 2 * metrics, 2 do count(ARGV[i], ARGV[i + 1]) end
-if #settled > 0 then
+if not repeated and #settled > 0 then
+    for i = 9, 7 + 2 * metrics, 2 do count(ARGV[i], ARGV[i + 1]) end
     local cost = batch_s / #settled
     local known = tonumber(redis.call('HGET', METRICS, 'seconds_per_scan') or cost)
     redis.call('HSET', METRICS, 'seconds_per_scan', 0.8 * known + 0.2 * cost)

@@ -1,15 +1,20 @@
--- Returns {queued, started, pace, workers as JSON, age of the oldest queued job, metrics}.
+-- Returns {queued, started, pace, workers as JSON, age of the oldest queued job, metrics,
+-- jobs that wait by priority}.
 local time = now()
-redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', '(' .. stamp(time))
+for _, known in ipairs({WORKERS, BUSY}) do
+    redis.call('ZREMRANGEBYSCORE', known, '-inf', '(' .. stamp(time))
+end
 local workers = {}
 for _, id in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do
     local about = redis.call('GET', WORKER .. id)
     if about then workers[#workers + 1] = about end
 end
-local oldest = time
+local oldest, waiting = time, {}
 for _, priority in ipairs(PRIORITIES) do
     local head = redis.call('ZRANGE', PENDING .. priority, 0, 0, 'WITHSCORES')
+    waiting[#waiting + 1] = priority
+    waiting[#waiting + 1] = redis.call('ZCARD', PENDING .. priority)
     if head[2] then oldest = math.min(oldest, tonumber(head[2])) end
 end
 return {redis.call('ZCARD', INDEX .. ':queued'), redis.call('ZCARD', INDEX .. ':started'), pace(),
-    workers, stamp(time - oldest), redis.call('HGETALL', METRICS)}
+    workers, stamp(time - oldest), redis.call('HGETALL', METRICS), waiting}

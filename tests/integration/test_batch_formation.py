@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from benchmarks.noop_worker import MODEL, DrainEngine, build
+from shared import keys
 from shared.batching import climb
 from shared.job_queue import JobQueue
+from shared.scripts import ABANDON
 from shared.settings import Settings
 from tests.jobs import submission
-from worker.lease import Claim, Leases, Outcome
+from worker.lease import Claim, Leases, Outcome, WorkerFacts
 
 
 class TimedEngine(DrainEngine):
@@ -73,8 +75,16 @@ async def test_a_worker_told_not_to_adapt_fills_its_batches(
     assert sizes == [8, 8, 8]
 
 
+def show(leases: Leases, worker: str, *in_hand: str | None) -> None:
+    """Have a worker be seen with jobs in hand, or none."""
+    batch = tuple(job for job in in_hand if job)
+    Leases(leases._redis, worker, leases._settings).extend(
+        [], WorkerFacts(worker, "cpu", MODEL, batch)
+    )
+
+
 @pytest.mark.parametrize(
-    ("queued", "started", "workers", "steps"),
+    ("queued", "busy", "workers", "steps"),
     [
         (1, 0, 1, [1, 2, 3]),
         (5, 0, 1, [1, 2, 3, 4]),
@@ -83,25 +93,49 @@ async def test_a_worker_told_not_to_adapt_fills_its_batches(
         (6, 0, 3, [1, 2, 3, 4]),
         (6, 1, 3, [1, 2, 3, 4]),
         (6, 3, 3, [1, 2, 3, 4]),
-        (6, 9, 3, [1, 2, 7]),
+        (6, 3, 3, [1, 2, 7]),
         (7, 0, 2, [1, 1, 1, 1, 1, 1]),
     ],
 )
 async def test_the_script_climbs_as_the_policy_does(
-    queue: JobQueue, leases: Leases, queued: int, started: int, workers: int, steps: list[int]
+    queue: JobQueue, leases: Leases, queued: int, busy: int, workers: int, steps: list[int]
 ) -> None:
     """A draw takes as many jobs as the policy chooses for the queue as it is at that moment."""
     for number in range(workers):
-        leases._redis.zadd("voxelq:workers", {f"worker-{number}": time.time() + 60})
-    for number in range(started):
-        leases._redis.zadd("voxelq:jobs:started", {f"job-{number}": 0})
+        show(leases, f"worker-{number}", "a job" if number >= workers - busy else None)
     for _ in range(queued):
         await queue.submit(submission())
+    idle = max(1, workers - busy)
     drawn = leases.draw(8, steps=steps)
-    assert len(drawn) == climb(steps, queued, idle=max(1, workers - started))
+    assert len(drawn) == climb(steps, queued, idle=idle)
     assert leases.traffic.left == queued - len(drawn)
     assert leases.traffic.workers == workers
-    assert leases.traffic.idle == max(1, workers - started)
+    assert leases.traffic.idle == idle
+
+
+async def test_a_worker_is_idle_that_has_nothing_in_hand(queue: JobQueue, leases: Leases) -> None:
+    """However many jobs the others have in hand, each is one busy worker; who draws has room."""
+
+    def idle() -> int:
+        leases.draw(1)
+        return leases.traffic.idle
+
+    for number in range(1, 5):
+        show(leases, f"worker-{number}")
+    assert idle() == 4
+    show(leases, "worker-2", "one", "two", "three")
+    show(leases, "worker-3", "four")
+    assert idle() == 2
+    show(leases, "worker-1", "five")
+    assert idle() == 2
+    ABANDON.run(leases._redis, "worker-2")
+    show(leases, "worker-3")
+    assert idle() == 3
+    leases._redis.zadd(keys.WORKERS, {"worker-4": 1})
+    show(leases, "worker-3", "six")
+    leases._redis.zadd(keys.BUSY, {"worker-3": 1})
+    leases._redis.zadd(keys.WORKERS, {"worker-3": 1})
+    assert idle() == 1
 
 
 async def test_a_draw_tells_how_many_jobs_ever_came(queue: JobQueue, leases: Leases) -> None:

@@ -16,6 +16,7 @@ from shared.watchdog import Watchdog
 from tests.fake_worker import ScriptedEngine
 from tests.jobs import submission, wait_for
 from worker.batch_service import BatchService
+from worker.engine import Engine
 from worker.lease import Claim, Outcome
 
 BATCH_OF_ONE = {"max_batch_size": 1}
@@ -48,7 +49,7 @@ class WatchedEngine(ScriptedEngine):
 
 
 @contextmanager
-def serving(engine: NoopEngine, settings: Settings) -> Iterator[None]:
+def serving(engine: Engine, settings: Settings) -> Iterator[None]:
     """Serve with all lanes of an engine, in threads of this process."""
     watchdog = Watchdog("in-process")
     service = BatchService(engine, settings, "in-process", watchdog, lambda _: None)
