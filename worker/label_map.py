@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.errors import ModelError
+from shared.errors import InferenceFailed, ModelError
 from shared.models import ModelLabel
 from shared.results import LabelStats
 from worker.postprocess import Mask, Segmentation, label_statistics
@@ -114,9 +114,12 @@ class Suspicion:
 
         Raises:
             RuntimeError: Nothing has been seen.
+            InferenceFailed: The answer holds values that are no numbers.
         """
         if not self._if_logits.numel():
             raise RuntimeError("Nothing has been seen of the answer.")
+        if bool(self._if_logits.isnan().any()):  # topk takes them for the highest
+            raise InferenceFailed("The network's answer holds values that are no numbers (NaN).")
         probabilities = self._low >= 0 and self._high <= 1
         return float((self._if_probabilities if probabilities else self._if_logits).mean())
 

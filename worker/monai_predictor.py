@@ -167,7 +167,7 @@ class MonaiPredictor:
 
         labels = self.card.labels
         if isinstance(prediction, LikeliestLabels):
-            probability, values = prediction.probability, prediction.labels.float()
+            probability, values = prediction.suspicion.probability(), prediction.labels.float()
         else:
             voxel_ml = _voxel_ml(prepared.image)
             probability = label_map.presence_probability(prediction, labels, voxel_ml)

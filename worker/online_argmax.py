@@ -21,10 +21,10 @@ _PIECE = 1 << 24
 
 @dataclass(frozen=True)
 class LikeliestLabels:
-    """Label values ``[1, I, J, K]``, and how sure the model is that anything is there at all."""
+    """Label values ``[1, I, J, K]``, and what tells how sure the model is of anything."""
 
     labels: Tensor
-    probability: float
+    suspicion: Suspicion
 
 
 class OnlineArgmax:
@@ -54,4 +54,4 @@ class OnlineArgmax:
 
     def result(self) -> LikeliestLabels:
         """Return what was kept."""
-        return LikeliestLabels(torch.cat(self._kept, dim=1), self._suspicion.probability())
+        return LikeliestLabels(torch.cat(self._kept, dim=1), self._suspicion)

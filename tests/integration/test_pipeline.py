@@ -8,6 +8,7 @@ from typing import cast
 import nibabel
 import numpy as np
 import pytest
+import torch
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
@@ -119,11 +120,13 @@ def test_one_bad_scan_fails_alone(
 
 
 class Choosy:
-    """A predictor that throws whenever a batch holds a prepared scan of the wrong kind."""
+    """A predictor that throws what ``fault`` throws at a batch of prepared scans."""
 
-    def __init__(self, inner: TumorPredictor, throws: Callable[[Prepared], bool]) -> None:
+    def __init__(
+        self, inner: TumorPredictor, fault: Callable[[Sequence[Prepared]], object]
+    ) -> None:
         self._inner = inner
-        self._throws = throws
+        self._fault = fault
         self.sizes: list[int] = []
 
     def __getattr__(self, name: str) -> object:
@@ -132,18 +135,16 @@ class Choosy:
     def predict(self, batch: Sequence[Prepared]) -> list[Prediction]:
         """Throw, or predict."""
         self.sizes.append(len(batch))
-        if any(map(self._throws, batch)):
-            raise RuntimeError("a message that might quote the scan")
+        self._fault(batch)
         return self._inner.predict(batch)
 
 
-def test_a_batch_that_throws_is_bisected(
-    settings: Settings, models_dir: Path, store: ScanStore
-) -> None:
-    """Of eight scans the one that the network cannot bear fails, and nothing of it is told."""
-    inner = TumorPredictor.load(models_dir / "tiny" / "1.0.0", threads=1)
-    odd = inner.preprocess([(np.zeros((20, 20, 20), np.float32), np.eye(4))]).frame.scan_shape
-    choosy = Choosy(inner, lambda prepared: prepared.frame.scan_shape == odd)
+def choosy_pipeline(
+    settings: Settings, fault: Callable[[Sequence[Prepared]], object]
+) -> tuple[Choosy, Pipeline]:
+    """A pipeline round the tiny network, which throws what ``fault`` throws."""
+    (models,) = settings.models_dirs[:1]
+    choosy = Choosy(TumorPredictor.load(models / "tiny" / "1.0.0", threads=1), fault)
     shelf = Shelf(
         ModelCatalog(settings.models_dirs),
         lambda _: cast("Predictor", choosy),
@@ -151,10 +152,30 @@ def test_a_batch_that_throws_is_bisected(
         default="tiny",
         capacity=1,
     )
-    pipeline = Pipeline(settings, shelf)
+    return choosy, Pipeline(settings, shelf)
+
+
+def odd_scan_bytes() -> bytes:
+    """A volume of another shape than that of `scan_bytes`."""
+    voxels = np.arange(8000, dtype=np.int16).reshape(20, 20, 20)
+    return bytes(Nifti1Image(voxels, np.eye(4)).to_bytes())
+
+
+def is_odd(prepared: Prepared) -> bool:
+    """Tell the volume of `odd_scan_bytes`."""
+    return prepared.frame.scan_shape == (20, 20, 20)
+
+
+def test_a_batch_that_throws_is_bisected(settings: Settings, store: ScanStore) -> None:
+    """Of eight scans the one that the network cannot bear fails, and nothing of it is told."""
+
+    def fault(batch: Sequence[Prepared]) -> None:
+        if any(map(is_odd, batch)):
+            raise RuntimeError("a message that might quote the scan")
+
+    choosy, pipeline = choosy_pipeline(settings, fault)
     content = [scan_bytes()] * 8
-    content[5] = bytes(Nifti1Image(np.arange(8000, dtype=np.int16).reshape(20, 20, 20),
-                                   np.eye(4)).to_bytes())  # fmt: skip
+    content[5] = odd_scan_bytes()
     outcomes = run(pipeline, [claim(store, one) for one in content])
     pipeline.close()
     assert [isinstance(outcome, Finished) for outcome in outcomes] == [
@@ -164,6 +185,42 @@ def test_a_batch_that_throws_is_bisected(
     assert isinstance(failed, Failed)
     assert "quote" not in str(failed.problem)
     assert choosy.sizes == [8, 4, 4, 2, 1, 1, 2]
+    assert not pipeline.counted().get("oom_splits_total")
+
+
+def test_a_batch_that_memory_does_not_bear_is_halved(settings: Settings, store: ScanStore) -> None:
+    """Every scan finishes, the next batch begins with the size that worked, and it is counted."""
+
+    def fault(batch: Sequence[Prepared]) -> None:
+        if len(batch) > 2:
+            torch.empty(1 << 60)
+
+    choosy, pipeline = choosy_pipeline(settings, fault)
+    for _ in range(2):
+        outcomes = run(pipeline, [claim(store, scan_bytes()) for _ in range(4)])
+        assert all(isinstance(outcome, Finished) for outcome in outcomes)
+    pipeline.close()
+    assert choosy.sizes == [4, 2, 2, 2, 2]
+    assert pipeline.counted()["oom_splits_total"] == 1
+
+
+def test_a_scan_that_memory_does_not_bear_alone_is_tried_again_later(
+    settings: Settings, store: ScanStore
+) -> None:
+    """It goes back to the queue with words on why, and its neighbours finish."""
+
+    def fault(batch: Sequence[Prepared]) -> None:
+        if any(map(is_odd, batch)):
+            torch.empty(1 << 60)
+
+    _, pipeline = choosy_pipeline(settings, fault)
+    content = [scan_bytes(), odd_scan_bytes(), scan_bytes()]
+    first, huge, last = run(pipeline, [claim(store, one) for one in content])
+    pipeline.close()
+    assert isinstance(first, Finished)
+    assert isinstance(last, Finished)
+    assert isinstance(huge, Retry)
+    assert "not enough memory" in huge.problem["detail"]
 
 
 def test_a_store_that_stumbles_is_tried_again(

@@ -5,9 +5,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.errors import ModelError
+from shared.errors import InferenceFailed, ModelError
 from shared.models import ModelLabel
-from worker.label_map import presence_probability, segmentation, to_probabilities
+from worker.label_map import (
+    channel_probabilities,
+    presence_probability,
+    segmentation,
+    to_probabilities,
+)
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 LABELS = [
@@ -90,3 +95,26 @@ def test_the_most_suspicious_millilitre_tells_the_probability() -> None:
     assert presence_probability(answer, LABELS, voxel_ml=0.01) == pytest.approx(0.01)
     answer[1, 1] = 1.0
     assert presence_probability(answer, LABELS, voxel_ml=0.01) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("scale", [1.0, 8.0])
+def test_probabilities_looked_at_piece_by_piece_are_the_same(channels: int, scale: float) -> None:
+    """Neither planes at a time nor channel by channel changes what a whole answer says."""
+    answer = scale * torch.rand((channels, 40, 6, 5), generator=torch.Generator().manual_seed(1))
+    exclusive = channels == 4
+    whole = to_probabilities(answer, exclusive=exclusive)
+    by_channel = torch.stack(list(channel_probabilities(answer, exclusive=exclusive)))
+    torch.testing.assert_close(by_channel, whole)
+    suspicion = 1 - whole[0] if exclusive else whole.amax(dim=0)
+    expected = float(suspicion.flatten().sort(descending=True).values[:100].mean())
+    assert presence_probability(answer, LABELS, voxel_ml=0.01) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_an_answer_that_is_no_number_is_told(channels: int) -> None:
+    """One NaN fails the scan in words, and does not pass for a probability."""
+    answer = torch.zeros(channels, 20, 4, 4)
+    answer[1, 18, 2, 2] = torch.nan
+    with pytest.raises(InferenceFailed, match="no numbers"):
+        presence_probability(answer, LABELS, voxel_ml=0.01)

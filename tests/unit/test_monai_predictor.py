@@ -34,8 +34,10 @@ from worker.channels import Channel
 from worker.forward_pass import Network
 from worker.inference import from_monai
 from worker.monai_predictor import MonaiPredictor, PreparedScan
+from worker.online_argmax import LikeliestLabels
 from worker.out_of_memory import PassSizes
 from worker.predictor import load_predictor
+from worker.scan_passes import predict_each
 
 SHAPE = (36, 30, 20)
 #: A scan whose first axis runs backwards and whose voxels are not cubes.
@@ -173,12 +175,31 @@ def test_scans_side_by_side_do_not_disturb_each_other(one: MonaiPredictor) -> No
     assert [masks[index] for index in range(len(shapes))] == shapes
 
 
-def test_the_mask_is_the_one_that_monai_itself_makes(tmp_path: Path, one: MonaiPredictor) -> None:
-    """Parsed by MONAI and fed from a file, the same bundle gives the same mask, voxel by voxel."""
+def argmax_first() -> dict[str, Any]:
+    """The bundle of one channel, with many labels: their argmax is taken before it is inverted."""
+    configuration = one_channel()
+    configuration["network_def"]["out_channels"] = 12
+    transforms = configuration["postprocessing"]["transforms"]
+    transforms[1]["nearest_interp"] = True
+    transforms[1], transforms[2] = transforms[2], transforms[1]
+    return configuration
+
+
+@pytest.mark.parametrize(
+    ("configuration", "described", "early"),
+    [
+        (one_channel(), ONE_CHANNEL, False),
+        (argmax_first(), metadata(["image"], ["background", *"abcdefghijk"]), True),
+    ],
+)
+def test_the_mask_is_the_one_that_monai_itself_makes(
+    tmp_path: Path, configuration: dict[str, Any], described: dict[str, Any], early: bool
+) -> None:
+    """Parsed by MONAI and fed from a file a bundle gives the same mask, argmax early or late."""
+    predictor = load(tmp_path, described, configuration)
     data = np.random.default_rng(3).normal(size=SHAPE).astype(np.float32)
     data = np.asarray(ndimage.gaussian_filter(data, 2), dtype=np.float32)
     nibabel.save(nibabel.Nifti1Image(data, AFFINE), tmp_path / "scan.nii.gz")
-    configuration = one_channel()
     del configuration["postprocessing"]["transforms"][-1]  # which would write a file
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of MONAI's own changes to come
@@ -189,13 +210,40 @@ def test_the_mask_is_the_one_that_monai_itself_makes(tmp_path: Path, one: MonaiP
         )
     loaded = before({"image": tmp_path / "scan.nii.gz"})
     with torch.inference_mode():
-        loaded["pred"] = inferer(loaded["image"][None], one._network)[0]
+        loaded["pred"] = inferer(loaded["image"][None], predictor._network)[0]
     expected = np.asarray(after(loaded)["pred"])[0]
-    prepared = one.preprocess([(data, AFFINE)])
-    (answer,) = one.predict([prepared])
-    found = one.postprocess(prepared, answer).mask
-    np.testing.assert_array_equal(found, expected)
-    assert 0 < found.mean() < 1
+    prepared = predictor.preprocess([(data, AFFINE)])
+    (answer,) = predictor.predict([prepared])
+    assert isinstance(answer, LikeliestLabels) is early
+    found = predictor.postprocess(prepared, answer)
+    np.testing.assert_array_equal(found.mask, expected)
+    assert len(np.unique(found.mask)) > (2 if early else 1)
+
+
+def test_scans_of_unlike_shapes_share_a_batch(tmp_path: Path) -> None:
+    """By windows or whole, what goes through together is answered as it would be alone."""
+    whole = argmax_first()
+    whole["inferer"] = component("SimpleInferer")
+    whole["preprocessing"]["transforms"][3] = component(
+        "SpatialPadd", keys="image", spatial_size=[32, 32, 32]
+    )
+    described = metadata(["image"], ["background", *"abcdefghijk"])
+    shapes = [(20, 24, 12), (30, 18, 34), (20, 24, 12), (34, 33, 10)]
+    for name, configuration, kinds in (("whole", whole, 3), ("windows", argmax_first(), 1)):
+        predictor = load(tmp_path / name, described, configuration)
+        rng = np.random.default_rng(5)
+        prepared = [
+            predictor.preprocess([(rng.normal(size=shape).astype(np.float32), np.eye(4))])
+            for shape in shapes
+        ]
+        assert len({predictor.pass_kind(one) for one in prepared}) == kinds
+        together = predict_each(predictor, prepared)
+        for one, answer in zip(prepared, together, strict=True):
+            (alone,) = predictor.predict([one])
+            assert isinstance(alone, LikeliestLabels)
+            # a pass of another size may round otherwise where two labels are as likely
+            assert float((answer.labels != alone.labels).float().mean()) < 1e-3
+            assert answer.suspicion.probability() == pytest.approx(alone.suspicion.probability())
 
 
 def test_only_the_largest_piece_is_kept(tmp_path: Path) -> None:
