@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.local_service import BOUND_S, ROOT, environment
 
 
@@ -62,3 +64,65 @@ def test_the_batching_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
     assert {row["policy"] for row in rows} == {"VoxelQ", "fixed window", "Triton", "BentoML"}
     assert all(0 < row["mean_s"] <= row["p99_s"] for row in rows)
     assert rows == written[1]["rows"]
+
+
+def test_the_scan_benchmark_measures_the_same_work_everywhere(tmp_path: Path) -> None:
+    """VoxelQ and its peers find the same tumour as the bare work, and the numbers add up."""
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.scan", "--quick", "--cores", "1"),
+            *("--output", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        env=environment() | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=2 * BOUND_S,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    written = json.loads((tmp_path / "scan.json").read_text())
+    bare, ours = written["bare"], written["systems"][0]
+    plain = bare["one_thread"]
+    assert plain["volume_ml"] > 1
+    assert bare["can_do_scans_per_s"] == written["cores"] / plain["core_s"]
+    assert max(plain["stages_s"].values()) == plain["stages_s"]["total"] > 0
+    assert [row["name"] for row in written["systems"]] == [
+        "VoxelQ",
+        "FastAPI, model in threads",
+        "FastAPI + RQ, one SimpleWorker",
+    ]
+    for row in written["systems"]:
+        for load in (row["idle"], row["load"]):
+            assert load["volume_ml"] == pytest.approx(plain["volume_ml"], rel=0.02)
+            assert load["scans"] >= 3
+            assert load["stages_s"]["total"] <= load["p95_s"]
+            assert load["p50_s"] <= load["p95_s"]
+            # the kernel counts in hundredths of a second
+            assert sum(load["core_shares"].values()) == pytest.approx(1, abs=0.1)
+            for part, seconds in load["core_s"].items():
+                share = load["core_shares"][part] * written["cores"]
+                assert seconds * load["scans_per_s"] == pytest.approx(share, rel=0.05)
+        assert f"{row['load']['scans_per_s']:.2f}" in ran.stdout
+        assert row["peak_mb"]["api"] > 10
+    assert set(ours["load"]["core_s"]) == {"supervisor", "redis", "api", "worker", "clients"}
+    ratio = ours["load"]["scans_per_s"] / bare["can_do_scans_per_s"]
+    assert written["ratios"]["load_over_can_do"] == pytest.approx(ratio)
+    assert f"{ratio:.2f} of what the cores can do" in ran.stdout
+    assert (tmp_path / "scan.png").stat().st_size > 10_000
+
+
+def test_the_gpu_benchmark_says_that_there_is_no_gpu(tmp_path: Path) -> None:
+    """Where torch sees no GPU one line says so, nothing is written, and that is no failure."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--output", str(tmp_path)],
+        cwd=ROOT,
+        env=environment(CUDA_VISIBLE_DEVICES=""),
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "There is no GPU here that torch can use, so nothing was measured.\n"
+    assert list(tmp_path.iterdir()) == []

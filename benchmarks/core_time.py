@@ -1,0 +1,113 @@
+"""Who took the cores: the time of every process of a service, of its clients, and of others."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+Parts = Mapping[str, list[psutil.Process]]
+
+
+@dataclass(frozen=True)
+class CoreTime:
+    """Core-seconds up to a moment, or between two.
+
+    ``parts`` holds those of named processes with their children; ``idle`` those that nobody took
+    and ``wall`` all there were, both over the cores that this process may use.
+    """
+
+    parts: dict[str, float]
+    idle: float
+    wall: float
+
+    @classmethod
+    def now(cls, parts: Parts) -> Self:
+        """Read the kernel's clocks."""
+        cores = sorted(os.sched_getaffinity(0))
+        clocks = psutil.cpu_times(percpu=True)
+        return cls(
+            {
+                name: sum(_seconds(process) for process in family)
+                for name, family in _families(parts).items()
+            },
+            sum(clocks[core].idle + clocks[core].iowait for core in cores),
+            len(cores) * time.perf_counter(),
+        )
+
+    def since(self, start: "CoreTime") -> "CoreTime":
+        """Return what was spent since ``start``."""
+        return CoreTime(
+            {name: seconds - start.parts[name] for name, seconds in self.parts.items()},
+            self.idle - start.idle,
+            self.wall - start.wall,
+        )
+
+    def shares(self) -> dict[str, float]:
+        """Return the parts, ``idle`` and ``others`` as shares of all core time.
+
+        Others are whatever else runs on this machine, and the kernel's own work for nobody.
+        """
+        shares = {name: seconds / self.wall for name, seconds in self.parts.items()}
+        shares["idle"] = self.idle / self.wall
+        return {**shares, "others": max(0.0, 1 - sum(shares.values()))}
+
+
+def use_cores(count: int) -> int:
+    """Keep this process and all that it starts to ``count`` cores; 0: all that it may use.
+
+    Raises:
+        ValueError: There are not so many.
+    """
+    available = sorted(os.sched_getaffinity(0))
+    if count > len(available):
+        raise ValueError(f"There are {len(available)} cores here, and not {count}.")
+    os.sched_setaffinity(0, available[: count or None])
+    return count or len(available)
+
+
+def peak_memory_mb(parts: Parts) -> dict[str, float]:
+    """Return the most that each part ever had in memory, in MB, as a sum over its processes."""
+    return {
+        name: sum(_peak_mb(process) for process in family)
+        for name, family in _families(parts).items()
+    }
+
+
+def _families(parts: Parts) -> dict[str, list[psutil.Process]]:
+    """Return the processes of every part with their children, but for those of other parts."""
+    roots = {process.pid for processes in parts.values() for process in processes}
+
+    def family(process: psutil.Process) -> Iterator[psutil.Process]:
+        yield process
+        with suppress(psutil.NoSuchProcess):
+            for one in process.children():
+                if one.pid not in roots:
+                    yield from family(one)
+
+    return {
+        name: [one for process in processes for one in family(process)]
+        for name, processes in parts.items()
+    }
+
+
+def _seconds(process: psutil.Process) -> float:
+    with suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        return times.user + times.system
+    return 0.0
+
+
+def _peak_mb(process: psutil.Process) -> float:
+    with (
+        suppress(OSError),
+        Path(f"/proc/{process.pid}/status").open(encoding="utf-8") as status,
+    ):
+        for line in status:
+            if line.startswith("VmHWM"):
+                return float(line.split()[1]) / 1024
+    return 0.0

@@ -1,0 +1,30 @@
+"""The scan that is measured: the sample's head in a clinic's matrix, noisy as scanners are."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from isal import igzip
+from nibabel.nifti1 import Nifti1Image
+from scipy import ndimage
+
+SAMPLE = Path(__file__).parents[1] / "client" / "data" / "sample_flair.nii.gz"
+#: Standard deviation of the noise, of the brightest voxel. It makes gzip work as a real scan does.
+NOISE = 0.01
+
+
+def sample_scan(shape: tuple[int, int, int]) -> bytes:
+    """Return the sample, with its lesion, as an int16 ``.nii.gz`` of ``shape`` voxels.
+
+    The head fills the volume as it does in the sample, so the voxel size follows from the shape.
+    """
+    sample = nibabel.Nifti1Image.from_filename(SAMPLE)
+    voxels = np.asarray(sample.dataobj, dtype=np.float32)
+    factors = np.array(shape) / voxels.shape
+    head = ndimage.zoom(voxels, factors, order=1, mode="nearest", grid_mode=True)
+    noise = np.random.default_rng(0).normal(scale=NOISE * float(voxels.max()), size=shape)
+    noisy = np.where(head > 0, np.abs(head + noise), 0).round().astype(np.int16)
+    to_sample = np.diag([*(1 / factors), 1.0])
+    to_sample[:3, 3] = (1 / factors - 1) / 2
+    image = Nifti1Image(noisy, sample.affine @ to_sample)
+    return igzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
