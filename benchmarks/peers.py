@@ -24,14 +24,16 @@ from redis import Redis
 from rq import Queue, SimpleWorker
 from starlette.concurrency import run_in_threadpool
 
-from benchmarks.peer_task import segment, work
-
+#: What the worker runs; named and not imported, for the API of a queue needs no torch.
+TASK = "benchmarks.peer_task.segment"
 #: A client that has waited for so long is told that it failed (seconds).
 PATIENCE_S = 120
 
 
 def threads_app() -> FastAPI:
     """Return the service without a queue."""
+    from benchmarks.peer_task import work
+
     app, model = FastAPI(), work()
 
     @app.post("/predict")
@@ -54,7 +56,7 @@ def rq_app(folder: Path, redis: Redis) -> FastAPI:
     def submit_and_wait(body: bytes, threads: int) -> dict[str, Any]:
         scan = folder / f"{uuid.uuid4().hex}.nii.gz"
         scan.write_bytes(body)
-        result = queue.enqueue(segment, str(scan), threads).latest_result(timeout=PATIENCE_S)
+        result = queue.enqueue(TASK, str(scan), threads).latest_result(timeout=PATIENCE_S)
         if result is None or result.type != result.Type.SUCCESSFUL:
             raise HTTPException(500, "The job failed.")
         return dict(result.return_value or {})
@@ -81,6 +83,8 @@ def main() -> None:
     else:
         redis = Redis.from_url(os.environ["REDIS_URL"], socket_timeout=PATIENCE_S + 10)
         if options.what == "worker":
+            from benchmarks.peer_task import work
+
             work()  # before it is heard of, so that no scan pays for it
             SimpleWorker(["peers"], connection=redis).work(logging_level="WARNING")
             return

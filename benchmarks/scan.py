@@ -33,7 +33,7 @@ from benchmarks.services import Service, child, fastapi_rq, fastapi_threads, vox
 from client.local_stack import MALLOC
 
 SHAPE, QUICK_SHAPE = (256, 256, 128), (64, 64, 32)
-CLIENTS = 4
+CLIENTS, QUICK_CLIENTS = 4, 2
 
 #: Answers one request: how many processes loop at once, on how many threads each.
 Bare = Callable[[int, int], list[dict[str, Any]]]
@@ -128,14 +128,16 @@ def load_numbers(load: Load) -> dict[str, Any]:
     }
 
 
-def served(system: System, scan: bytes, *, seconds: float, warm_s: float) -> dict[str, Any]:
+def served(
+    system: System, scan: bytes, *, clients: int, seconds: float, warm_s: float
+) -> dict[str, Any]:
     """Return what clients of a system see, alone and crowded."""
     with system.service() as service:
         alone, crowded = (
             replace(service, url=service.url + q) for q in (system.alone, system.crowded)
         )
         idle = measure(alone, scan, clients=1, warm_s=warm_s / 2, seconds=seconds / 2)
-        load = measure(crowded, scan, clients=CLIENTS, warm_s=warm_s, seconds=seconds)
+        load = measure(crowded, scan, clients=clients, warm_s=warm_s, seconds=seconds)
         memory = peak_memory_mb(service.parts)
     return {
         "name": system.name,
@@ -176,10 +178,13 @@ def main() -> None:
     shape = QUICK_SHAPE if options.quick else SHAPE
     scan = sample_scan(shape)
     bare = bare_numbers(scan, cores, seconds / 3)
-    rows = [served(one, scan, seconds=seconds, warm_s=warm_s) for one in systems(cores)]
+    clients = QUICK_CLIENTS if options.quick else CLIENTS
+    rows = [
+        served(one, scan, clients=clients, seconds=seconds, warm_s=warm_s) for one in systems(cores)
+    ]
     numbers: dict[str, Any] = {
         "cores": cores,
-        "clients": CLIENTS,
+        "clients": clients,
         "seconds": seconds,
         "scan": {"shape": shape, "bytes": len(scan)},
         "settings": {k: v for k, v in os.environ.items() if k.startswith("VOXELQ_")},
