@@ -53,7 +53,13 @@ class Settings(BaseSettings):
         "`auto`: a GPU if there is one.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Arithmetic of the network; `auto` takes bf16 where the chip has it."
+        "auto",
+        description="Arithmetic of the network; `auto`: the fastest here that gives the same mask.",
+    )
+    compile_network: bool = Field(
+        False,
+        description="Try `torch.compile` on the default model, and keep it where it pays; a worker "
+        "starts a minute later.",
     )
     threads: int = Field(
         0, ge=0, description="Threads of one worker; 0: all cores, which `voxelq up` shares out."

@@ -46,13 +46,28 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     Raises:
         ModelError: ``wanted`` is none of auto, fp32, bf16 and fp16.
     """
-    if wanted == "auto":
-        native = _gpu_has_bf16(device) if device.type == "cuda" else cpu_has_bf16()
-        return torch.bfloat16 if native else torch.float32
-    for name, dtype in PRECISIONS.items():
-        if name == wanted:
-            return dtype
-    raise ModelError(f"There is no precision called {wanted}; use auto, fp32, bf16 or fp16.")
+    offered = precisions(wanted, device)
+    return torch.bfloat16 if "bf16" in offered else PRECISIONS[offered[0]]
+
+
+def precisions(wanted: str, device: torch.device) -> list[Precision]:
+    """Return the number formats that may be used, the plainest first.
+
+    Those for ``auto`` are what the chip is made for: fp16 is no faster than fp32 on CPUs.
+
+    Raises:
+        ModelError: ``wanted`` is none of auto, fp32, bf16 and fp16.
+    """
+    if wanted != "auto":
+        named: list[Precision] = [name for name in PRECISIONS if name == wanted]
+        if not named:
+            raise ModelError(
+                f"There is no precision called {wanted}; use auto, fp32, bf16 or fp16."
+            )
+        return named
+    if device.type == "cuda":
+        return ["fp32", "bf16", "fp16"] if _gpu_has_bf16(device) else ["fp32", "fp16"]
+    return ["fp32", "bf16"] if cpu_has_bf16() else ["fp32"]
 
 
 def cpu_has_bf16() -> bool:

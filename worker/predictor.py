@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Hashable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +63,7 @@ def load_predictor(
     threads: int = 0,
     memory_growth: bool = True,
     memory_fraction: float = 1.0,
+    compile_network: bool = False,
 ) -> Predictor:
     """Read a bundle and put its network on a device.
 
@@ -72,11 +74,16 @@ def load_predictor(
         threads: Threads of a forward pass on a CPU; 0 leaves torch's choice.
         memory_growth: Whether GPU memory is taken piece by piece.
         memory_fraction: The largest share of the GPU's memory.
+        compile_network: Whether to try ``torch.compile``; other bundles than the default model's
+            kind run as they are.
 
     Raises:
         ModelError: The bundle cannot be read or run, or the device is not there.
     """
-    return _kind(bundle).load(
+    load = _kind(bundle).load
+    if load == TumorPredictor.load:
+        load = partial(TumorPredictor.load, compile_network=compile_network)
+    return load(
         bundle,
         device=device,
         precision=precision,

@@ -229,6 +229,7 @@ def open_shelf(settings: Settings, redis: Redis, worker_id: str) -> Shelf[Predic
             threads=settings.threads,
             memory_growth=settings.gpu_memory_growth,
             memory_fraction=settings.gpu_memory_fraction,
+            compile_network=settings.compile_network,
         )
 
     return Shelf(

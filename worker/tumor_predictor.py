@@ -1,29 +1,39 @@
 """The default model in service: whole scans on one grid, an outline and a presence."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from shared.models import ModelCard
 from worker import postprocess, preprocess
-from worker.arithmetic import Arithmetic
+from worker.arithmetic import Arithmetic, candidates
 from worker.bundle import Recipe, load_network, read_recipe
 from worker.channels import Channel
 from worker.device import (
     PRECISION_NAMES,
+    PRECISIONS,
     choose_device,
     choose_precision,
+    cores,
     limit_gpu_memory,
+    precisions,
     set_threads,
 )
 from worker.network import UNet3D, tumour_probability
 from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
 from worker.preprocess import Prepared, Volume
+from worker.race import choose_way
+from worker.sample_head import Mask, sample_head
+
+#: Batches that are run once before the first scan comes. The second has a compiler see that sizes
+#: differ, and so compile once for all of them.
+_WARM_SIZES = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -43,16 +53,17 @@ class TumorPredictor:
         recipe: Recipe,
         network: UNet3D,
         device: torch.device,
-        precision: torch.dtype,
+        ways: Sequence[Arithmetic],
+        start: Arithmetic,
     ) -> None:
         self.card = card
         self.device = str(device)
         self.pass_sizes = PassSizes()
-        self.arithmetic = Arithmetic(PRECISION_NAMES[precision])
         self._recipe = recipe
         self._network = network.to(device)
         self._device = device
-        self._precision = precision
+        self._ways = ways
+        self._use(start)
 
     @classmethod
     def load(
@@ -64,16 +75,18 @@ class TumorPredictor:
         threads: int = 0,
         memory_growth: bool = True,
         memory_fraction: float = 1.0,
+        compile_network: bool = False,
     ) -> Self:
         """Read a bundle and put its network on a device.
 
         Args:
             bundle: The folder with ``configs/metadata.json`` and ``models/model.pt``.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-            precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+            precision: ``fp32``, ``bf16``, ``fp16``, or ``auto`` for what `warm_up` finds best.
             threads: Threads of a forward pass on a CPU; 0 leaves torch's choice.
             memory_growth: Whether GPU memory is taken piece by piece.
             memory_fraction: The largest share of the GPU's memory.
+            compile_network: Whether `warm_up` tries ``torch.compile`` as well.
 
         Raises:
             ModelError: The bundle cannot be read or run, or the device is not there.
@@ -83,14 +96,40 @@ class TumorPredictor:
         limit_gpu_memory(place, growth=memory_growth, fraction=memory_fraction)
         set_threads(threads)
         network = load_network(bundle, recipe.network)
-        return cls(card, recipe, network, place, choose_precision(precision, place))
+        ways = candidates(precisions(precision, place), compiled=compile_network)
+        start = Arithmetic(PRECISION_NAMES[choose_precision(precision, place)])
+        return cls(card, recipe, network, place, ways, start)
 
     def warm_up(self) -> None:
-        """Run batches of one and of two, so that the first scan costs what later ones do."""
+        """Find the fastest arithmetic that gives the same mask, and be ready for any batch.
+
+        Raises:
+            RuntimeError: The network cannot be run in the precision that was asked for.
+        """
         grid = self._recipe.network_grid
-        blank = preprocess.to_network_grid(np.zeros(grid.shape, np.float32), np.eye(4), grid)
-        for size in (1, 2):
-            self.predict([blank] * size)
+        affine = np.diag([*[grid.spacing_mm] * 3, 1.0])
+        sample = preprocess.to_network_grid(sample_head(grid.shape), affine, grid)
+        every = cores()
+        # Under load each lane has one core, and a scan that comes alone has them all.
+        shares = [1, every] if self.device == "cpu" and every > 1 else [every]
+
+        def outline(way: Arithmetic, threads: int) -> Mask:
+            if way != self.arithmetic:
+                self._use(way)
+            set_threads(threads)
+            (prediction,) = self.predict([sample])
+            return prediction.probability > self._recipe.mask.threshold
+
+        try:
+            if self.device != "cpu":
+                outline(self.arithmetic, every)  # a GPU's first pass of all loads its libraries
+            self._use(choose_way(self._ways, shares, outline))
+            for threads in shares if self.arithmetic.compiled else [every]:
+                set_threads(threads)
+                for size in _WARM_SIZES:
+                    self.predict([sample] * size)
+        finally:
+            set_threads(every)
 
     def preprocess(self, channels: Sequence[Channel]) -> Prepared:
         """Bring a scan of one channel to the network's grid."""
@@ -104,12 +143,12 @@ class TumorPredictor:
     def predict(self, batch: Sequence[Prepared]) -> list[Prediction]:
         """Run one forward pass over the batch and return its answers in the same order."""
         images = torch.from_numpy(np.stack([prepared.volume for prepared in batch]))
-        reduced = self._precision != torch.float32
+        precision = PRECISIONS[self.arithmetic.precision]
         with (
             torch.inference_mode(),
-            torch.autocast(self._device.type, self._precision, enabled=reduced),
+            torch.autocast(self._device.type, precision, enabled=precision != torch.float32),
         ):
-            outline, presence = self._network(images.to(self._device))
+            outline, presence = self._forward(images.to(self._device))
         probabilities = tumour_probability(outline).cpu().numpy()
         logits = presence.float().cpu().tolist()
         predictions = [
@@ -137,3 +176,15 @@ class TumorPredictor:
         if labels and probability >= 0.5:
             return Segmentation(mask, True, probability, labels)
         return Segmentation(np.zeros_like(mask), False, min(probability, 0.499), [])
+
+    def _use(self, way: Arithmetic) -> None:
+        """Compute in this way from now on; not while a pass runs."""
+        self.arithmetic = way
+        order = (
+            torch.contiguous_format if way.memory_format == "contiguous" else torch.channels_last_3d
+        )
+        # The weights' order decides that of everything that is computed from them.
+        self._network.to(memory_format=order)  # type: ignore[call-overload]
+        self._forward: Callable[[Tensor], tuple[Tensor, Tensor]] = (
+            torch.compile(self._network) if way.compiled else self._network
+        )

@@ -30,6 +30,18 @@ def test_auto_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert device.choose_precision("auto", cpu) == torch.float32
 
 
+def test_what_a_chip_has_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fp32 is always among the formats to try; a GPU's half precisions follow its generation."""
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
+    assert device.precisions("auto", cpu) == ["fp32", "bf16"]
+    assert device.precisions("fp16", cpu) == ["fp16"]
+    for major, formats in ((7, ["fp32", "fp16"]), (9, ["fp32", "bf16", "fp16"])):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, major=major: (major, 0))
+        assert device.precisions("auto", gpu) == formats
+    assert device.choose_precision("auto", gpu) == torch.bfloat16
+
+
 def test_an_unknown_precision_is_refused() -> None:
     """A precision that torch has no name for is refused in words."""
     with pytest.raises(ModelError, match="fp32, bf16 or fp16"):

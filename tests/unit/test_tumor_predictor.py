@@ -1,6 +1,7 @@
 """What a worker may rely on from the predictor, with a tiny untrained bundle."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import torch
 
 from shared.errors import ModelError
 from tests.bundles import write_tiny_bundle
+from worker import tumor_predictor
+from worker.arithmetic import PLAIN, Arithmetic
 from worker.bundle import PresenceRecipe
+from worker.race import Run
 from worker.tumor_predictor import Prediction, TumorPredictor
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -121,3 +125,37 @@ def test_a_device_that_is_not_there_is_refused(bundle: Path, device: str) -> Non
     """Asking for a device this machine lacks fails at the start, in words."""
     with pytest.raises(ModelError):
         TumorPredictor.load(bundle, device=device)
+
+
+def test_what_is_found_at_warm_up_is_served(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arithmetic that won is what later scans are computed in, at the threads from before."""
+    loaded = TumorPredictor.load(bundle, device="cpu", precision="auto", threads=2)
+    last = Arithmetic("fp32", "channels_last_3d")
+    tried: list[Arithmetic] = []
+
+    def choose(ways: Sequence[Arithmetic], thread_counts: Sequence[int], run: Run) -> Arithmetic:
+        for way in ways:
+            assert run(way, thread_counts[0]).shape == (48, 48, 48)
+            tried.append(loaded.arithmetic)
+        assert list(thread_counts) == [1, 2]
+        return last
+
+    monkeypatch.setattr(tumor_predictor, "choose_way", choose)
+    loaded.warm_up()
+    assert tried[0] == PLAIN
+    assert loaded.arithmetic == last
+    assert torch.get_num_threads() == 2
+    weights = next(weight for weight in loaded._network.parameters() if weight.ndim == 5)
+    assert weights.is_contiguous(memory_format=torch.channels_last_3d)
+    exact = TumorPredictor.load(bundle, device="cpu", precision="fp32", threads=1)
+    prepared = exact.preprocess([(scan(1), AFFINE)])
+    one, other = (each.predict([prepared])[0] for each in (exact, loaded))
+    assert np.allclose(one.probability, other.probability, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_precision_that_was_asked_for_is_kept(bundle: Path, precision: str) -> None:
+    """Only auto chooses among number formats; what is named is obeyed."""
+    loaded = TumorPredictor.load(bundle, device="cpu", precision=precision, threads=1)
+    loaded.warm_up()
+    assert loaded.arithmetic.precision == precision
