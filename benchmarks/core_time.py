@@ -1,6 +1,7 @@
 """Who took the cores: the time of every process of a service, of its clients, and of others."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -61,8 +62,10 @@ def use_cores(count: int) -> int:
     """Keep this process and all that it starts to ``count`` cores; 0: all that it may use.
 
     Raises:
-        ValueError: There are not so many.
+        ValueError: There are not so many, or this system does not let one choose.
     """
+    if sys.platform != "linux":
+        raise ValueError("Cores are kept to, and their time is read, on Linux only.")
     available = sorted(os.sched_getaffinity(0))
     if count > len(available):
         raise ValueError(f"There are {len(available)} cores here, and not {count}.")
