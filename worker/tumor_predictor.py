@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shared.models import ModelCard
 from worker import postprocess, preprocess
-from worker.arithmetic import Arithmetic, candidates
+from worker.arithmetic import PLAIN, Arithmetic, candidates
 from worker.bundle import Recipe, load_network, read_recipe
 from worker.channels import Channel
 from worker.device import (
@@ -63,6 +63,8 @@ class TumorPredictor:
         self._network = network.to(device)
         self._device = device
         self._ways = ways
+        self.arithmetic = PLAIN
+        self._forward: Callable[[Tensor], tuple[Tensor, Tensor]] = self._network
         self._use(start)
 
     @classmethod
@@ -114,8 +116,7 @@ class TumorPredictor:
         shares = [1, every] if self.device == "cpu" and every > 1 else [every]
 
         def outline(way: Arithmetic, threads: int) -> Mask:
-            if way != self.arithmetic:
-                self._use(way)
+            self._use(way)
             set_threads(threads)
             (prediction,) = self.predict([sample])
             return prediction.probability > self._recipe.mask.threshold
@@ -179,12 +180,11 @@ class TumorPredictor:
 
     def _use(self, way: Arithmetic) -> None:
         """Compute in this way from now on; not while a pass runs."""
+        if way == self.arithmetic:
+            return
         self.arithmetic = way
-        order = (
-            torch.contiguous_format if way.memory_format == "contiguous" else torch.channels_last_3d
-        )
+        plain = way.memory_format == "contiguous"
+        order = torch.contiguous_format if plain else torch.channels_last_3d
         # The weights' order decides that of everything that is computed from them.
         self._network.to(memory_format=order)  # type: ignore[call-overload]
-        self._forward: Callable[[Tensor], tuple[Tensor, Tensor]] = (
-            torch.compile(self._network) if way.compiled else self._network
-        )
+        self._forward = torch.compile(self._network) if way.compiled else self._network

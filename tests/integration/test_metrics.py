@@ -8,17 +8,21 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from redis.exceptions import RedisError
 
 from shared import keys
 from shared.errors import BadScan, InferenceFailed, StoreFull
 from shared.settings import Settings
 from tests.bundles import write_tiny_bundle
+from tests.conftest import Valkey
 from tests.front_desk import RAW, SCAN
 from tests.integration.test_lanes import serving
 from tests.reading_room import ReadingRoom
 from worker import peak_memory
 from worker.connection import connect
-from worker.lease import Failed, Retry
+from worker.counts import Counts
+from worker.heartbeat import Heartbeat
+from worker.lease import Failed, Leases, Retry, WorkerFacts
 from worker.pipeline import Pipeline
 from worker.shelf import open_shelf
 
@@ -193,3 +197,31 @@ async def test_a_batch_settled_twice_counts_once(
     page = await read(client)
     assert page["voxelq_batches_total"] == 1
     assert page["voxelq_jobs_total{finished}"] == 1
+
+
+def test_what_was_counted_waits_for_redis(tmp_path: Path, settings: Settings) -> None:
+    """What a worker counted while Redis was away is told once it is back, and told once."""
+    server = Valkey(tmp_path / "own")
+    server.start()
+    settings = settings.model_copy(update={"redis_url": server.url})
+    counts, facts = Counts(), WorkerFacts("one", "cpu", None)
+    heartbeat = Heartbeat(Leases(connect(settings), "one", settings), facts, 1.0, counts.take)
+
+    def told() -> float:
+        with connect(settings) as redis:
+            return float(redis.hget(keys.METRICS, "oom_splits_total") or 0)
+
+    counts.add({"oom_splits_total": 2})
+    heartbeat.beat()
+    assert told() == 2
+    server.kill()
+    for _ in range(2):
+        counts.add({"oom_splits_total": 3})
+        with pytest.raises(RedisError):
+            heartbeat.beat()
+    server.start()
+    kept = told()  # the server's file may lack the last second
+    heartbeat.beat()
+    heartbeat.beat()
+    assert told() - kept == 6
+    server.kill()

@@ -1,11 +1,13 @@
 """Which GPU a worker gets, over a real server and with GPUs that are only names."""
 
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+import torch
 from redis import Redis
 
 from shared import keys
@@ -18,6 +20,13 @@ from worker.lease import Leases, WorkerFacts
 from worker.placement import Gpu, lease_device, lease_gpu
 
 GPUS = [Gpu(index, f"GPU-{index:02}") for index in range(4)]
+
+
+class SimpleGpu:
+    """What torch tells of a GPU, as far as it is asked."""
+
+    def __init__(self, index: int) -> None:
+        self.uuid = f"GPU-{index}"
 
 
 class Floor:
@@ -160,6 +169,31 @@ def test_workers_may_see_the_same_gpus_by_other_numbers(floor: Floor) -> None:
 def test_a_worker_that_asks_again_moves(floor: Floor) -> None:
     """A worker whose first answer was lost counts once."""
     assert [floor.arrive("one"), floor.arrive("one"), floor.arrive("two")] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "devices"),
+    [
+        ("auto", ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]),
+        ("cuda", ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]),
+        ("cuda:1", ["cuda:1", "cuda:1", "cuda:1", "cuda:1"]),
+    ],
+)
+def test_a_number_pins_and_its_absence_leases(
+    floor: Floor,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: str,
+    devices: list[str],
+) -> None:
+    """``cuda:1`` is that GPU however many are on it; ``cuda`` and ``auto`` are the least used."""
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", SimpleGpu)
+    told = settings.model_copy(update={"device": wanted})
+    assert [lease_device(floor.redis, f"worker-{n}", told) for n in range(4)] == devices
+    assert "expandable_segments" in os.environ["PYTORCH_ALLOC_CONF"]
 
 
 def test_a_worker_without_a_gpu_leases_none(floor: Floor, settings: Settings) -> None:
