@@ -9,14 +9,14 @@ PYTHON ?= python3
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11
 VOXELQ_PORT ?= 8080
 
-.PHONY: help setup demo up test lint bench bench-queue bench-batching bench-scan bench-gpu train clean
+.PHONY: help setup demo up test lint bench bench-queue bench-batching bench-mixed bench-scan bench-gpu train clean
 
 help:
 	@echo "make demo         set up, send a sample scan through the service, leave mask and picture in demo/"
 	@echo "make up           set up and run the service until Ctrl-C"
 	@echo "make test         set up and run every test"
 	@echo "make lint         formatting, types, import contracts"
-	@echo "make bench        every benchmark; make bench-queue, bench-batching, bench-scan, bench-gpu: one alone"
+	@echo "make bench        every benchmark; make bench-queue, bench-batching, bench-mixed, bench-scan, bench-gpu: one alone"
 	@echo "make train        train the default model anew, from packages alone (two hours)"
 	@echo "make setup        the virtual environment with everything; make clean removes it"
 
@@ -37,13 +37,16 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-queue bench-batching bench-scan bench-gpu
+bench: bench-queue bench-batching bench-mixed bench-scan bench-gpu
 
 bench-queue: setup
 	$(BIN)/python -m benchmarks.queue
 
 bench-batching: setup
 	$(BIN)/python -m benchmarks.batching
+
+bench-mixed: setup
+	$(BIN)/python -m benchmarks.mixed
 
 bench-scan: setup
 	$(BIN)/python -m benchmarks.scan

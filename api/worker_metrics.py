@@ -13,7 +13,7 @@ Samples = dict[str, float]
 
 
 def worker_lines(counters: Mapping[str, float], prefix: str) -> Iterator[str]:
-    """Yield every family, also those that nothing was counted of yet."""
+    """Yield every family; a counter without a label begins at zero."""
     by_name: dict[str, Samples] = {}
     for field, amount in sorted(counters.items()):
         parts = _FIELD.fullmatch(field)
@@ -26,7 +26,8 @@ def worker_lines(counters: Mapping[str, float], prefix: str) -> Iterator[str]:
             buckets, sums = by_name.get(f"{name}_bucket", {}), by_name.get(f"{name}_sum", {})
             yield from _histogram_lines(prefix + name, family, buckets, sums)
         else:
-            for labels, amount in by_name.get(name, {"": 0.0}).items():
+            unseen = {} if family.label else {"": 0.0}
+            for labels, amount in by_name.get(name, unseen).items():
                 yield _line(prefix + name, labels, amount)
 
 

@@ -6,6 +6,7 @@ input with a line of what one scan cost in a loop of that long.
 
 import argparse
 import json
+import logging
 import statistics
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from shared.offer import Offer
 from shared.results import Timings
 from shared.settings import Settings
 from shared.store import ScanStore
+from shared.telemetry import configure_logging
 from worker.device import set_threads
 from worker.postprocess import Segmentation
 from worker.predictor import load_predictor
@@ -71,9 +73,10 @@ class WholeScan:
         self._predictor.warm_up()
 
     @property
-    def device(self) -> str:
-        """Where the network computes."""
-        return self._predictor.device
+    def arithmetic(self) -> str:
+        """Return how the network computes: what its warm-up found to be fastest."""
+        way = self._predictor.arithmetic
+        return f"{way.precision}, {way.memory_format}"
 
     def run(self, scan: IO[bytes], threads: int) -> Done:
         """Do all of one scan's work with ``threads`` cores; any thread may call it."""
@@ -122,7 +125,7 @@ def loop(work: WholeScan, scan: Path, *, threads: int, seconds: float) -> dict[s
             name: statistics.median(one[name] for one in stages) for name in (*STAGES, "total")
         },
         "volume_ml": done[-1].volume_ml,
-        "device": work.device,
+        "arithmetic": work.arithmetic,
     }
 
 
@@ -131,6 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("scan", type=Path)
     scan = parser.parse_args().scan
+    configure_logging("bench", level=logging.ERROR)  # standard output is for the answers
     with tempfile.TemporaryDirectory() as folder:
         work = WholeScan(Path(folder))
         print("ready", flush=True)

@@ -141,6 +141,7 @@ def served(
         memory = peak_memory_mb(service.parts)
     return {
         "name": system.name,
+        "arithmetic": service.arithmetic,
         "idle": load_numbers(idle),
         "load": load_numbers(load),
         "peak_mb": memory,

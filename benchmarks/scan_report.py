@@ -27,6 +27,10 @@ def print_report(console: Console, numbers: dict[str, Any]) -> None:
         f"{bare['can_do_scans_per_s']:.2f} scans/s; "
         f"loops side by side reach {bare['side_by_side_scans_per_s']:.2f}"
     )
+    console.print(
+        f"the network computes in {bare['one_thread']['arithmetic']}, "
+        f"in VoxelQ in {numbers['systems'][0]['arithmetic']}"
+    )
     console.print(_stages(numbers))
     console.print(_throughput(numbers))
     console.print(_core_time(numbers))

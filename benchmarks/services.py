@@ -28,10 +28,14 @@ _ELSEWHERE = {"REDIS_URL", "VOXELQ_STORE_URL", "VOXELQ_WORKERS"}
 
 @dataclass(frozen=True)
 class Service:
-    """A running service: scans are POSTed to ``url``; ``parts`` are its processes by name."""
+    """A running service: scans are POSTed to ``url``; ``parts`` are its processes by name.
+
+    ``arithmetic`` is how the network computes, where the service tells.
+    """
 
     url: str
     parts: Parts
+    arithmetic: str | None = None
 
 
 @contextmanager
@@ -47,7 +51,9 @@ def voxelq(workers: int, **settings: str) -> Iterator[Service]:
             parts: dict[str, list[psutil.Process]] = {"supervisor": [psutil.Process(up.pid)]}
             for one in psutil.Process(up.pid).children():
                 parts.setdefault(_part(one.cmdline()), []).append(one)
-            yield Service(f"{base}/predict", parts)
+            worker = httpx.get(f"{base}/queue", trust_env=False).json()["workers"][0]
+            way = f"{worker['precision']}, {worker['memory_format']}"
+            yield Service(f"{base}/predict", parts, way)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from shared.results import Report
+from shared.results import Timings
 
 #: From a small scan in memory to a large one that waited behind others.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -21,21 +21,24 @@ INFINITY = "+Inf"
 
 @dataclass(frozen=True)
 class Family:
-    """A counter, or a histogram when it has bounds."""
+    """A counter, or a histogram when it has bounds; ``label`` tells its samples apart."""
 
     description: str
     bounds: tuple[float, ...] = ()
+    label: str = ""
 
 
 FAMILIES = {
-    "jobs_total": Family("Jobs that came to an end, by status."),
-    "job_failures_total": Family("Jobs that failed, by the type of their problem."),
+    "jobs_total": Family("Jobs that came to an end, by status.", label="status"),
+    "job_failures_total": Family("Jobs that failed, by the type of their problem.", label="reason"),
     "jobs_retried_total": Family("Jobs put back after a fault that may pass."),
     "leases_lost_total": Family("Started jobs whose worker died or fell silent."),
     "outcomes_dropped_total": Family("Outcomes of jobs that were cancelled or lost meanwhile."),
     "batches_total": Family("Batches settled."),
     "batch_size": Family("Scans in a batch.", _SIZES),
-    "stage_seconds": Family("Seconds that a finished scan spent in each stage.", _SECONDS),
+    "stage_seconds": Family(
+        "Seconds that a finished scan spent in each stage.", _SECONDS, label="stage"
+    ),
     "oom_splits_total": Family("Passes that ran out of memory and were halved."),
     "worker_seconds_total": Family("Seconds that workers were there."),
     "device_busy_seconds_total": Family("Seconds in which a worker's network computed."),
@@ -70,12 +73,12 @@ def added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return total
 
 
-def batch_counts(size: int, reports: Iterable[Report]) -> dict[str, float]:
-    """Return what a settled batch of ``size`` adds, with the timings of those that finished."""
+def batch_counts(size: int, finished: Iterable[Timings]) -> dict[str, float]:
+    """Return what a settled batch of ``size`` adds, with the timings of the scans that finished."""
     stages = (
         observed("stage_seconds", seconds, f'stage="{stage}"')
-        for report in reports
-        for stage, seconds in report.timings_s
+        for timings in finished
+        for stage, seconds in timings
         if stage != "total"
     )
     return added([{"batches_total": 1.0}, observed("batch_size", size), *stages])

@@ -234,7 +234,7 @@ class BatchService:
 
     def _settle(self, claims: list[Claim], outcomes: list[Outcome], cost_s: float) -> None:
         reports = [outcome.report for outcome in outcomes if isinstance(outcome, Finished)]
-        metrics = batch_counts(len(claims), reports)
+        metrics = batch_counts(len(claims), [report.timings_s for report in reports])
         settled = list(zip(claims, outcomes, strict=True))
         dropped = self.persist(
             lambda: self._leases.settle(settled, self._facts(), batch_s=cost_s, metrics=metrics)

@@ -126,3 +126,25 @@ def test_the_gpu_benchmark_says_that_there_is_no_gpu(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "There is no GPU here that torch can use, so nothing was measured.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_mixed_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
+    """A short run measures three models and shared passes, and writes the ratios it prints."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.mixed", "--quick", "--output", str(tmp_path)],
+        cwd=ROOT,
+        env=environment() | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=2 * BOUND_S,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    written = json.loads((tmp_path / "mixed.json").read_text())
+    models = [row["model"].partition("@")[0] for row in written["streams"]]
+    assert models == ["brain-tumor", "whole-volumes", "windows"]
+    for row in [*written["streams"], written["windows"]]:
+        assert row["ratio"] > 0
+        assert f"{row['ratio']:.3f}" in ran.stdout
+    assert len({tuple(shape) for shape in written["shapes"]}) == 4
+    assert (tmp_path / "mixed.png").stat().st_size > 10_000

@@ -1,11 +1,15 @@
 """How what workers count becomes Prometheus' text."""
 
+import re
+from importlib import resources
+
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.worker_metrics import worker_lines
-from shared.worker_metrics import FAMILIES, added, observed
+from shared.results import Timings
+from shared.worker_metrics import FAMILIES, added, batch_counts, observed
 
 sizes = st.lists(st.integers(1, 400), max_size=30)
 
@@ -57,6 +61,24 @@ def test_what_never_happened_is_shown_as_zero() -> None:
     read = samples({})
     assert read["voxelq_leases_lost_total", ""] == 0
     assert read["voxelq_oom_splits_total", ""] == 0
+    assert not any(name.startswith("voxelq_job_failures") for name, _ in read)
+
+
+def test_fields_carry_the_label_of_their_family() -> None:
+    """What workers and scripts count is labelled as the family says, or not at all."""
+    timings = Timings(queue=1, load=1, preprocess=1, inference=1, postprocess=1, store=1, total=6)
+    for field in batch_counts(2, [timings]):
+        name, _, labels = field.removesuffix("}").partition("{")
+        family = FAMILIES[re.sub("_(bucket|sum)$", "", name)]
+        assert [part.partition("=")[0] for part in labels.split(",") if part] == [
+            *([family.label] if family.label else []),
+            *(["le"] if name.endswith("_bucket") else []),
+        ]
+    lua = resources.files("shared") / "lua"
+    text = "".join(path.read_text() for path in lua.iterdir() if path.name.endswith(".lua"))
+    counted = re.findall(r"""count\('(\w+)(?:\{(\w+)=)?""", text)
+    assert ("jobs_total", "status") in counted
+    assert {(name, FAMILIES[name].label) for name, _ in counted} == set(counted)
 
 
 def test_every_family_is_told_of() -> None:

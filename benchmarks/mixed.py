@@ -1,0 +1,241 @@
+"""Scans of unlike shapes: ``python -m benchmarks.mixed`` (or ``make bench-mixed``).
+
+A stream of four shapes in turn beside the very same scans sorted by shape, through the worker's
+pipeline with all its lanes: scans a second, and their ratio, for the default model, for a network
+that takes whole volumes and for one that takes windows. Then the network alone: windows of several
+scans in shared passes beside scan by scan.
+"""
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from redis import Redis
+from rich.console import Console
+from rich.table import Table
+from ulid import ULID
+
+from benchmarks.machine import machine, write_json
+from benchmarks.queue import server
+from benchmarks.sample_scan import sample_scan
+from benchmarks.small_bundles import VERSION, WHOLE, WINDOWS, write_bundles
+from shared.jobs import Priority, Submission
+from shared.nifti import read_volume
+from shared.settings import Settings
+from shared.store import ScanStore
+from shared.telemetry import configure_logging
+from worker.lease import Claim, Finished
+from worker.pipeline import Pipeline
+from worker.predictor import load_predictor
+from worker.shelf import open_shelf
+
+#: Unlike shapes of as many voxels each.
+SHAPES = ((160, 160, 96), (128, 192, 100), (160, 120, 128), (240, 128, 80))
+SMALL_SHAPES = ((80, 80, 48), (64, 96, 50), (80, 60, 64), (120, 64, 40))
+
+console = Console()
+
+
+class Bench:
+    """A pipeline in this process, with one scan of each shape in its store."""
+
+    def __init__(self, settings: Settings, shapes: Sequence[tuple[int, int, int]]) -> None:
+        self._store = ScanStore(settings.store_url)
+        self._redis = Redis.from_url(settings.redis_url)
+        self._pipeline = Pipeline(settings, open_shelf(settings, self._redis, "bench"))
+        self._batch = settings.max_batch_size
+        self._keys = []
+        for shape in shapes:
+            key = self._store.scan_key(str(ULID()), "scan", gzipped=True)
+            self._store.write(key, sample_scan(shape))
+            self._keys.append(key)
+
+    @property
+    def loaded(self) -> str:
+        """``name@version`` of the model that is loaded; at first, the default one."""
+        return self._pipeline.model
+
+    def close(self) -> None:
+        """End the pipeline's threads."""
+        self._pipeline.close()
+        self._redis.close()
+
+    def rate(self, model: str, order: Sequence[int]) -> float:
+        """Return scans a second of a stream, in batches, as many at once as there are lanes.
+
+        Args:
+            model: ``name@version``.
+            order: The place of each scan's shape.
+        """
+        claims = [self._claim(model, self._keys[place]) for place in order]
+        firsts = range(0, len(claims), self._batch)
+        batches = [claims[first : first + self._batch] for first in firsts]
+        self._pipeline.prepare(model)
+        began = time.perf_counter()
+        with ThreadPoolExecutor(self._pipeline.lanes) as lanes:
+            list(lanes.map(self._serve, batches))
+        seconds = time.perf_counter() - began
+        for claim in claims:
+            self._pipeline.discard(claim)
+        return len(claims) / seconds
+
+    def _serve(self, claims: list[Claim]) -> None:
+        outcomes = self._pipeline.run(claims, "bench", lambda _: False)
+        if not all(isinstance(outcome, Finished) for outcome in outcomes):
+            raise RuntimeError("a scan was not finished, so nothing was measured")
+
+    def _claim(self, model: str, key: str) -> Claim:
+        name, version = model.split("@")
+        submission = Submission(
+            id=str(ULID()),
+            model=name,
+            version=version,
+            priority=Priority.ROUTINE,
+            scans={"scan": key},
+            sha256="0" * 64,
+            created_at=datetime.now(UTC),
+        )
+        return Claim(submission, execution="bench", queue="bench", losses=0)
+
+
+def mixed_against_sorted(bench: Bench, model: str, each: int, rounds: int) -> dict[str, Any]:
+    """Return the median rates of both orders of the same scans, taken in turns, and the ratio."""
+    in_turn = [*range(len(SHAPES))] * each
+    bench.rate(model, in_turn[: len(SHAPES)])  # the first scans of a process cost more
+    pairs = [
+        (bench.rate(model, in_turn), bench.rate(model, sorted(in_turn))) for _ in range(rounds)
+    ]
+    return {
+        "model": model,
+        "scans": len(in_turn),
+        "mixed_scans_per_s": statistics.median(mixed for mixed, _ in pairs),
+        "one_shape_scans_per_s": statistics.median(alone for _, alone in pairs),
+        "ratio": statistics.median(mixed / alone for mixed, alone in pairs),
+    }
+
+
+def windows_across_scans(
+    bundle: Path, shapes: Sequence[tuple[int, int, int]], rounds: int
+) -> dict[str, float]:
+    """Return the scans a second of the network alone: passes shared by scans, and each its own."""
+    predictor = load_predictor(bundle)
+    predictor.warm_up()
+    with tempfile.TemporaryDirectory() as folder:
+        store = ScanStore(f"file://{folder}")
+        prepared = []
+        for shape in shapes:
+            store.write("scan", sample_scan(shape))
+            with store.open("scan") as file:
+                volume = read_volume(file, max_voxels=int(np.prod(shape)))
+            prepared.append(predictor.preprocess([(volume.data, volume.header.affine)]))
+
+    def rate(batches: Sequence[Sequence[Any]]) -> float:
+        began = time.perf_counter()
+        for batch in batches:
+            predictor.predict(batch)
+        return len(prepared) / (time.perf_counter() - began)
+
+    pairs = [(rate([prepared]), rate([[one] for one in prepared])) for _ in range(rounds)]
+    return {
+        "across_scans_per_s": statistics.median(across for across, _ in pairs),
+        "scan_by_scan_per_s": statistics.median(alone for _, alone in pairs),
+        "ratio": statistics.median(across / alone for across, alone in pairs),
+    }
+
+
+def print_report(numbers: dict[str, Any]) -> None:
+    """Print the tables."""
+    table = Table(
+        "model",
+        "mixed scans/s",
+        "one shape scans/s",
+        "ratio",
+        title="The same scans, shapes in turn or sorted",
+    )
+    for row in numbers["streams"]:
+        table.add_row(
+            row["model"],
+            f"{row['mixed_scans_per_s']:.2f}",
+            f"{row['one_shape_scans_per_s']:.2f}",
+            f"{row['ratio']:.3f}",
+        )
+    console.print(table)
+    windows = numbers["windows"]
+    console.print(
+        f"windows across scans: {windows['across_scans_per_s']:.2f} scans/s, "
+        f"scan by scan: {windows['scan_by_scan_per_s']:.2f} (x {windows['ratio']:.3f})"
+    )
+
+
+def plot(numbers: dict[str, Any], path: Path) -> None:
+    """Draw the rates side by side, as shares of the same work in one shape or scan by scan."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [row["model"] for row in numbers["streams"]] + ["windows\nacross scans"]
+    ratios = [row["ratio"] for row in numbers["streams"]] + [numbers["windows"]["ratio"]]
+    figure, axis = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    colours = ["#4878a8"] * len(numbers["streams"]) + ["#c07840"]
+    axis.bar_label(axis.bar(names, ratios, color=colours), fmt="%.2f", padding=3)
+    axis.axhline(1, color="grey", linewidth=0.8, linestyle=":")
+    axis.margins(y=0.15)
+    axis.set(
+        title="four shapes in turn against sorted by shape; shared passes against scan by scan",
+        ylabel="scans/s, as a ratio",
+    )
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--each", type=int, default=8, help="scans of each shape")
+    parser.add_argument("--batch", type=int, default=4, help="scans in a batch")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
+    parser.add_argument("--quick", action="store_true", help="small scans, few of them, once")
+    parser.add_argument("--output", type=Path, default=None, help="folder for JSON and plot")
+    options = parser.parse_args()
+    if options.quick:
+        options.each, options.batch, options.rounds = 2, 2, 1
+    shapes, spacing_mm = (SMALL_SHAPES, 4.0) if options.quick else (SHAPES, 2.0)
+    configure_logging("bench", level=logging.ERROR)
+    facts = machine()
+    console.print(f"[bold]{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
+    with server() as url, tempfile.TemporaryDirectory() as folder:
+        models = Path(folder) / "models"
+        write_bundles(models, spacing_mm)
+        settings = Settings(
+            redis_url=url,
+            store_url=f"file://{folder}/store",
+            models_dir=models,
+            max_batch_size=options.batch,
+        )
+        bench = Bench(settings, shapes)
+        try:
+            models_measured = (bench.loaded, f"{WHOLE}@{VERSION}", f"{WINDOWS}@{VERSION}")
+            streams = [
+                mixed_against_sorted(bench, model, options.each, options.rounds)
+                for model in models_measured
+            ]
+        finally:
+            bench.close()
+        windows = windows_across_scans(models / WINDOWS / VERSION, shapes, options.rounds)
+    numbers = {"shapes": shapes, "batch": options.batch, "streams": streams, "windows": windows}
+    print_report(numbers)
+    written = write_json("mixed", numbers, *([options.output] if options.output else []))
+    plot(numbers, written.with_suffix(".png"))
+    console.print(f"written: {written}, {written.with_suffix('.png').name}")
+
+
+if __name__ == "__main__":
+    main()
