@@ -24,6 +24,7 @@ from shared.results import Timings
 from shared.settings import Settings
 from shared.store import ScanStore
 from shared.telemetry import configure_logging
+from worker.allocator import keep_memory
 from worker.device import set_threads
 from worker.postprocess import Segmentation
 from worker.predictor import load_predictor
@@ -64,6 +65,7 @@ class WholeScan:
     """
 
     def __init__(self, folder: Path) -> None:
+        keep_memory()
         settings = Settings()
         self._max_voxels = settings.max_voxels
         self._store = ScanStore(f"file://{folder}")

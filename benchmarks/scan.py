@@ -30,7 +30,6 @@ from benchmarks.machine import write_json
 from benchmarks.sample_scan import sample_scan
 from benchmarks.scan_report import plot, print_report
 from benchmarks.services import Service, child, fastapi_rq, fastapi_threads, voxelq
-from client.local_stack import MALLOC
 
 SHAPE, QUICK_SHAPE = (256, 256, 128), (64, 64, 32)
 CLIENTS, QUICK_CLIENTS = 4, 2
@@ -74,7 +73,7 @@ def bare_loops(scan: bytes, count: int, seconds: float) -> Iterator[Bare]:
                 child(
                     ["-m", "benchmarks.bare", str(path)],
                     Path(folder) / f"{number}.log",
-                    MALLOC,
+                    {},
                     pipes=subprocess.PIPE,
                 )
             )

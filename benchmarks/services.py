@@ -17,7 +17,6 @@ from redis import Redis
 from benchmarks.core_time import Parts
 from benchmarks.queue import server
 from client.embedded_server import free_port
-from client.local_stack import MALLOC
 
 ROOT = Path(__file__).resolve().parents[1]
 _TETHER = ROOT / "client" / "tether.py"
@@ -60,7 +59,7 @@ def voxelq(workers: int, **settings: str) -> Iterator[Service]:
 def fastapi_threads() -> Iterator[Service]:
     """Run FastAPI that calls the model in its threads; scans want ``?threads=``."""
     with _folder() as folder:
-        port, settings = free_port(), {"PEER_FOLDER": str(folder), **MALLOC}
+        port, settings = free_port(), {"PEER_FOLDER": str(folder)}
         command = ["-m", "benchmarks.peers", "threads", "--port", str(port)]
         with child(command, folder / "api.log", settings) as api:
             base = f"http://127.0.0.1:{port}"
@@ -73,7 +72,7 @@ def fastapi_rq(workers: int) -> Iterator[Service]:
     """Run FastAPI and stock RQ workers; scans want ``?threads=``."""
     with _folder() as folder, server() as redis_url, ExitStack() as stack:
         port = free_port()
-        settings = {"PEER_FOLDER": str(folder), "REDIS_URL": redis_url, **MALLOC}
+        settings = {"PEER_FOLDER": str(folder), "REDIS_URL": redis_url}
         commands = [["rq", "--port", str(port)], *[["worker"]] * workers]
         api, *crew = (
             stack.enter_context(

@@ -25,13 +25,6 @@ API_BOUND_S, WORKER_BOUND_S, SERVER_BOUND_S = 8.0, 16.0, 4.0
 HOPELESS = 5
 #: A stack that is not ready says why this often.
 PATIENCE_S = 10.0
-#: glibc gives large volumes back to the kernel and faults them in again; this halves that cost.
-MALLOC = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": "4294967296",
-    "MALLOC_TOP_PAD_": "268435456",
-    "MALLOC_TRIM_THRESHOLD_": "8589934592",
-}
 
 
 @dataclass(frozen=True)
@@ -123,8 +116,7 @@ class LocalStack:
             "api", [*python, "api", "--host", plan.host, "--port", str(plan.port)], env
         )
         threads = str(max(1, available_cores() // plan.workers))
-        worker_env = {"VOXELQ_THREADS": threads, **MALLOC}
-        worker_env = {name: os.environ.get(name) or value for name, value in worker_env.items()}
+        worker_env = {"VOXELQ_THREADS": os.environ.get("VOXELQ_THREADS") or threads}
         workers = [
             self._child(f"worker-{number}", [*python, "worker"], {**env, **worker_env})
             for number in range(1, plan.workers + 1)

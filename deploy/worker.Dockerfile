@@ -24,10 +24,7 @@ FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="VoxelQ worker" \
       org.opencontainers.image.description="Runs MRI scans through a 3D U-Net in micro-batches; not a medical device" \
       org.opencontainers.image.licenses="Apache-2.0"
-# The allocator keeps large volumes instead of faulting them in anew for every scan.
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=4294967296 \
-    MALLOC_TOP_PAD_=268435456 MALLOC_TRIM_THRESHOLD_=8589934592 \
     VOXELQ_STORE_URL=file:///store
 WORKDIR /app
 COPY --from=build --chown=10001:10001 /src/store /store

@@ -19,6 +19,7 @@ from shared.settings import Settings
 from shared.store import ScanStore
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
+from worker.allocator import keep_memory
 from worker.batch_worker import MicroBatchWorker
 from worker.connection import connect
 from worker.janitor import Janitor
@@ -35,6 +36,7 @@ T = TypeVar("T")
 def main() -> int:
     """Run one worker; returns the exit code."""
     configure_logging("worker")
+    keep_memory()
     settings = Settings()
     redis = connect(settings)
     _when_redis_answers(redis.ping)

@@ -1,0 +1,47 @@
+"""Whether a process keeps the memory of large volumes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+#: Takes and gives back 64 MiB, and prints how many pages were faulted in the second time.
+SCRIPT = """
+import resource, sys
+from worker.allocator import keep_memory
+import numpy as np
+if sys.argv[1] == "keep" and not keep_memory():
+    sys.exit("no glibc")
+np.ones(2**23)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+np.ones(2**23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(how: str, env: dict[str, str]) -> int:
+    """Page faults of one more large array in a process of its own."""
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT, how],
+        cwd=Path(__file__).parents[2],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "no glibc" in ran.stderr:
+        pytest.skip("this libc is not glibc")
+    assert ran.returncode == 0, ran.stderr
+    return int(ran.stdout)
+
+
+def test_a_large_volume_is_not_faulted_in_anew() -> None:
+    """The second of two large arrays takes the pages of the first; without it, pages of its own."""
+    assert faults("keep", {}) < faults("leave", {}) / 10
+
+
+def test_what_a_user_sets_stays() -> None:
+    """A threshold in the environment counts: large arrays are given back as it says."""
+    low = {"MALLOC_MMAP_THRESHOLD_": "1048576"}
+    assert faults("keep", low) > 10 * max(1, faults("keep", {}))
