@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Coroutine, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from fastapi import Request, Response
@@ -16,20 +17,47 @@ T = TypeVar("T")
 _MAX_RETRY_AFTER_S = 30
 
 
-def job_response(job: Job, *, accepted: bool, headers: Mapping[str, str]) -> Response:
-    """Return ``job`` as 200, or as 202 with ``Location`` where it was ``accepted`` for later."""
+def job_response(
+    job: Job, *, accepted: bool, headers: Mapping[str, str], began_at: datetime | None = None
+) -> Response:
+    """Return ``job`` as 200, or as 202 with ``Location`` where it was ``accepted`` for later.
+
+    ``began_at`` is when the call came that handed the scan in and waited for it; then
+    ``Server-Timing`` tells that call's own parts too.
+    """
     all_headers = dict(headers)
     if accepted:
         all_headers["Location"] = f"/jobs/{job.id}"
     if not job.status.terminal:
         all_headers["Retry-After"] = str(_retry_after_s(job))
+    body = JobView.of(job).model_dump_json(by_alias=True)
     if job.report is not None:
         all_headers["Server-Timing"] = job.report.timings_s.server_timing()
+        if began_at is not None and began_at <= job.submission.created_at:
+            all_headers["Server-Timing"] += _call_timing(job, began_at)
     return Response(
-        JobView.of(job).model_dump_json(by_alias=True),
+        body,
         status_code=202 if accepted else 200,
         headers=all_headers,
         media_type="application/json",
+    )
+
+
+def _call_timing(job: Job, began_at: datetime) -> str:
+    """Return what a blocking call adds to the job's timings, in milliseconds.
+
+    ``upload`` lasts from the call's headers until its scan is stored, ``answer`` from the end of
+    the job until its answer is written, ``server`` from the headers until then.
+    """
+    now = datetime.now(UTC)
+    parts = {
+        "upload": job.submission.created_at - began_at,
+        # ended by the clock of another machine, perhaps
+        "answer": max(now - (job.finished_at or now), timedelta()),
+        "server": now - began_at,
+    }
+    return "".join(
+        f", {name};dur={1000 * part.total_seconds():.1f}" for name, part in parts.items()
     )
 
 

@@ -56,9 +56,10 @@ _REFUSALS = problems(
 
 @dataclass(frozen=True)
 class SubmitCall:
-    """The parameters and headers that both submits take."""
+    """The parameters and headers that both submits take, and when they came."""
 
     request: Request
+    began_at: datetime
     model: str | None
     priority: Priority | None
     wait: float | None
@@ -101,6 +102,7 @@ async def submit_call(
     ] = None,
 ) -> SubmitCall:
     """Read what a submit says beside its body; raises BadRequest."""
+    began_at = datetime.now(UTC)
     names = [name for name, _ in request.query_params.multi_items()]
     if unknown := set(names) - _QUERY_PARAMETERS:
         known = ", ".join(sorted(_QUERY_PARAMETERS))
@@ -111,7 +113,9 @@ async def submit_call(
         raise BadRequest("A query parameter is given twice.")
     if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
         traceparent = None  # to be ignored when malformed (W3C Trace Context, section 3.2)
-    return SubmitCall(request, model, priority, wait, prefer, idempotency_key, traceparent)
+    return SubmitCall(
+        request, began_at, model, priority, wait, prefer, idempotency_key, traceparent
+    )
 
 
 Call = Annotated[SubmitCall, Depends(submit_call)]
@@ -155,7 +159,12 @@ async def _submit_and_wait(call: SubmitCall, desk: FrontDesk, patience: Patience
     job = await _submit(call, desk)
     if patience.wait_s > 0 and not job.status.terminal:
         job = await while_connected(call.request, desk.waiter.wait(job.id, patience.wait_s))
-    return job_response(job, accepted=not job.status.terminal, headers=patience.headers)
+    return job_response(
+        job,
+        accepted=not job.status.terminal,
+        headers=patience.headers,
+        began_at=call.began_at,
+    )
 
 
 async def _submit(call: SubmitCall, desk: FrontDesk) -> Job:

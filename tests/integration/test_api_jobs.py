@@ -113,6 +113,27 @@ async def test_predict(client: httpx.AsyncClient) -> None:
     assert "preference-applied" not in response.headers
 
 
+@pytest.mark.usefixtures("served")
+async def test_a_blocking_call_tells_its_own_parts(client: httpx.AsyncClient) -> None:
+    """Upload and answer are parts of the server's time, and only of the call that waited."""
+    keyed = {**RAW, "Idempotency-Key": "once"}
+    response = await client.post("/predict", content=SCAN, headers=keyed)
+    parts = {
+        name: float(milliseconds)
+        for name, milliseconds in re.findall(
+            r"(\w+);dur=([\d.]+)", response.headers["server-timing"]
+        )
+    }
+    assert parts["upload"] > 0
+    assert parts["answer"] >= 0
+    assert parts["upload"] + parts["answer"] <= parts["server"] + 0.2  # each is rounded
+    again = await client.post("/predict", content=SCAN, headers=keyed)
+    looked = await client.get(f"/jobs/{response.json()['id']}")
+    for other in (again, looked):
+        assert "queue;dur=12.0" in other.headers["server-timing"]
+        assert "server" not in other.headers["server-timing"]
+
+
 async def test_predict_of_a_bad_scan(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
     """A job that failed is a 200 that says so: the call itself worked."""
     reading_room.serve(failed)
