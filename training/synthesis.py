@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from training import lesions
 from training.anatomy import TISSUES, Anatomy
 from training.contrast import draw_contrast, mix
+from training.heads import wear_head
 from training.lookalikes import add_lookalikes
 from training.noise import field
 from training.scanner import scan
@@ -41,8 +42,9 @@ def synthesise(rng: np.random.Generator, anatomies: list[Anatomy]) -> Sample:
     """Draw one sample; about half of them show a tumour."""
     anatomy = anatomies[rng.integers(len(anatomies))]
     points = _grid_points_mm()
-    stripped = not anatomy.has_head or rng.random() < 0.5
-    atlas = _warp(rng, anatomy, points, stripped=stripped)
+    stripped = rng.random() < 0.5
+    own_head = not stripped and anatomy.has_head and rng.random() < 0.5
+    atlas = _warp(rng, anatomy, points, _centre(rng, anatomy, stripped=stripped, own_head=own_head))
     if rng.random() < 0.35:
         atlas = _resize_ventricles(rng, atlas, points)
     contrast = draw_contrast(rng)
@@ -53,7 +55,8 @@ def synthesise(rng: np.random.Generator, anatomies: list[Anatomy]) -> Sample:
         atlas = _push_away(rng, atlas, points, focus)
     maps = dict(zip(TISSUES, sample_maps(anatomy, atlas), strict=True))
     tissue = tissue_of(maps, atlas, anatomy, points)
-    image = add_lookalikes(rng, mix(rng, contrast, maps), tissue)
+    shown = maps if stripped or own_head else wear_head(rng, maps, points)
+    image = add_lookalikes(rng, mix(rng, contrast, shown), tissue)
     mask = np.zeros(GRID.shape, dtype=bool)
     if focus is not None:
         mask, front = lesions.grow(rng, focus, tissue)
@@ -84,8 +87,20 @@ def tissue_of(
     )
 
 
-def _warp(rng: np.random.Generator, anatomy: Anatomy, points: Volume, *, stripped: bool) -> Volume:
-    """Return atlas voxel coordinates ``[3, *shape]`` of every grid point."""
+def _centre(
+    rng: np.random.Generator, anatomy: Anatomy, *, stripped: bool, own_head: bool
+) -> NDArray[np.float64]:
+    """Return the atlas voxel in the middle of the grid: that of what the scan shows."""
+    centre = np.array(anatomy.head_centre if own_head else anatomy.brain_centre)
+    if not stripped and not own_head:
+        centre[2] -= rng.uniform(0, 30)  # a neck has the brain above the middle
+    return np.asarray(centre + rng.normal(0, 5, 3))
+
+
+def _warp(
+    rng: np.random.Generator, anatomy: Anatomy, points: Volume, centre: NDArray[np.float64]
+) -> Volume:
+    """Return atlas voxel coordinates ``[3, *shape]`` of every grid point round ``centre``."""
     angles = np.deg2rad(rng.normal(0, 7, 3))
     linear = _rotation(angles) @ np.diag(1 / (rng.uniform(0.9, 1.15) * rng.uniform(0.93, 1.08, 3)))
     linear = linear @ (np.eye(3) + np.triu(rng.normal(0, 0.04, (3, 3)), 1))
@@ -93,8 +108,6 @@ def _warp(rng: np.random.Generator, anatomy: Anatomy, points: Volume, *, strippe
         linear[:, 0] *= -1
     elastic = field(rng, GRID.shape, int(rng.integers(4, 9)), channels=3) * rng.uniform(0, 4)
     fine = field(rng, GRID.shape, 16, channels=3) * rng.uniform(0, 1.2)
-    centre = np.array(anatomy.brain_centre if stripped else anatomy.head_centre)
-    centre = centre + rng.normal(0, 5, 3)
     moved = np.tensordot(linear.astype(np.float32), points, axes=1)
     shifted = moved + elastic + fine + centre.reshape(3, 1, 1, 1)
     return np.asarray(shifted, dtype=np.float32)
