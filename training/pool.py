@@ -79,7 +79,10 @@ def _fill(folder: Path, anatomy: Path, capacity: int, seed: int, slots: range) -
     pool = SamplePool(folder, capacity)
     anatomies = load_all(anatomy)
     full = set(pool.filled())
+    training = multiprocessing.parent_process()
     for slot in slots:
+        if training is not None and not training.is_alive():
+            return  # it was killed, and could not stop what it started
         if slot not in full:
             pool.write(slot, synthesise(np.random.default_rng([seed, slot]), anatomies))
 
