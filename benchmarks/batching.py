@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine, write_json
+from shared.arrivals import bursty_arrivals, constant_arrivals, poisson_arrivals
 from shared.batch_cost import BatchCost
 from shared.simulation import (
     Adaptive,
@@ -24,9 +25,6 @@ from shared.simulation import (
     Moment,
     Policy,
     Take,
-    bursty_arrivals,
-    constant_arrivals,
-    poisson_arrivals,
     simulate,
 )
 

@@ -1,14 +1,12 @@
 """A queue before batching workers, simulated event by event: a million scans in seconds.
 
 One queue in order of arrival, any number of workers that all cost the same, and a policy that is
-asked, whenever a worker is free and a scan waits, how many to take or until when to hold. The same
-seed gives the same run.
+asked, whenever a worker has a free lane and a scan waits, how many to take or until when to hold.
+The same seed gives the same run, and the same scan the same luck under any load.
 """
 
-import heapq
 import math
-import random
-from array import array
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +17,9 @@ from numpy.typing import NDArray
 
 from shared.batch_cost import BatchCost
 from shared.batching import BatchBounds, BatchPlanner, climb
+from shared.simulated_workers import Begun, Crew, Lanes
+
+ONE_LANE = Lanes()
 
 
 class Moment(NamedTuple):
@@ -30,8 +31,8 @@ class Moment(NamedTuple):
     newest_s: float  #: when the last of them came
     held_since_s: float  #: when a free worker first met the first of them
     arrived: int  #: scans that came since the run began
-    started: int  #: scans in service
-    workers: int  #: free or busy
+    idle: int  #: workers with nothing in hand, and the one that draws
+    workers: int
 
 
 class Take(NamedTuple):
@@ -74,8 +75,7 @@ class Adaptive:
     def decide(self, moment: Moment) -> Take | HoldUntil:
         """Draw by the ladder; wait only with the whole queue in hand."""
         planner = self._planner
-        # As the queue's script has it: every scan in service keeps one worker busy, at most.
-        idle = max(1, moment.workers - moment.started)
+        idle = moment.idle
         planner.saw(arrived=moment.arrived, workers=moment.workers, idle=idle, now_s=moment.now_s)
         size = 1
         if moment.queued > idle:
@@ -114,11 +114,26 @@ class FixedWindow:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a run went: seconds from arrival to answer of every scan, and the run as a whole."""
+class Outage:
+    """One worker fails at ``at_s`` and serves again after ``lasts_s``.
 
-    latencies_s: NDArray[np.float64]
-    sizes: NDArray[np.int64]
+    What it had in hand goes back to the head of the queue once its silence is noticed, and each of
+    those scans then runs alone.
+    """
+
+    at_s: float
+    lasts_s: float
+    noticed_s: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run went, in seconds; scans stand in the order in which they came."""
+
+    came_s: NDArray[np.float64]  #: when each scan came
+    waits_s: NDArray[np.float64]  #: from then to its last draw
+    latencies_s: NDArray[np.float64]  #: from then to its answer
+    sizes: NDArray[np.int64]  #: of each batch
     makespan_s: float
     busy_share: float
 
@@ -137,35 +152,6 @@ class Outcome:
         return float(np.percentile(self.latencies_s, share))
 
 
-def poisson_arrivals(rate: float, *, seed: int) -> Iterator[float]:
-    """Yield times (s) at which independent scans come, ``rate`` a second, without end."""
-    chance, now_s = random.Random(seed), 0.0
-    while True:
-        now_s += chance.expovariate(rate)
-        yield now_s
-
-
-def constant_arrivals(rate: float) -> Iterator[float]:
-    """Yield times (s) of scans that come evenly, ``rate`` a second, without end."""
-    count = 0
-    while True:
-        count += 1
-        yield count / rate
-
-
-def bursty_arrivals(rate: float, *, burst: int, gap_s: float, seed: int) -> Iterator[float]:
-    """Yield times (s) of scans in series of ``burst`` with ``gap_s`` between; ``rate`` overall.
-
-    Series begin independently, and may overlap.
-    """
-    series: list[float] = []
-    for start_s in poisson_arrivals(rate / burst, seed=seed):
-        while series and series[0] <= start_s:
-            yield heapq.heappop(series)
-        for number in range(burst):
-            heapq.heappush(series, start_s + number * gap_s)
-
-
 def simulate(
     policy: Policy,
     cost: BatchCost,
@@ -173,43 +159,75 @@ def simulate(
     *,
     scans: int,
     workers: int = 1,
+    lanes: Lanes = ONE_LANE,
     noise: float = 0.0,
     seed: int = 0,
+    outage: Outage | None = None,
 ) -> Outcome:
     """Serve the first ``scans`` of ``arrivals``.
 
     Args:
         policy: Forms the batches.
-        cost: What a batch takes.
+        cost: What a batch takes that is alone in its worker, in the mean.
         arrivals: Times in seconds, in order.
         scans: How many to serve, at least 1.
         workers: How many serve, at least 1.
+        lanes: How many batches each of them may have in hand, and what that brings.
         noise: Standard deviation of the logarithm of a batch's time; 0 for none.
-        seed: Of the noise.
+        seed: Of the noise, and of who draws.
+        outage: A worker's failure, if there is one.
 
     """
-    chance = random.Random(seed)
-    times = array("d", islice(arrivals, scans))
+    times = list(islice(arrivals, scans))
     scans = len(times)
-    latencies, sizes = array("d"), array("q")
-    finishing: list[tuple[float, int, float, float]] = []  # when, size, waited, seconds
-    free, busy_s, now_s = workers, 0.0, 0.0
-    head = arrived = started = 0  # times[head:arrived] wait
+    # by the scan that leads a batch, so that a change of load does not change its luck
+    luck = np.random.default_rng(seed).lognormal(-(noise**2) / 2, noise, scans).tolist()
+    crew = Crew(workers, lanes, seed)
+    waits, latencies, sizes = [0.0] * scans, [0.0] * scans, list[int]()
+    lost: list[Begun] = []
+    returned: deque[int] = deque()
+    head = arrived = 0  # times[head:arrived] wait
+    now_s = busy_s = 0.0
     held_since_s = wake_s = math.inf
-    while head < scans or finishing:
+    turns = deque(_turns(outage))
+    alive = workers
+
+    def begin(members: tuple[int, ...]) -> None:
+        first = members[0]
+        for index in members:
+            waits[index] = now_s - times[index]
+        work_s = cost.seconds(len(members)) * luck[first]
+        crew.begin(Begun(members, waits[first]), work_s, now_s)
+        sizes.append(len(members))
+
+    while head < scans or returned or lost or crew.next_end_s < math.inf:
         next_s = times[arrived] if arrived < scans else math.inf
-        finish_s = finishing[0][0] if finishing else math.inf
-        now_s = min(next_s, finish_s, wake_s)
-        if finish_s <= now_s:
-            _, size, waited_s, seconds = heapq.heappop(finishing)
-            policy.served(size, waited_s, seconds)
-            free += 1
-            started -= size
+        turn_s = turns[0][0] if turns else math.inf
+        end_s = crew.next_end_s
+        now_s = min(next_s, end_s, wake_s, turn_s)
+        if end_s <= now_s:
+            batch, cost_s = crew.end_next()
+            busy_s += cost_s
+            policy.served(len(batch.scans), batch.waited_s, cost_s)
+            for index in batch.scans:
+                latencies[index] = now_s - times[index]
+        elif turn_s <= now_s:
+            _, turn = turns.popleft()
+            if turn == "fails":
+                lost, alive = crew.fail(0), alive - 1
+            elif turn == "is noticed":
+                returned.extend(index for batch in lost for index in batch.scans)
+                lost = []
+            else:
+                crew.restart(0)
+                alive += 1
         elif next_s <= now_s:
             arrived += 1
             policy.came(now_s)
         wake_s = math.inf
-        while free and head < arrived:
+        while returned and crew.has_room:
+            begin((returned.popleft(),))
+        while head < arrived and crew.has_room:
             if held_since_s == math.inf:
                 held_since_s = now_s
             decision = policy.decide(
@@ -220,31 +238,35 @@ def simulate(
                     times[arrived - 1],
                     held_since_s,
                     arrived,
-                    started,
-                    workers,
+                    max(1, crew.idle),
+                    alive,
                 )
             )
             if isinstance(decision, HoldUntil):
                 wake_s = decision.until_s
                 break
-            size = decision.size
-            seconds = cost.seconds(size)
-            if noise:
-                seconds *= chance.lognormvariate(0.0, noise)
-            done_s = now_s + seconds
-            heapq.heappush(finishing, (done_s, size, now_s - times[head], seconds))
-            for index in range(head, head + size):
-                latencies.append(done_s - times[index])
-            sizes.append(size)
-            busy_s += seconds
-            head += size
-            free -= 1
-            started += size
+            begin(tuple(range(head, head + decision.size)))
+            head += decision.size
             held_since_s = math.inf
     makespan_s = now_s - times[0]
     return Outcome(
+        came_s=np.array(times),
+        waits_s=np.array(waits),
         latencies_s=np.array(latencies),
         sizes=np.array(sizes),
         makespan_s=makespan_s,
         busy_share=busy_s / (workers * makespan_s),
+    )
+
+
+def _turns(outage: Outage | None) -> list[tuple[float, str]]:
+    """Return what an outage brings, in order of time."""
+    if outage is None:
+        return []
+    return sorted(
+        [
+            (outage.at_s, "fails"),
+            (outage.at_s + outage.noticed_s, "is noticed"),
+            (outage.at_s + outage.lasts_s, "is back"),
+        ]
     )

@@ -6,17 +6,24 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
+from shared.arrivals import (
+    bursty_arrivals,
+    constant_arrivals,
+    peak_share,
+    peaked_arrivals,
+    poisson_arrivals,
+)
 from shared.batch_cost import BatchCost
+from shared.simulated_workers import Lanes
 from shared.simulation import (
     Adaptive,
     FixedWindow,
+    Outage,
     Policy,
-    bursty_arrivals,
-    constant_arrivals,
-    poisson_arrivals,
     simulate,
 )
 
+ONE_BY_ONE = FixedWindow(1, 0.0)
 COST = BatchCost(0.05, 0.05)
 
 
@@ -99,3 +106,108 @@ def test_arrivals_come_in_order_and_at_their_rate(arrivals: Iterator[float]) -> 
     times = list(islice(arrivals, 20_000))
     assert all(earlier <= later for earlier, later in pairwise(times))
     assert len(times) / times[-1] == pytest.approx(50.0, rel=0.05)
+
+
+@pytest.mark.parametrize("load", [0.3, 0.8])
+def test_lanes_that_share_a_worker_are_the_textbook_queue(load: float) -> None:
+    """Scans that share one worker evenly take E[S] / (1 - load) (M/G/1 with processor sharing)."""
+    shared = Lanes((1.0,) * 200)
+    arrivals = poisson_arrivals(load, seed=5)
+    outcome = simulate(
+        ONE_BY_ONE, BatchCost(0.0, 1.0), arrivals, scans=100_000, lanes=shared, noise=0.5
+    )
+    assert outcome.mean_s == pytest.approx(1 / (1 - load), rel=0.05)
+    assert outcome.busy_share == pytest.approx(load, rel=0.02)
+    assert outcome.waits_s.max() == 0
+
+
+def test_lanes_that_do_not_slow_each_other_down_are_workers() -> None:
+    """A worker whose two lanes do twice the work is two workers with one lane each."""
+    (together, apart) = (
+        simulate(
+            ONE_BY_ONE,
+            COST,
+            poisson_arrivals(15.0, seed=6),
+            scans=2000,
+            workers=workers,
+            lanes=Lanes(speedups),
+        )
+        for workers, speedups in ((1, (1.0, 2.0)), (2, (1.0,)))
+    )
+    assert together.latencies_s == pytest.approx(apart.latencies_s)
+
+
+def test_a_batch_costs_its_share_of_a_worker() -> None:
+    """What batches cost adds up to the time in which their worker had any in hand."""
+    outcome = simulate(
+        ONE_BY_ONE, BatchCost(0.0, 1.0), iter([0.0, 0.5, 9.0]), scans=3, lanes=Lanes((1.0, 1.25))
+    )
+    # alone to 0.5, then two at 0.625 each: the first ends at 1.3, the second alone at 1.8
+    assert outcome.latencies_s == pytest.approx([1.3, 1.3, 1.0])
+    assert outcome.busy_share * outcome.makespan_s == pytest.approx(1.8 + 1.0)
+
+
+@pytest.mark.parametrize("speedups", [(), (2.0,), (1.0, 0.0)])
+def test_lanes_begin_with_one_alone(speedups: tuple[float, ...]) -> None:
+    """The speed of a batch alone is the unit, and no lane stands still."""
+    with pytest.raises(ValueError, match="first lane"):
+        Lanes(speedups)
+
+
+def test_a_failed_worker_delays_its_scans_and_loses_none() -> None:
+    """Scans of a worker that fails run once its silence is noticed; all scans are answered."""
+    outage = Outage(at_s=10.5, lasts_s=20.0, noticed_s=3.0)
+    outcome = simulate(
+        ONE_BY_ONE, BatchCost(0.0, 1.0), iter([10.0, 10.2, 12.0]), scans=3, outage=outage
+    )
+    assert outcome.latencies_s == pytest.approx([21.5, 22.3, 21.5])
+    beside = simulate(
+        ONE_BY_ONE,
+        BatchCost(0.0, 1.0),
+        iter([10.0, 10.2, 12.0]),
+        scans=3,
+        workers=2,
+        outage=outage,
+        seed=1,
+    )
+    assert beside.latencies_s.min() >= 1
+    assert beside.latencies_s.max() == pytest.approx(13.5 + 1 - 10.0, abs=0.3)
+
+
+@pytest.mark.parametrize("lanes", [Lanes(), Lanes((1.0, 1.3, 1.4))])
+def test_an_outage_under_load_is_caught_up_with(lanes: Lanes) -> None:
+    """Waits grow while one of three workers is away, and are what they were once it is back."""
+    rate = 2.2 * lanes.most
+    outcome = simulate(
+        Adaptive(4, 0.005),
+        BatchCost(0.01, 0.99),
+        poisson_arrivals(rate, seed=8),
+        scans=40_000,
+        workers=3,
+        lanes=lanes,
+        outage=Outage(at_s=2000.0, lasts_s=600.0, noticed_s=15.0),
+    )
+    came, latencies = outcome.came_s, outcome.latencies_s
+    assert outcome.sizes.sum() >= 40_000
+    assert latencies.min() > 0
+    before, during = latencies[came < 1990].mean(), latencies[(came > 2000) & (came < 2600)].mean()
+    after = latencies[came > 6000].mean()
+    assert during > 3 * before
+    assert after < 2 * before
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0, 6.0, 12.0])
+def test_busy_stretches_bring_their_share(factor: float) -> None:
+    """An hour's busy stretch brings ``factor`` times the mean, and the whole hour the mean."""
+    times = np.array(list(islice(peaked_arrivals(1.0, factor=factor, seed=2), 36_000)))
+    assert np.all(np.diff(times) >= 0)
+    assert len(times) / times[-1] == pytest.approx(1.0, rel=0.05)
+    share = peak_share(factor)
+    busy = np.mean(times % 3600 >= 3600 * (1 - share))
+    assert busy == pytest.approx(factor * share, rel=0.05)
+
+
+def test_no_stretch_is_busier_than_less_than_the_mean() -> None:
+    """A factor below 1 is refused."""
+    with pytest.raises(ValueError, match="at least as many"):
+        next(peaked_arrivals(1.0, factor=0.5, seed=0))
