@@ -19,7 +19,7 @@ DRAIN_S = 20
 
 
 class Server(uvicorn.Server):
-    """uvicorn, letting blocked clients go before it waits for its connections."""
+    """uvicorn, letting clients that wait go before it waits for its connections."""
 
     def __init__(self, settings: Settings, host: str, port: int) -> None:
         self._app = create_app(settings)
@@ -42,8 +42,9 @@ class Server(uvicorn.Server):
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop: no new connections, blocked clients answered, uploads ended."""
+        """Stop: no new connections, waiting clients let go, uploads ended."""
         self._app.state.desk.waiter.release()
+        self._app.state.desk.followers.release()
         await super().shutdown(sockets)
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from api.event_reader import EventReader
+from api.following import JobFollowers
 from api.metrics import Metrics
 from api.models_desk import ModelsDesk
 from api.orphans import Orphans
@@ -23,7 +25,9 @@ class FrontDesk:
     queue: JobQueue
     store: ScanStore
     models: ModelsDesk
+    reader: EventReader
     waiter: JobWaiter
+    followers: JobFollowers
     orphans: Orphans
     metrics: Metrics
 

@@ -11,6 +11,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from api.dependencies import FrontDesk
+from api.event_reader import EventReader
+from api.following import JobFollowers
 from api.lingering import LingeringClose
 from api.metrics import Metrics
 from api.models_desk import ModelsDesk
@@ -18,7 +20,7 @@ from api.observer import RequestObserver
 from api.openapi import describe_truly
 from api.orphans import Orphans
 from api.problems import install_problem_handlers
-from api.routes import files, health, jobs, models, submits
+from api.routes import events, files, health, jobs, models, submits
 from api.waiting import JobWaiter
 from shared.catalog import ModelCatalog
 from shared.job_queue import JobQueue
@@ -43,20 +45,24 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with JobQueue(settings) as queue:
             store = ScanStore(settings.store_url)
-            waiter, orphans = JobWaiter(queue), Orphans(queue, store)
+            waiter, followers = JobWaiter(queue), JobFollowers(queue)
+            reader, orphans = EventReader(queue, [waiter, followers]), Orphans(queue, store)
             metrics.blocked_clients.set_function(lambda: waiter.blocked)
+            metrics.following_clients.set_function(lambda: followers.count)
             app.state.desk = FrontDesk(
                 settings=settings,
                 queue=queue,
                 store=store,
                 models=ModelsDesk(
-                    ModelCatalog(settings.models_dirs), queue, waiter, settings.default_model
+                    ModelCatalog(settings.models_dirs), queue, reader, settings.default_model
                 ),
+                reader=reader,
                 waiter=waiter,
+                followers=followers,
                 orphans=orphans,
                 metrics=metrics,
             )
-            async with waiter.running(), orphans.running():
+            async with reader.running(), followers.running(), orphans.running():
                 yield
 
     app = FastAPI(
@@ -71,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestObserver, metrics=metrics)
     app.add_middleware(LingeringClose)
     install_problem_handlers(app)
-    for module in (submits, jobs, files, models, health):
+    for module in (submits, jobs, events, files, models, health):
         app.include_router(module.router)
     describe_truly(app)
     _add_docs(app)

@@ -46,6 +46,11 @@ class Metrics:
             "Clients that wait for a job in this process.",
             registry=self.registry,
         )
+        self.following_clients = Gauge(
+            PREFIX + "http_following_clients",
+            "Clients that follow a job's events in this process.",
+            registry=self.registry,
+        )
         self.upload_bytes = Counter(
             PREFIX + "upload_bytes", "Bytes of scans taken in.", registry=self.registry
         )

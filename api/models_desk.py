@@ -4,7 +4,7 @@ import time
 
 from starlette.concurrency import run_in_threadpool
 
-from api.waiting import JobWaiter
+from api.event_reader import EventReader
 from shared.catalog import ModelCatalog
 from shared.errors import ModelBroken, ModelNotFound, ServiceUnavailable
 from shared.job_queue import JobQueue
@@ -22,11 +22,11 @@ class ModelsDesk:
     """
 
     def __init__(
-        self, catalog: ModelCatalog, queue: JobQueue, waiter: JobWaiter, default: str
+        self, catalog: ModelCatalog, queue: JobQueue, reader: EventReader, default: str
     ) -> None:
         self._catalog = catalog
         self._queue = queue
-        self._waiter = waiter
+        self._reader = reader
         self._default = default
         self._verdicts: dict[str, str] = {}
         self._asked_at = 0.0
@@ -37,7 +37,7 @@ class ModelsDesk:
         bundles = await run_in_threadpool(self._catalog.bundles, max_age_s=max_age_s)
         bundle_keys = [bundle.key for bundle in bundles if bundle.card is not None]
         stale = time.monotonic() - self._asked_at >= max_age_s or bundle_keys != self._asked
-        if stale and self._waiter.connected:
+        if stale and self._reader.connected:
             try:
                 self._verdicts = await self._queue.verdicts(bundle_keys)
                 self._asked_at, self._asked = time.monotonic(), bundle_keys

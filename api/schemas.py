@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from shared.job_queue import JobPage, QueueState
-from shared.jobs import Job, JobStatus, Priority
+from shared.jobs import Job, JobStatus, Priority, Stage
 from shared.models import ModelCard, ModelInput, ModelLabel
 from shared.offer import Offer, Unserved
 from shared.results import BatchInfo, SegmentationResult, Timings
@@ -38,6 +38,7 @@ _EXAMPLE_JOB: dict[str, Any] = {
     "position": None,
     "eta_s": None,
     "progress": 1.0,
+    "stage": None,
     "result": {
         "tumor": {"present": True, "probability": 0.97, "volume_ml": 83.1},
         "labels": [
@@ -69,6 +70,7 @@ _EXAMPLE_JOB: dict[str, Any] = {
         "mask": f"/jobs/{_EXAMPLE_ID}/mask",
         "scan": f"/jobs/{_EXAMPLE_ID}/scan",
         "preview": f"/jobs/{_EXAMPLE_ID}/preview.png",
+        "events": f"/jobs/{_EXAMPLE_ID}/events",
     },
 }
 
@@ -99,10 +101,14 @@ class JobLinks(BaseModel):
     mask: str
     scan: str
     preview: str
+    events: str
 
 
 class JobView(BaseModel):
-    """A job. ``position`` counts the jobs ahead while it is queued; times are in seconds."""
+    """A job. ``position`` counts the jobs ahead while it is queued; times are in seconds.
+
+    ``progress`` is from 0 to 1 and ``stage`` what is being done, null unless the job is started.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE_JOB]})
 
@@ -118,6 +124,7 @@ class JobView(BaseModel):
     position: int | None
     eta_s: float | None
     progress: float
+    stage: Stage | None
     result: SegmentationResult | None
     batch: BatchInfo | None
     timings_s: Timings | None
@@ -142,6 +149,7 @@ class JobView(BaseModel):
             position=job.position,
             eta_s=job.eta_s,
             progress=job.progress,
+            stage=job.stage,
             result=report.result if report else None,
             batch=report.batch if report else None,
             timings_s=report.timings_s if report else None,
@@ -151,6 +159,7 @@ class JobView(BaseModel):
                 mask=f"{path}/mask",
                 scan=f"{path}/scan",
                 preview=f"{path}/preview.png",
+                events=f"{path}/events",
             ),
         )
 
@@ -245,13 +254,19 @@ class WorkerView(BaseModel):
 
 
 class QueueView(BaseModel):
-    """The queue just now; ``eta_s`` is the estimated wait of a job submitted now."""
+    """The queue just now; ``eta_s`` is the estimated wait of a job submitted now.
+
+    ``scans_per_batch`` is what batches held lately, null before the first one, and
+    ``scans_per_hour`` the rate at which scans were finished in the last ten minutes.
+    """
 
     queued: int
     started: int
     workers: list[WorkerView]
     seconds_per_scan: float | None
     eta_s: float | None
+    scans_per_batch: float | None
+    scans_per_hour: float
 
     @classmethod
     def of(cls, state: QueueState) -> Self:
@@ -262,6 +277,8 @@ class QueueView(BaseModel):
             workers=[WorkerView(**asdict(worker)) for worker in state.workers],
             seconds_per_scan=state.seconds_per_scan,
             eta_s=state.eta_s,
+            scans_per_batch=state.scans_per_batch,
+            scans_per_hour=state.scans_per_hour,
         )
 
 

@@ -70,7 +70,7 @@ async def received_scan(
 
     """
     body = _Body(request, desk)
-    if not desk.waiter.connected:
+    if not desk.reader.connected:
         await desk.queue.ping()  # rather than take a scan in that cannot be queued
     card = await desk.models.resolve(model)
     intake = ScanIntake(desk.store, desk.settings, str(ULID()))

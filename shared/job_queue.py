@@ -26,6 +26,7 @@ from shared.errors import (
     QueueFull,
     ServiceUnavailable,
 )
+from shared.job_events import Marks, News, read_news
 from shared.jobs import Job, JobStatus, Submission
 from shared.rq_jobs import estimate, read_job, read_pace, rq_fields, rq_stamp
 from shared.scripts import Argument, Script
@@ -33,6 +34,8 @@ from shared.settings import Settings
 
 #: Commands of one API process wait for one of so many connections.
 MAX_CONNECTIONS = 32
+#: Whoever listens is believed to listen for so long (seconds).
+LISTENED_S = 15
 #: A command without an answer for so long means that Redis is away (seconds).
 COMMAND_TIMEOUT_S = 5.0
 
@@ -72,7 +75,8 @@ class QueueState:
     """The whole queue at one moment; times are estimates from what scans cost lately.
 
     ``waiting`` counts jobs that no worker has drawn, by priority; ``metrics`` is what the workers
-    count, by the names of `shared.worker_metrics`.
+    count, by the names of `shared.worker_metrics`. ``scans_per_batch`` is None before the first
+    batch, and ``scans_per_hour`` the rate of the last ten minutes.
     """
 
     queued: int
@@ -80,18 +84,11 @@ class QueueState:
     workers: tuple[WorkerInfo, ...]
     seconds_per_scan: float | None
     eta_s: float | None
+    scans_per_batch: float | None
+    scans_per_hour: float
     oldest_queued_s: float
     waiting: dict[str, int]
     metrics: dict[str, float]
-
-
-@dataclass(frozen=True)
-class JobEvent:
-    """One change of a job's status; ``id`` is its place in the stream of events."""
-
-    id: str
-    job_id: str
-    status: JobStatus
 
 
 class JobQueue:
@@ -159,6 +156,18 @@ class JobQueue:
             raise JobNotFound(job_id)
         return read_job(view, read_pace(pace))
 
+    async def get_all(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Return jobs as they stand, in the order of their ids; None for what is none."""
+        views, pace = await self._run(scripts.VIEWS, *job_ids)
+        return [read_job(view, read_pace(pace)) if view else None for view in views]
+
+    async def places(self, job_ids: Sequence[str]) -> list[tuple[int, float | None] | None]:
+        """Return position and ``eta_s`` of jobs, in the order of ids; None for those not queued."""
+        places, pace = await self._run(scripts.PLACES, *job_ids)
+        return [
+            (place, estimate(place, read_pace(pace))) if place >= 0 else None for place in places
+        ]
+
     async def page(self, status: JobStatus | None, limit: int, cursor: str | None) -> JobPage:
         """Return up to ``limit`` jobs, newest first, from ``cursor`` on."""
         views, pace = await self._run(scripts.LIST, status or "", cursor or "", limit)
@@ -191,17 +200,20 @@ class JobQueue:
     async def state(self) -> QueueState:
         """Return the queue's depth, its workers and its pace."""
         answer = await self._run(scripts.STATE)
-        queued, started, pace, workers, oldest_s, metrics, waiting = answer
+        queued, started, pace, workers, oldest_s, counts, waiting, finished, seconds = answer
         seconds_per_scan, live = read_pace(pace)
+        metrics = {name.decode(): float(amount) for name, amount in _pairs(counts)}
         return QueueState(
             queued=queued,
             started=started,
             workers=tuple(_worker(about) for about in workers),
             seconds_per_scan=seconds_per_scan,
             eta_s=estimate(queued, (seconds_per_scan, live)),
+            scans_per_batch=metrics.get("scans_per_batch"),
+            scans_per_hour=3600 * finished / float(seconds),
             oldest_queued_s=float(oldest_s),
             waiting={name.decode(): count for name, count in _pairs(waiting)},
-            metrics={name.decode(): float(amount) for name, amount in _pairs(metrics)},
+            metrics=metrics,
         )
 
     async def verdicts(self, bundle_keys: Sequence[str]) -> dict[str, str]:
@@ -225,26 +237,33 @@ class JobQueue:
         except RedisError as error:
             raise _away() from error
 
-    async def last_event_id(self) -> str:
-        """Return where the stream of events stands now."""
+    async def marks(self) -> Marks:
+        """Return where the streams of news stand now."""
         try:
-            latest: Any = await self._redis.xrevrange(keys.EVENTS, count=1)
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for stream in (keys.EVENTS, keys.PROGRESS):
+                    pipeline.xrevrange(stream, count=1)
+                answers: Any = await pipeline.execute()
         except RedisError as error:
             raise _away() from error
-        return latest[0][0].decode() if latest else "0-0"
+        return Marks(*(latest[0][0].decode() if latest else "0-0" for latest in answers))
 
-    async def events(self, after: str, block_s: float) -> list[JobEvent]:
-        """Return the events after ``after``, waiting up to ``block_s`` for the first of them."""
+    async def news(self, after: Marks, block_s: float) -> News:
+        """Return what is new after ``after``, waiting up to ``block_s`` for the first of it."""
         try:
             answer = await self._reader.xread(
-                {keys.EVENTS: after}, count=1000, block=max(1, int(block_s * 1000))
+                after.streams, count=1000, block=max(1, int(block_s * 1000))
             )
         except RedisError as error:
             raise _away() from error
-        return [
-            JobEvent(event.decode(), fields[b"job"].decode(), JobStatus(fields[b"status"].decode()))
-            for event, fields in _entries(answer)
-        ]
+        return read_news(answer, after)
+
+    async def listen(self) -> None:
+        """Have workers' reports written to the news for the next `LISTENED_S` seconds."""
+        try:
+            await self._redis.set(keys.LISTENED, 1, ex=LISTENED_S)
+        except RedisError as error:
+            raise _away() from error
 
     async def _run(self, script: Script, *arguments: Argument) -> Any:
         try:
@@ -287,14 +306,3 @@ def _worker(about: bytes) -> WorkerInfo:
 
 def _pairs(flat: list[Any]) -> Iterator[tuple[Any, Any]]:
     return zip(flat[::2], flat[1::2], strict=True)
-
-
-def _entries(answer: Any) -> list[Any]:
-    # RESP2 answers with pairs, RESP3 with a mapping.
-    streams = answer.items() if isinstance(answer, dict) else answer or []
-    found: list[Any] = []
-    for _, entries in streams:
-        # RESP3 wraps the entries once more.
-        nested = entries[0] if entries and isinstance(entries[0], list) else entries
-        found.extend(nested)
-    return found

@@ -64,6 +64,16 @@ class Priority(StrEnum):
     BULK = "bulk"  #: Overnight research.
 
 
+class Stage(StrEnum):
+    """What is being done to a started job. Order in this class is order of work."""
+
+    LOAD = "load"  #: Read from the store and unpacked.
+    PREPROCESS = "preprocess"  #: Brought to the network's grid.
+    INFERENCE = "inference"  #: In the network, or waiting for its turn on the device.
+    POSTPROCESS = "postprocess"  #: Brought back to the scan's grid and measured.
+    STORE = "store"  #: Mask and picture are written.
+
+
 class Submission(BaseModel):
     """What a client asked for, once its scan is in the store.
 
@@ -90,18 +100,24 @@ class Submission(BaseModel):
 
 
 class Job(BaseModel):
-    """A job as the queue knows it. ``position`` counts the jobs ahead while it is queued."""
+    """A job as the queue knows it. ``position`` counts the jobs ahead while it is queued.
+
+    ``progress`` is 0 while queued, 1 once finished, and never falls within an attempt.
+    ``losses`` counts the attempts that ended with the job back in the queue.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     submission: Submission
     status: JobStatus
     attempts: int
+    losses: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
     position: int | None = None
     eta_s: float | None = None
     progress: float = 0.0
+    stage: Stage | None = None
     worker: str | None = None
     report: Report | None = None
     error: dict[str, Any] | None = None

@@ -18,7 +18,7 @@ from rq.job import Retry
 from rq.serializers import JSONSerializer
 
 from shared.errors import InferenceFailed
-from shared.jobs import Job, JobStatus, Submission
+from shared.jobs import Job, JobStatus, Stage, Submission
 from shared.keys import queue_name
 from shared.results import Report
 from shared.settings import Settings
@@ -68,11 +68,13 @@ def read_job(view: list[Any], pace: tuple[float | None, int]) -> Job:
         submission=Submission.model_validate_json(fields[b"voxelq_submission"]),
         status=status,
         attempts=int(fields.get(b"voxelq_attempts", 0)),
+        losses=int(fields.get(b"voxelq_losses", 0)),
         started_at=_time(fields.get(b"started_at")),
         finished_at=_time(fields.get(b"ended_at")) if status.terminal else None,
         position=position,
         eta_s=None if position is None else estimate(position, pace),
-        progress=1.0 if status is JobStatus.FINISHED else 0.0,
+        progress=_progress(fields, status),
+        stage=_stage(fields) if status is JobStatus.STARTED else None,
         worker=fields.get(b"worker_name", b"").decode() or None,
         report=report,
         error=_problem(fields, status),
@@ -116,6 +118,16 @@ def _time(value: bytes | None) -> datetime | None:
     if not value:
         return None
     return datetime.strptime(value.decode(), _STAMP).replace(tzinfo=UTC)
+
+
+def _progress(fields: dict[bytes, bytes], status: JobStatus) -> float:
+    if status is JobStatus.FINISHED:
+        return 1.0
+    return 0.0 if status is JobStatus.QUEUED else float(fields.get(b"voxelq_progress", 0))
+
+
+def _stage(fields: dict[bytes, bytes]) -> Stage:
+    return Stage(fields.get(b"voxelq_stage", b"load").decode())
 
 
 def _latest_report(entries: list[Any]) -> Report | None:

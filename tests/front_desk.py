@@ -61,6 +61,11 @@ class FrontDeskServer:
         """How many clients wait for a job."""
         return int(self.server.config.app.state.desk.waiter.blocked)  # type: ignore[union-attr]
 
+    @property
+    def following(self) -> int:
+        """How many clients follow a job."""
+        return int(self.server.config.app.state.desk.followers.count)  # type: ignore[union-attr]
+
     async def until_blocked(self, clients: int) -> None:
         """Return once exactly so many clients wait."""
         await self.until(lambda: self.blocked == clients)

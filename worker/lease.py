@@ -1,4 +1,4 @@
-"""The worker's door to the queue: draw, begin, settle, give back, extend, reap.
+"""The worker's door to the queue: draw, begin, report, settle, give back, extend, reap.
 
 A drawn job is held by a lease, which is its entry in RQ's registry of started jobs. The lease is
 the fence too: settling removes it and writes the outcome in one script, so whoever lost it (to
@@ -17,7 +17,7 @@ from redis import Redis
 
 from shared import keys, scripts
 from shared.errors import JobLost, JobTimedOut
-from shared.jobs import Submission
+from shared.jobs import Stage, Submission
 from shared.results import Report
 from shared.rq_jobs import encode_exception, encode_return_value, rq_stamp
 from shared.scripts import Argument
@@ -75,6 +75,15 @@ class Retry:
 
 
 Outcome = Finished | Failed | Retry
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a job has come: in which stage it is, and how much of all is done, 0 to 1."""
+
+    claim: Claim
+    stage: Stage
+    progress: float
 
 
 @dataclass(frozen=True)
@@ -216,6 +225,19 @@ class Leases:
             *_leases(claims),
         )
         return {job_id.decode() for job_id in lost}
+
+    def report(self, steps: Sequence[Step]) -> int:
+        """Say how far jobs have come; return for how many this worker still may."""
+        return int(
+            scripts.REPORT.run(
+                self._redis,
+                *(
+                    part
+                    for step in steps
+                    for part in (*step.claim.lease, step.stage, f"{step.progress:.4f}")
+                ),
+            )
+        )
 
     def reap(self) -> int:
         """Take back the jobs of silent workers, unless somebody just did; return how many."""

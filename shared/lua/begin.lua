@@ -10,7 +10,8 @@ for i = 6, #ARGV, 3 do
     if held and redis.call('HGET', RQ_JOB .. id, 'status') == 'queued' then
         redis.call('LREM', RQ_QUEUE .. queue .. RQ_INTERMEDIATE, 0, id)
         redis.call('HSET', RQ_JOB .. id, 'status', 'started', 'started_at', started_at,
-            'last_heartbeat', started_at, 'worker_name', worker, 'voxelq_deadline', deadline)
+            'last_heartbeat', started_at, 'worker_name', worker, 'voxelq_deadline', deadline,
+            'voxelq_stage', 'load', 'voxelq_progress', 0)
         redis.call('HINCRBY', RQ_JOB .. id, 'voxelq_attempts', 1)
         move(id, 'queued', 'started')
     end

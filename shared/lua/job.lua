@@ -3,6 +3,7 @@
 local PRIORITIES = {'stat', 'routine', 'bulk'}
 local EVENTS_KEPT = 100000
 local WAKE_TOKENS_KEPT = 64
+local RATE_MINUTES = 10
 
 local function now()
     local time = redis.call('TIME')
@@ -92,6 +93,7 @@ end
 
 -- Put a job back at the head of its queue, at the place it had by its arrival.
 local function requeue(id, queue)
+    redis.call('HDEL', RQ_JOB .. id, 'voxelq_stage', 'voxelq_progress')
     local job = redis.call('HMGET', RQ_JOB .. id, 'voxelq_model', 'voxelq_priority', 'voxelq_arrival')
     redis.call('LPUSH', RQ_QUEUE .. queue, id)
     redis.call('SADD', RQ_QUEUES, RQ_QUEUE .. queue)
@@ -134,25 +136,24 @@ local function lose(id, queue, max_attempts, problem, exception, worker, retenti
     return false
 end
 
--- All that a client may know of a job: {hash, position, latest result} (-1: not queued).
+-- The jobs ahead of a job; -1 when it is not queued.
+local function place(id)
+    local job = redis.call('HMGET', RQ_JOB .. id, 'status', 'voxelq_priority')
+    if job[1] ~= 'queued' then return -1 end
+    local ahead = redis.call('ZRANK', PENDING .. job[2], id)
+    if not ahead then return 0 end
+    for _, priority in ipairs(PRIORITIES) do
+        if priority == job[2] then break end
+        ahead = ahead + redis.call('ZCARD', PENDING .. priority)
+    end
+    return ahead
+end
+
+-- All that a client may know of a job: {hash, position, latest result}.
 local function view(id)
     local job = redis.call('HGETALL', RQ_JOB .. id)
     if #job == 0 then return false end
-    local fields = redis.call('HMGET', RQ_JOB .. id, 'status', 'voxelq_priority')
-    local position = -1
-    if fields[1] == 'queued' then
-        position = 0
-        local rank = redis.call('ZRANK', PENDING .. fields[2], id)
-        if rank then
-            position = rank
-            for _, priority in ipairs(PRIORITIES) do
-                if priority == fields[2] then break end
-                position = position + redis.call('ZCARD', PENDING .. priority)
-            end
-        end
-    end
-    local latest = redis.call('XREVRANGE', RQ_RESULTS .. id, '+', '-', 'COUNT', 1)
-    return {job, position, latest}
+    return {job, place(id), redis.call('XREVRANGE', RQ_RESULTS .. id, '+', '-', 'COUNT', 1)}
 end
 
 -- What an estimate of time needs: {seconds a scan costs or '', live workers}.

@@ -38,7 +38,14 @@ if not repeated and #settled > 0 then
     for i = 9, 7 + 2 * metrics, 2 do count(ARGV[i], ARGV[i + 1]) end
     local cost = batch_s / #settled
     local known = tonumber(redis.call('HGET', METRICS, 'seconds_per_scan') or cost)
-    redis.call('HSET', METRICS, 'seconds_per_scan', 0.8 * known + 0.2 * cost)
+    local size = tonumber(redis.call('HGET', METRICS, 'scans_per_batch') or #settled)
+    redis.call('HSET', METRICS, 'seconds_per_scan', 0.8 * known + 0.2 * cost,
+        'scans_per_batch', 0.8 * size + 0.2 * #settled)
+end
+if finished > 0 then
+    local minute = FINISHED_IN .. math.floor(now() / 60)
+    redis.call('INCRBY', minute, finished)
+    redis.call('EXPIRE', minute, 60 * (RATE_MINUTES + 1))
 end
 show_worker(worker, ARGV[2], ARGV[3])
 local batch = cjson.decode(ARGV[2]).batch -- it may have others in hand

@@ -1,5 +1,5 @@
 -- Returns {queued, started, pace, workers as JSON, age of the oldest queued job, metrics,
--- jobs that wait by priority}.
+-- jobs that wait by priority, scans finished lately, in how many seconds}.
 local time = now()
 for _, known in ipairs({WORKERS, BUSY}) do
     redis.call('ZREMRANGEBYSCORE', known, '-inf', '(' .. stamp(time))
@@ -16,5 +16,10 @@ for _, priority in ipairs(PRIORITIES) do
     waiting[#waiting + 1] = redis.call('ZCARD', PENDING .. priority)
     if head[2] then oldest = math.min(oldest, tonumber(head[2])) end
 end
+local finished, minute = 0, math.floor(time / 60)
+for back = 0, RATE_MINUTES - 1 do
+    finished = finished + tonumber(redis.call('GET', FINISHED_IN .. (minute - back)) or 0)
+end
 return {redis.call('ZCARD', INDEX .. ':queued'), redis.call('ZCARD', INDEX .. ':started'), pace(),
-    workers, stamp(time - oldest), redis.call('HGETALL', METRICS), waiting}
+    workers, stamp(time - oldest), redis.call('HGETALL', METRICS), waiting,
+    finished, stamp(time - 60 * (minute - RATE_MINUTES + 1))}

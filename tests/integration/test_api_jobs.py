@@ -35,6 +35,7 @@ JOB_MEMBERS = {
     "position",
     "eta_s",
     "progress",
+    "stage",
     "result",
     "batch",
     "timings_s",
@@ -79,13 +80,14 @@ async def test_the_life_of_a_job(client: httpx.AsyncClient, reading_room: Readin
     assert queued["model"] == {"name": "test-model", "version": "1.0.0"}
     claims = reading_room.start(most=1)
     started = await client.get(f"/jobs/{first}")
-    assert started.json()["status"] == "started"
+    assert (started.json()["status"], started.json()["stage"]) == ("started", "load")
     assert "retry-after" in started.headers
     reading_room.settle(claims)
     response = await client.get(f"/jobs/{first}")
     job = response.json()
     assert set(job) == JOB_MEMBERS
     assert (job["status"], job["attempts"], job["progress"]) == ("finished", 1, 1.0)
+    assert queued["stage"] is job["stage"] is None
     for moment in ("created_at", "started_at", "finished_at"):
         assert TIMESTAMP.fullmatch(job[moment])
     assert job["result"]["tumor"] == {"present": False, "probability": 0.1, "volume_ml": 0.0}
@@ -97,6 +99,7 @@ async def test_the_life_of_a_job(client: httpx.AsyncClient, reading_room: Readin
         "mask": f"/jobs/{first}/mask",
         "scan": f"/jobs/{first}/scan",
         "preview": f"/jobs/{first}/preview.png",
+        "events": f"/jobs/{first}/events",
     }
     timing = response.headers["server-timing"]
     assert "inference;dur=210.0" in timing
@@ -259,7 +262,7 @@ async def test_an_end_that_no_event_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A job whose end no event told is found by the sweep."""
-    monkeypatch.setattr("api.waiting.JobWaiter._wake_from_events", lambda *_: None)
+    monkeypatch.setattr("api.waiting.JobWaiter.heard", lambda *_: None)
     predicting = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
     await server.until_blocked(1)
     reading_room.settle(reading_room.start())

@@ -10,9 +10,11 @@ import httpx
 import pytest
 
 from client.embedded_server import free_port
+from shared.errors import InferenceFailed
 from shared.settings import Settings
 from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem
 from tests.reading_room import ReadingRoom
+from worker.lease import Failed
 
 FULL = Path("/dev/full")
 
@@ -52,7 +54,15 @@ async def test_health(client: httpx.AsyncClient, reading_room: ReadingRoom) -> N
 
 async def test_queue(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
     """The queue tells how many wait and run, and what each worker has in hand."""
-    empty = {"queued": 0, "started": 0, "workers": [], "seconds_per_scan": None, "eta_s": None}
+    empty = {
+        "queued": 0,
+        "started": 0,
+        "workers": [],
+        "seconds_per_scan": None,
+        "eta_s": None,
+        "scans_per_batch": None,
+        "scans_per_hour": 0.0,
+    }
     assert (await client.get("/queue")).json() == empty
     for _ in range(3):
         await client.post("/jobs", content=SCAN, headers=RAW)
@@ -66,6 +76,22 @@ async def test_queue(client: httpx.AsyncClient, reading_room: ReadingRoom) -> No
     assert worker["model"] == "test-model@1.0.0"
     assert worker["device"] == "cpu"
     assert worker["batch"] == [claim.id for claim in claims]
+
+
+async def test_the_queue_tells_its_pace(
+    client: httpx.AsyncClient, reading_room: ReadingRoom
+) -> None:
+    """The queue tells how many scans a batch held lately, and finishes an hour; failed ones not."""
+    for _ in range(4):
+        await client.post("/jobs", content=SCAN, headers=RAW)
+    reading_room.settle(reading_room.start(most=3))
+    reading_room.settle(
+        reading_room.start(), lambda _: Failed(InferenceFailed("as told").problem())
+    )
+    state = (await client.get("/queue")).json()
+    assert state["scans_per_batch"] == pytest.approx(0.8 * 3 + 0.2 * 1)
+    # three in what has passed of ten minutes by the clock, of which nine are over
+    assert 3 * 6 <= state["scans_per_hour"] <= 3 * 3600 / (9 * 60)
 
 
 async def test_metrics(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:

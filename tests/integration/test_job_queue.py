@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from shared.errors import IdempotencyConflict, JobNotFound, NotFinished, QueueFull
+from shared.job_events import News
 from shared.job_queue import JobQueue
 from shared.jobs import JobStatus, Priority
 from shared.settings import Settings
@@ -169,18 +170,19 @@ async def test_purging_forgets_a_terminal_job_only(queue: JobQueue, valkey: Valk
 
 async def test_events_tell_every_change(queue: JobQueue, leases: Leases) -> None:
     """Whoever reads from where the stream stood hears queued, started and finished."""
-    before = await queue.last_event_id()
+    before = await queue.marks()
     await queue.submit(submission())
     claims = leases.begin(leases.draw(1), FACTS)
     outcome = Finished(report(claims[0], "worker-1", 1))
     leases.settle([(claims[0], outcome)], FACTS, batch_s=1, metrics={})
-    events = await queue.events(before, 1)
-    assert [event.status for event in events] == ["queued", "started", "finished"]
+    news = await queue.news(before, 1)
+    assert [event.status for event in news.events] == ["queued", "started", "finished"]
 
 
 async def test_waiting_for_events_ends_in_time(queue: JobQueue) -> None:
     """A quiet stream answers with nothing after the time asked for."""
-    assert await queue.events(await queue.last_event_id(), 0.05) == []
+    before = await queue.marks()
+    assert await queue.news(before, 0.05) == News([], [], before)
 
 
 async def test_state_shows_workers_and_pace(queue: JobQueue, leases: Leases) -> None:

@@ -1,0 +1,224 @@
+"""Clients that follow jobs live, all served by the one reader of the queue's news per process.
+
+A follower costs a mailbox and a timer. What it is told comes from the news: a change of status has
+its job looked at, together with all others that changed; a report is passed on as it is; and
+whenever somebody enters or leaves the queue, the places of all followed jobs that wait are looked
+up in one call, a few times a second at most.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+from api.event_reader import RECONNECT_S
+from api.event_stream import Follower, Snapshot
+from shared.errors import ServiceUnavailable
+from shared.job_events import JobProgress, News
+from shared.job_history import state_number, states_between
+from shared.job_queue import LISTENED_S, JobQueue
+from shared.jobs import Job, JobStatus
+
+#: Between two looks at the places of those who wait (seconds).
+PLACES_EVERY_S = 0.25
+
+#: Jobs that are looked at in one call; others must not wait for Redis meanwhile.
+_AT_ONCE = 200
+
+
+@dataclass
+class _Followed:
+    """A job as its followers last heard of it; None until somebody looked."""
+
+    job: Job | None = None
+    followers: set[Follower] = field(default_factory=set)
+
+
+class JobFollowers:
+    """Tells followers how their jobs fare; an `api.event_reader.Audience`."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        self._queue = queue
+        self._followed: dict[str, _Followed] = {}
+        self._changed: set[str] = set()
+        self._job_changed = asyncio.Event()
+        self._queue_moved = asyncio.Event()
+        self._listened_at = float("-inf")
+        self._released = False
+
+    @property
+    def count(self) -> int:
+        """How many clients follow a job just now."""
+        return sum(
+            follower.begun
+            for followed in self._followed.values()
+            for follower in followed.followers
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look at what the news are about until the block is left."""
+        tasks = [
+            asyncio.create_task(self._look_at_changes()),
+            asyncio.create_task(self._look_at_places()),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def follow(self, job_id: str, last_id: int | None) -> AsyncGenerator[bytes, None]:
+        """Yield the messages for one client, from the job as it is now until its end.
+
+        ``last_id`` is that of the last message the client got; one that got the job's end is told
+        nothing.
+
+        Raises:
+            JobNotFound: There is no such job; before the first message.
+            ServiceUnavailable: Redis does not answer; before the first message.
+        """
+        follower = Follower(last_id)
+        with self._joined(job_id, follower) as followed:
+            await self._listen()
+            self._update(await self._queue.get(job_id))
+            if followed.job is not None:
+                follower.begin(followed.job)
+            if self._released:
+                follower.end()
+            async for message in follower.messages():
+                yield message
+
+    def release(self) -> None:
+        """Let everybody go once they heard the news there are, now and from now on."""
+        self._released = True
+        for followed in self._followed.values():
+            for follower in followed.followers:
+                follower.end()
+
+    def heard(self, news: News) -> None:
+        """Note which jobs changed, and pass on how far others have come."""
+        for report in news.progress:
+            self._pass_on(report)
+        changed = {event.job_id for event in news.events if event.job_id in self._followed}
+        if changed:
+            self._changed |= changed
+            self._job_changed.set()
+        if news.events:
+            self._queue_moved.set()
+
+    async def look_at_all(self) -> None:
+        """Look at every followed job, and go on being listened to."""
+        if self._followed:
+            await self._listen()
+            self._changed |= self._followed.keys()
+            self._job_changed.set()
+
+    @contextmanager
+    def _joined(self, job_id: str, follower: Follower) -> Iterator[_Followed]:
+        followed = self._followed.setdefault(job_id, _Followed())
+        followed.followers.add(follower)
+        try:
+            yield followed
+        finally:
+            followed.followers.discard(follower)
+            if not followed.followers:
+                del self._followed[job_id]
+
+    async def _listen(self) -> None:
+        """Have reports written, which nobody does where nobody listens."""
+        if time.monotonic() - self._listened_at > LISTENED_S / 4:
+            await self._queue.listen()
+            self._listened_at = time.monotonic()
+
+    async def _look_at_changes(self) -> None:
+        while True:
+            await self._job_changed.wait()
+            self._job_changed.clear()
+            changed, self._changed = self._changed, set()
+            try:
+                for some in _portions(changed & self._followed.keys()):
+                    jobs = await self._queue.get_all(some)
+                    for job_id, job in zip(some, jobs, strict=True):
+                        self._update(job) if job else self._forget(job_id)
+            except ServiceUnavailable:
+                await asyncio.sleep(RECONNECT_S)
+                self._changed |= changed
+                self._job_changed.set()
+
+    async def _look_at_places(self) -> None:
+        while True:
+            await self._queue_moved.wait()
+            self._queue_moved.clear()
+            try:
+                for some in _portions(self._waiting()):
+                    places = await self._queue.places(some)
+                    for job_id, place in zip(some, places, strict=True):
+                        if place is not None:
+                            self._move(job_id, *place)
+            except ServiceUnavailable:
+                pass  # all jobs are looked at once Redis is back
+            await asyncio.sleep(PLACES_EVERY_S)
+
+    def _waiting(self) -> set[str]:
+        return {
+            job_id
+            for job_id, followed in self._followed.items()
+            if followed.job is not None and followed.job.status is JobStatus.QUEUED
+        }
+
+    def _pass_on(self, report: JobProgress) -> None:
+        job = self._known(report.job_id)
+        # A report may come before the look at the job's start, which then tells as much.
+        if job and job.status is JobStatus.STARTED and job.attempts == report.attempt:
+            told = {"stage": report.stage, "progress": report.progress}
+            self._update(job.model_copy(update=told))
+
+    def _move(self, job_id: str, position: int, eta_s: float | None) -> None:
+        job = self._known(job_id)
+        if job and job.status is JobStatus.QUEUED:
+            self._update(job.model_copy(update={"position": position, "eta_s": eta_s}))
+
+    def _known(self, job_id: str) -> Job | None:
+        followed = self._followed.get(job_id)
+        return followed.job if followed else None
+
+    def _update(self, job: Job) -> None:
+        """Tell the followers of a job what is new about it, if anything is."""
+        followed = self._followed.get(job.id)
+        if followed is None:
+            return
+        known, followed.job = followed.job, _later(followed.job, job)
+        if known is None or _visible(known) == _visible(followed.job):
+            return
+        for state in (*states_between(state_number(known), job), job):
+            snapshot = Snapshot.of(state)
+            for follower in followed.followers:
+                follower.tell(snapshot)
+
+    def _forget(self, job_id: str) -> None:
+        followed = self._followed.get(job_id)
+        for follower in followed.followers if followed else ():
+            follower.end()
+
+
+def _later(known: Job | None, job: Job) -> Job:
+    """Return the newer of two looks at a job: answers may overtake each other."""
+    if known is None:
+        return job
+    was, now = state_number(known), state_number(job)
+    older = now < was or (now == was and job.progress < known.progress)
+    return known if older else job
+
+
+def _visible(job: Job) -> tuple[object, ...]:
+    """Return what a follower is told a change of."""
+    return (state_number(job), job.status, job.position, job.stage, job.progress)
+
+
+def _portions(job_ids: set[str]) -> Iterator[list[str]]:
+    ids = sorted(job_ids)
+    for first in range(0, len(ids), _AT_ONCE):
+        yield ids[first : first + _AT_ONCE]

@@ -1,0 +1,54 @@
+"""The states that a job has been in, told from where it stands.
+
+States have numbers that only grow: 1 is the first wait, 2 the first attempt, 3 the wait after it
+was lost, 4 the second attempt, and so on; the end takes the even number after the last wait there
+may have been. Since a job goes back to the queue in one way only, its attempts and losses say
+which of these states it was in, and nothing of it need be written down.
+"""
+
+from collections.abc import Iterator
+
+from shared.jobs import Job, JobStatus, Stage
+
+
+def state_number(job: Job) -> int:
+    """Return the number of the state that a job is in."""
+    if job.status is JobStatus.STARTED:
+        return 2 * job.attempts
+    return 2 * job.attempts + (2 if job.status.terminal else 1)
+
+
+def states_between(seen: int, job: Job) -> Iterator[Job]:
+    """Yield the job in each state after number ``seen`` and before the one it is in, in order.
+
+    Of a wait that is over nobody knows the place in the queue any more: it is None.
+    """
+    last = state_number(job) - 1
+    if job.status.terminal and not _ended_in_queue(job):
+        last -= 1
+    for number in range(seen + 1, last + 1):
+        yield _as_it_was(job, number)
+
+
+def _ended_in_queue(job: Job) -> bool:
+    """Tell whether a terminal job was cancelled while it waited."""
+    return job.status is JobStatus.CANCELED and job.losses >= job.attempts
+
+
+def _as_it_was(job: Job, number: int) -> Job:
+    attempts, started = number // 2, number % 2 == 0
+    return job.model_copy(
+        update={
+            "status": JobStatus.STARTED if started else JobStatus.QUEUED,
+            "attempts": attempts,
+            "losses": attempts - started,
+            "started_at": job.started_at if attempts else None,
+            "finished_at": None,
+            "position": None,
+            "eta_s": None,
+            "progress": 0.0,
+            "stage": Stage.LOAD if started else None,
+            "report": None,
+            "error": None,
+        }
+    )
