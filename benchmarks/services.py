@@ -46,7 +46,7 @@ def voxelq(workers: int, **settings: str) -> Iterator[Service]:
         command += ["--data-dir", str(folder / "data")]
         with child(command, folder / "up.log", settings) as up:
             base = f"http://127.0.0.1:{port}"
-            _await_ready(base, workers, [up])
+            await_ready(base, workers, [up])
             parts: dict[str, list[psutil.Process]] = {"supervisor": [psutil.Process(up.pid)]}
             for one in psutil.Process(up.pid).children():
                 parts.setdefault(_part(one.cmdline()), []).append(one)
@@ -63,7 +63,7 @@ def fastapi_threads() -> Iterator[Service]:
         command = ["-m", "benchmarks.peers", "threads", "--port", str(port)]
         with child(command, folder / "api.log", settings) as api:
             base = f"http://127.0.0.1:{port}"
-            _await_ready(base, 1, [api])
+            await_ready(base, 1, [api])
             yield Service(f"{base}/predict", {"api": [psutil.Process(api.pid)]})
 
 
@@ -81,7 +81,7 @@ def fastapi_rq(workers: int) -> Iterator[Service]:
             for number, command in enumerate(commands)
         )
         base = f"http://127.0.0.1:{port}"
-        _await_ready(base, workers, [api, *crew])
+        await_ready(base, workers, [api, *crew])
         with Redis.from_url(redis_url) as redis:
             redis_pid = int(redis.info("server")["process_id"])
         parts = {
@@ -130,7 +130,7 @@ def child(
             process.wait()
 
 
-def _await_ready(base: str, workers: int, processes: list[subprocess.Popen[str]]) -> None:
+def await_ready(base: str, workers: int, processes: list[subprocess.Popen[str]]) -> None:
     """Return once so many workers listen; both services and peers tell that at ``/queue``."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
