@@ -1,0 +1,119 @@
+"""The web page: its files, read once as the process starts, and the headers they go with.
+
+The page needs nothing from anywhere else, so its policy allows nothing else: scripts, styles and
+calls from this origin only, nothing inline, and pictures that the viewer makes itself.
+"""
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from fastapi import APIRouter, Request, Response
+
+from shared.errors import NotFound
+
+WEB = Path(__file__).parent / "web"
+INDEX = "index.html"
+
+#: Content Security Policy, level 3. NiiVue holds its font as `data:` pictures.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # a link from the page would carry the id of a job
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Accept-Encoding",
+    "X-Content-Type-Options": "nosniff",
+}
+
+#: A vendored file has its version in its path; ours are asked about each time, by ETag.
+_FOR_EVER = "public, max-age=31536000, immutable"
+_ASK_EACH_TIME = "no-cache"
+
+# The machine's own table differs from system to system.
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
+_TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """One file of the page, as it is and gzipped, with its headers."""
+
+    content: bytes
+    gzipped: bytes
+    headers: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the file at ``path``."""
+        content = path.read_bytes()
+        vendored = "vendor" in path.relative_to(WEB).parts
+        return cls(
+            content=content,
+            gzipped=gzip.compress(content, 6, mtime=0),
+            headers={
+                **_HEADERS,
+                "Cache-Control": _FOR_EVER if vendored else _ASK_EACH_TIME,
+                "Content-Type": _TYPES.get(path.suffix, _TEXT),
+                # weak, for it stands for both forms
+                "ETag": f'W/"{hashlib.sha256(content).hexdigest()[:32]}"',
+            },
+        )
+
+    def answer(self, request: Request) -> Response:
+        """Return the file, or 304 where the browser has it."""
+        if self.headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=self.headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers = {**self.headers, "Content-Encoding": "gzip"}
+            return Response(self.gzipped, headers=headers)
+        return Response(self.content, headers=self.headers)
+
+
+@cache
+def page_files() -> dict[str, PageFile]:
+    """Return all files of the page by their path below ``web``; read and gzipped once."""
+    return {
+        path.relative_to(WEB).as_posix(): PageFile.read(path)
+        for path in WEB.rglob("*")
+        if path.is_file()
+    }
+
+
+def page_router() -> APIRouter:
+    """Return the calls that serve the page."""
+    files = page_files()
+    router = APIRouter(include_in_schema=False)
+
+    @router.api_route("/", methods=["GET", "HEAD"])
+    async def page(request: Request) -> Response:
+        return files[INDEX].answer(request)
+
+    @router.api_route("/web/{name:path}", methods=["GET", "HEAD"])
+    async def page_file(request: Request, name: str) -> Response:
+        if name not in files:
+            raise NotFound("The page has no file of this name.")
+        return files[name].answer(request)
+
+    return router

@@ -1,0 +1,223 @@
+// NiiVue, as this page uses it: one scan, one mask over it, as a radiologist has them on a screen.
+
+import { labelMap } from "./colours.js";
+import { findLesions } from "./lesions.js";
+
+const LIBRARY = "/web/vendor/niivue-0.69.0/index.js";
+/** NIFTI_INTENT_LABEL: the voxels are names of labels, so they are never mixed. */
+const LABELS = 1002;
+/** A mask of no opacity would be dropped, and its outlines with it. */
+const LEAST_OPACITY = 0.01;
+const TURN_DEGREES = 5;
+
+/** Draws on one canvas. */
+export class Viewer {
+  #nv;
+  #library;
+  #view = "multi";
+  #outlines = true;
+  #opacity = 0.3;
+  #pending = false;
+
+  /** Places of the mask's lesions in millimetres, largest first. */
+  lesions = [];
+
+  /**
+   * Starts a viewer on `canvas`; `onPlace` hears `{ mm, intensity, label }` as the cross-hair moves.
+   * Throws where the browser has no WebGL 2.
+   */
+  static async on(canvas, onPlace) {
+    if (!canvas.getContext("webgl2", { alpha: true })) throw new Error("no WebGL 2");
+    const library = await import(LIBRARY);
+    const viewer = new Viewer();
+    viewer.#library = library;
+    viewer.#nv = new library.Niivue({
+      backColor: [0, 0, 0, 1],
+      clipPlaneHotKey: "",
+      crosshairColor: [0.35, 0.85, 0.8, 0.6],
+      crosshairGap: 8,
+      crosshairWidth: 0.6,
+      dragAndDropEnabled: false,
+      dragMode: library.DRAG_MODE.windowing,
+      isRadiologicalConvention: true,
+      loadingText: "",
+      logLevel: "error",
+      multiplanarForceRender: true,
+      scrollRequiresFocus: true,
+      show3Dcrosshair: true,
+      viewModeHotKey: "",
+    });
+    viewer.#nv.onLocationChange = ({ mm, values }) =>
+      onPlace({ mm: [...mm].slice(0, 3), intensity: values[0]?.value, label: values[1]?.value });
+    await viewer.#nv.attachToCanvas(canvas);
+    viewer.#nv.setMultiplanarLayout(library.MULTIPLANAR_TYPE.GRID);
+    return viewer;
+  }
+
+  /** Shows a scan and its mask, both the bytes of a NIfTI file, gzipped or not. */
+  async show(scan, mask, labels) {
+    const [volume, overlay] = await Promise.all([
+      this.#library.NVImage.loadFromUrl({ url: scan, name: nameFor(scan, "scan") }),
+      this.#library.NVImage.loadFromUrl({
+        url: mask,
+        name: nameFor(mask, "mask"),
+        opacity: Math.max(this.#opacity, LEAST_OPACITY),
+      }),
+    ]);
+    overlay.hdr.intent_code = LABELS;
+    overlay.setColormapLabel(labelMap(labels));
+    this.clear();
+    this.#nv.addVolume(volume);
+    this.#nv.addVolume(overlay);
+    this.#nv.opts.atlasOutline = this.#outlines ? 1 : 0;
+    const shape = overlay.hdr.dims.slice(1, 4);
+    this.lesions = findLesions(overlay.img, shape).map(({ voxels, at }) => ({
+      voxels,
+      mm: toMillimetres(overlay.hdr.affine, at),
+    }));
+    this.setView(this.#view);
+    this.goTo(this.lesions[0]?.mm ?? this.#middle());
+    this.#refresh();
+  }
+
+  /** Takes both volumes away. */
+  clear() {
+    this.lesions = [];
+    for (const volume of [...this.#nv.volumes]) this.#nv.removeVolume(volume);
+  }
+
+  /** `multi`, `axial`, `coronal`, `sagittal` or `render`. */
+  setView(view) {
+    this.#view = view;
+    const types = this.#library.SLICE_TYPE;
+    this.#nv.setSliceType(
+      {
+        multi: types.MULTIPLANAR,
+        axial: types.AXIAL,
+        coronal: types.CORONAL,
+        sagittal: types.SAGITTAL,
+        render: types.RENDER,
+      }[view],
+    );
+  }
+
+  /** How much of the scan the mask covers, from 0 to 1. */
+  setOpacity(opacity) {
+    this.#opacity = opacity;
+    if (this.#nv.volumes.length > 1) {
+      this.#nv.volumes[1].opacity = Math.max(opacity, LEAST_OPACITY);
+      this.#refresh();
+    }
+  }
+
+  /** Whether each label is outlined. */
+  setOutlines(shown) {
+    this.#outlines = shown;
+    this.#nv.opts.atlasOutline = shown ? 1 : 0;
+    this.#refresh();
+  }
+
+  /** What is black and what is white now, and the darkest and brightest there is. */
+  get greys() {
+    const { cal_min: black, cal_max: white, global_min: least, global_max: most } = this.#scan;
+    return { black, white, least, most };
+  }
+
+  /** Sets what is black and what is white. */
+  setGreys(black, white) {
+    this.#scan.cal_min = black;
+    this.#scan.cal_max = white;
+    this.#refresh();
+  }
+
+  /** Goes back to the greys that suit the scan. */
+  resetGreys() {
+    this.setGreys(this.#scan.robust_min, this.#scan.robust_max);
+  }
+
+  /** Moves the cross-hair to a place in the scanner's millimetres (RAS+). */
+  goTo(mm) {
+    this.#nv.scene.crosshairPos = this.#nv.mm2frac(mm, 0, true);
+    this.#nv.createOnLocationChange();
+    this.#nv.drawScene();
+  }
+
+  /**
+   * Takes a key as the view on show has it, and returns whether it means something there.
+   * Left and right are the screen's, where the patient's right is on the left.
+   */
+  press(key) {
+    const steps = KEYS[this.#view][key];
+    if (steps === undefined || this.#nv.volumes.length === 0) return false;
+    if (this.#view === "render") {
+      const { renderAzimuth, renderElevation } = this.#nv.scene;
+      const [azimuth, elevation] = steps;
+      this.#nv.setRenderAzimuthElevation(renderAzimuth + azimuth, renderElevation + elevation);
+    } else {
+      this.#nv.moveCrosshairInVox(...steps);
+    }
+    return true;
+  }
+
+  get #scan() {
+    return this.#nv.volumes[0];
+  }
+
+  #middle() {
+    return [...this.#nv.frac2mm([0.5, 0.5, 0.5], 0, true)].slice(0, 3);
+  }
+
+  /** Uploads the volumes to the device again, once a frame at most: a slider moves faster. */
+  #refresh() {
+    if (this.#pending) return;
+    this.#pending = true;
+    requestAnimationFrame(() => {
+      this.#pending = false;
+      if (this.#nv.volumes.length > 0) this.#nv.updateGLVolume();
+    });
+  }
+}
+
+const PLANE_KEYS = {
+  ArrowLeft: [1, 0, 0],
+  ArrowRight: [-1, 0, 0],
+  ArrowUp: [0, 1, 0],
+  ArrowDown: [0, -1, 0],
+  PageUp: [0, 0, 1],
+  PageDown: [0, 0, -1],
+};
+
+const KEYS = {
+  multi: PLANE_KEYS,
+  axial: PLANE_KEYS,
+  coronal: {
+    ...PLANE_KEYS,
+    ArrowUp: [0, 0, 1],
+    ArrowDown: [0, 0, -1],
+    PageUp: [0, 1, 0],
+    PageDown: [0, -1, 0],
+  },
+  sagittal: {
+    ArrowLeft: [0, 1, 0],
+    ArrowRight: [0, -1, 0],
+    ArrowUp: [0, 0, 1],
+    ArrowDown: [0, 0, -1],
+    PageUp: [1, 0, 0],
+    PageDown: [-1, 0, 0],
+  },
+  render: {
+    ArrowLeft: [-TURN_DEGREES, 0],
+    ArrowRight: [TURN_DEGREES, 0],
+    ArrowUp: [0, TURN_DEGREES],
+    ArrowDown: [0, -TURN_DEGREES],
+  },
+};
+
+function nameFor(file, name) {
+  const [first, second] = new Uint8Array(file, 0, 2);
+  return first === 0x1f && second === 0x8b ? `${name}.nii.gz` : `${name}.nii`;
+}
+
+function toMillimetres(affine, [i, j, k]) {
+  return affine.slice(0, 3).map((row) => row[0] * i + row[1] * j + row[2] * k + row[3]);
+}
