@@ -7,7 +7,7 @@ from pathlib import Path
 import fastapi_offline
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from api.dependencies import FrontDesk
@@ -19,6 +19,7 @@ from api.models_desk import ModelsDesk
 from api.observer import RequestObserver
 from api.openapi import describe_truly
 from api.orphans import Orphans
+from api.pages import page_router
 from api.problems import install_problem_handlers
 from api.routes import events, files, health, jobs, models, submits
 from api.waiting import JobWaiter
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     for module in (submits, jobs, events, files, models, health):
         app.include_router(module.router)
+    app.include_router(page_router())
     describe_truly(app)
     _add_docs(app)
     return app
@@ -96,7 +98,3 @@ def _add_docs(app: FastAPI) -> None:
             swagger_css_url="/docs/assets/swagger-ui.css",
             swagger_favicon_url="/docs/assets/favicon.png",
         )
-
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
