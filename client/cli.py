@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from client import channels, model_commands, service_commands, tables
+from client import channels, model_commands, plan_command, service_commands, tables
 from client.channels import BadChannels
 from client.http_client import BadUrl, ClientError, ServiceUnreachable, VoxelQClient
 from client.options import JsonOption, UrlOption
@@ -55,6 +55,7 @@ for command in (
     service_commands.worker,
     service_commands.demo,
     service_commands.sample,
+    plan_command.plan,
 ):
     app.command()(command)
 
