@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import sample_scan as recipe
+from shared.sample import SAMPLE_SCAN
 
 CACHE = Path(__file__).parent / ".cache"
 Shape = tuple[int, int, int]
@@ -39,7 +40,7 @@ def clinic_scans(kind: str, cache: Path = CACHE) -> list[Scan]:
 
 def _kept(shape: Shape, cache: Path) -> bytes:
     # another recipe or another sample makes another scan
-    origin = Path(recipe.__file__).read_bytes() + recipe.SAMPLE.read_bytes()
+    origin = Path(recipe.__file__).read_bytes() + SAMPLE_SCAN.read_bytes()
     name = "x".join(map(str, shape))
     path = cache / f"{name}-{zlib.crc32(origin):08x}.nii.gz"
     if not path.exists():

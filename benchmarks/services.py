@@ -49,7 +49,7 @@ def voxelq(workers: int, **settings: str) -> Iterator[Service]:
             await_ready(base, workers, [up])
             parts: dict[str, list[psutil.Process]] = {"supervisor": [psutil.Process(up.pid)]}
             for one in psutil.Process(up.pid).children():
-                parts.setdefault(_part(one.cmdline()), []).append(one)
+                parts.setdefault(part_of(one.cmdline()), []).append(one)
             worker = httpx.get(f"{base}/queue", trust_env=False).json()["workers"][0]
             way = f"{worker['precision']}, {worker['memory_format']}"
             yield Service(f"{base}/predict", parts, way)
@@ -146,7 +146,8 @@ def await_ready(base: str, workers: int, processes: list[subprocess.Popen[str]])
     raise TimeoutError("the service did not come up")
 
 
-def _part(command: list[str]) -> str:
+def part_of(command: list[str]) -> str:
+    """Return which part of the stack a child of the supervisor is, by its command line."""
     return next((name for name in ("api", "worker") if name in command), "redis")
 
 

@@ -1,0 +1,142 @@
+"""The memory of a service's processes over time, and whether it grows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import psutil
+from scipy import stats
+
+from benchmarks.services import part_of
+
+#: More than this many per cent an hour is no settled process.
+LIMIT_PERCENT = 1.0
+#: Memory goes up and down with every batch, so neighbouring samples tell the same thing twice. A
+#: line through the means of this many blocks has an uncertainty that can be believed.
+BLOCKS = 12
+_LEAST_BLOCKS = 4
+#: There is one of each.
+_ALONE = {"supervisor", "api", "redis"}
+
+Verdict = Literal["flat", "grows", "unclear"]
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How memory grows in per cent of its mean an hour; ``uncertainty`` is half a 95 % interval."""
+
+    percent_per_hour: float
+    uncertainty: float
+    mean_mb: float
+
+    @property
+    def mb_per_hour(self) -> float:
+        """Return the same in MB."""
+        return self.percent_per_hour / 100 * self.mean_mb
+
+    @property
+    def verdict(self) -> Verdict:
+        """Say what the slope shows: the whole interval below the limit, above, or neither."""
+        if self.percent_per_hour + self.uncertainty <= LIMIT_PERCENT:
+            return "flat"
+        grows = self.percent_per_hour - self.uncertainty > LIMIT_PERCENT
+        return "grows" if grows else "unclear"
+
+
+def slope(at_s: Sequence[float], mb: Sequence[float]) -> Slope:
+    """Fit a line to memory in MB at some seconds, by block means; least squares, Student's t.
+
+    Raises:
+        ValueError: There are too few samples for a line with an uncertainty.
+    """
+    blocks = min(BLOCKS, len(mb))
+    if blocks < _LEAST_BLOCKS:
+        raise ValueError(f"{len(mb)} samples are too few for a slope.")
+    hours = np.array([part.mean() / 3600 for part in np.array_split(np.asarray(at_s), blocks)])
+    means = np.array([part.mean() for part in np.array_split(np.asarray(mb), blocks)])
+    from_middle, mean_mb = hours - hours.mean(), float(np.mean(mb))
+    spread = float(from_middle @ from_middle)
+    rise = float(from_middle @ means) / spread
+    off = means - means.mean() - rise * from_middle
+    error = float(np.sqrt(off @ off / (blocks - 2) / spread))
+    half = float(stats.t.ppf(0.975, blocks - 2)) * error
+    return Slope(100 * rise / mean_mb, 100 * half / mean_mb, mean_mb)
+
+
+@dataclass
+class Family:
+    """The processes below a supervisor, each with a name that it keeps.
+
+    One that came for a dead one has the next number: nothing is continued under an old name.
+    """
+
+    supervisor: psutil.Process
+    _names: dict[int, str] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def memory_mb(self) -> dict[str, float]:
+        """Return the resident memory of every process that lives now, in MB, by name."""
+        found: dict[str, float] = {}
+        self._add(self.supervisor, "supervisor", found)
+        for child in self._children(self.supervisor):
+            kind = part_of(self._command(child))
+            self._add(child, kind, found)
+            for helper in self._children(child):
+                dog = "shared.watchdog" in self._command(helper)
+                self._add(helper, "watchdog" if dog else f"{kind}'s child", found)
+        return found
+
+    def _add(self, process: psutil.Process, kind: str, found: dict[str, float]) -> None:
+        try:
+            mb = process.memory_info().rss / 2**20
+        except psutil.NoSuchProcess:
+            return
+        if process.pid not in self._names:
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            alone = kind in _ALONE and self._counts[kind] == 1
+            self._names[process.pid] = kind if alone else f"{kind} {self._counts[kind]}"
+        found[self._names[process.pid]] = mb
+
+    @staticmethod
+    def _command(process: psutil.Process) -> list[str]:
+        try:
+            return process.cmdline()
+        except psutil.NoSuchProcess:
+            return []
+
+    @staticmethod
+    def _children(process: psutil.Process) -> list[psutil.Process]:
+        try:
+            return sorted(process.children(), key=lambda child: child.pid)
+        except psutil.NoSuchProcess:
+            return []
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Resident memory in MB of every process, at a moment."""
+
+    at_s: float
+    mb: Mapping[str, float]
+
+
+def slopes(samples: Sequence[Sample]) -> dict[str, Slope]:
+    """Return the slope of every process that was there in all samples.
+
+    Raises:
+        ValueError: There are too few samples.
+    """
+    at_s = [sample.at_s for sample in samples]
+    return {name: slope(at_s, [sample.mb[name] for sample in samples]) for name in steady(samples)}
+
+
+def steady(samples: Sequence[Sample]) -> list[str]:
+    """Return the processes that were there all the time."""
+    return [name for name in samples[0].mb if all(name in sample.mb for sample in samples)]
+
+
+def passing(samples: Sequence[Sample]) -> list[str]:
+    """Return the processes that came or went meanwhile."""
+    stayed = set(steady(samples))
+    return sorted({name for sample in samples for name in sample.mb} - stayed)
