@@ -45,11 +45,16 @@ _ULID_LENGTH = 26
 _ULID_ALPHABET = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
 
+def is_job_id(text: str) -> bool:
+    """Tell whether a text may be a job's id."""
+    return len(text) == _ULID_LENGTH and _ULID_ALPHABET.issuperset(text)
+
+
 async def existing_job_id(
     job_id: Annotated[str, Path(examples=["01KA8X6V5Q3T1N0Y2R4S6D8F0G"], description="A ULID.")],
 ) -> str:
     """Return the id of the path; what cannot be an id names no job."""
-    if len(job_id) != _ULID_LENGTH or not _ULID_ALPHABET.issuperset(job_id):
+    if not is_job_id(job_id):
         raise JobNotFound(job_id)
     return job_id
 

@@ -21,7 +21,7 @@ from api.openapi import describe_truly
 from api.orphans import Orphans
 from api.pages import page_router
 from api.problems import install_problem_handlers
-from api.routes import events, files, health, jobs, models, submits
+from api.routes import events, files, health, jobs, models, sample, submits
 from api.waiting import JobWaiter
 from shared.catalog import ModelCatalog
 from shared.job_queue import JobQueue
@@ -78,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestObserver, metrics=metrics)
     app.add_middleware(LingeringClose)
     install_problem_handlers(app)
-    for module in (submits, jobs, events, files, models, health):
+    for module in (submits, jobs, events, files, models, sample, health):
         app.include_router(module.router)
     app.include_router(page_router())
     describe_truly(app)

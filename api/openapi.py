@@ -41,7 +41,7 @@ SUBMIT_BODY: dict[str, Any] = {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "required": ["scan_path"],
+                    "oneOf": [{"required": ["scan_path"]}, {"required": ["scan_of"]}],
                     "additionalProperties": False,
                     "properties": {
                         "scan_path": {
@@ -52,11 +52,19 @@ SUBMIT_BODY: dict[str, Any] = {
                                 {"type": "object", "additionalProperties": {"type": "string"}},
                             ],
                         },
+                        "scan_of": {
+                            "type": "string",
+                            "description": "The id of a terminal job: its scan is handed in again, "
+                            "for the same model or another.",
+                        },
                         "model": _MODEL,
                         "priority": _PRIORITY,
                     },
                 },
-                "example": {"scan_path": "sub-01/flair.nii.gz"},
+                "examples": {
+                    "scan_path": {"value": {"scan_path": "sub-01/flair.nii.gz"}},
+                    "scan_of": {"value": {"scan_of": "01KA8X6V5Q3T1N0Y2R4S6D8F0G"}},
+                },
             },
         },
     }

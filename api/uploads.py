@@ -19,6 +19,7 @@ from api.dependencies import FrontDesk
 from api.intake import SCAN_FIELD, ScanIntake
 from api.models_desk import MAX_AGE_S
 from api.multipart import MultipartReader
+from api.stored_scans import copy_stored_scan
 from shared.errors import (
     BadRequest,
     BadScan,
@@ -114,7 +115,7 @@ class _Body:
             raise UnsupportedMedia(
                 "Hand a scan in as multipart/form-data with a field named scan, as raw bytes "
                 "(application/octet-stream or application/gzip), or as application/json "
-                'with {"scan_path": "..."}.'
+                'with {"scan_path": "..."} or {"scan_of": "<job id>"}.'
             )
         self._check_length(int(request.headers.get("content-length", 0)))
 
@@ -150,28 +151,33 @@ class _Body:
         collected = bytearray()
         await self._pump(collected.extend, lambda: False, lambda: None)
         fields = _json_object(bytes(collected))
-        paths = fields.pop("scan_path", None)
-        if isinstance(paths, str):
-            paths = {SCAN_FIELD: paths}
-        if not isinstance(paths, dict) or not all(isinstance(path, str) for path in paths.values()):
+        sources = {name: fields.pop(name) for name in ("scan_path", "scan_of") if name in fields}
+        if len(sources) != 1:
             raise BadRequest(
-                "The JSON needs scan_path: a path under SCAN_ROOT, "
-                "or an object with a path for each input of the model."
+                "The JSON needs scan_path, a path under SCAN_ROOT or an object with a path for "
+                "each input of the model; or else scan_of, the id of a job."
             )
         if unknown := fields.keys() - TEXT_FIELDS:
             raise BadRequest(f"The JSON has {len(unknown)} members that no submit takes.")
         if not all(isinstance(value, str) for value in fields.values()):
             raise BadRequest("model and priority are strings.")
-        if (
-            paths.keys()
-            - (await self._desk.models.offer(max_age_s=MAX_AGE_S)).input_names
-            - {SCAN_FIELD}
-        ):
+        if "scan_of" in sources:
+            await copy_stored_scan(self._desk, intake, sources["scan_of"])
+        else:
+            await self._read_paths(intake, sources["scan_path"])
+        return fields
+
+    async def _read_paths(self, intake: ScanIntake, paths: object) -> None:
+        if isinstance(paths, str):
+            paths = {SCAN_FIELD: paths}
+        if not isinstance(paths, dict) or not all(isinstance(path, str) for path in paths.values()):
+            raise BadRequest("scan_path is a path, or an object with a path for each input.")
+        inputs = (await self._desk.models.offer(max_age_s=MAX_AGE_S)).input_names
+        if paths.keys() - inputs - {SCAN_FIELD}:
             raise BadRequest("scan_path names an input that no model has.")
         for name, path in paths.items():
             source = self._resolve(path)
             await run_in_threadpool(_copy, source, intake, name)
-        return fields
 
     def _resolve(self, path: str) -> Path:
         if self._desk.settings.scan_root is None:

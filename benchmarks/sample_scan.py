@@ -1,14 +1,13 @@
 """The scan that is measured: the sample's head in a clinic's matrix, noisy as scanners are."""
 
-from pathlib import Path
-
 import nibabel
 import numpy as np
 from isal import igzip
 from nibabel.nifti1 import Nifti1Image
 from scipy import ndimage
 
-SAMPLE = Path(__file__).parents[1] / "client" / "data" / "sample_flair.nii.gz"
+from shared.sample import SAMPLE_SCAN
+
 #: Standard deviation of the noise, of the brightest voxel. It makes gzip work as a real scan does.
 NOISE = 0.01
 
@@ -18,7 +17,7 @@ def sample_scan(shape: tuple[int, int, int]) -> bytes:
 
     The head fills the volume as it does in the sample, so the voxel size follows from the shape.
     """
-    sample = nibabel.Nifti1Image.from_filename(SAMPLE)
+    sample = nibabel.Nifti1Image.from_filename(SAMPLE_SCAN)
     voxels = np.asarray(sample.dataobj, dtype=np.float32)
     factors = np.array(shape) / voxels.shape
     head = ndimage.zoom(voxels, factors, order=1, mode="nearest", grid_mode=True)

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +21,9 @@ from client.embedded_server import free_port
 from client.http_client import VoxelQClient
 from client.local_stack import LocalStack, StackPlan, available_cores
 from client.submitting import Scan, print_outcomes, submit_scans
+from shared.sample import SAMPLE_SCAN
 
 DEFAULT_PORT = 8080
-SAMPLE_NAME = "sample_flair.nii.gz"
 SAMPLE_WORDS = "a FLAIR volume with a synthetic lesion in real anatomy; nobody has this tumour"
 #: What the demo bears with from start to service.
 DEMO_START_S = 120.0
@@ -80,9 +79,8 @@ def worker() -> None:
 
 def sample(path: Annotated[Path, typer.Argument(help="File or folder to write it to.")]) -> None:
     """Write a sample scan: a synthetic lesion in real anatomy."""
-    destination = path / SAMPLE_NAME if path.is_dir() else path
-    with as_file(files("client") / "data" / SAMPLE_NAME) as source:
-        shutil.copyfile(source, destination)
+    destination = path / SAMPLE_SCAN.name if path.is_dir() else path
+    shutil.copyfile(SAMPLE_SCAN, destination)
     tables.stdout().print(str(destination), soft_wrap=True)
     tables.say(f"{destination.name}: {SAMPLE_WORDS}.")
 
@@ -94,7 +92,7 @@ def demo(
 ) -> None:
     """Start the service, send the sample scan through it, leave mask and picture, stop."""
     output.mkdir(parents=True, exist_ok=True)
-    scan = output / SAMPLE_NAME
+    scan = output / SAMPLE_SCAN.name
     sample(scan)
     with _passing_stack() as url, VoxelQClient(url) as client:
         outcomes = submit_scans(client, [Scan(scan)], output=output)

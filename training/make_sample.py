@@ -77,7 +77,7 @@ def main() -> None:
     """Read the command line and write the sample."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--anatomy", type=Path, default=Path(".training/anatomy"))
-    parser.add_argument("--output", type=Path, default=Path("client/data/sample_flair.nii.gz"))
+    parser.add_argument("--output", type=Path, default=Path("shared/data/sample_flair.nii.gz"))
     given = parser.parse_args()
     data, affine = make(given.anatomy)
     image = nib.Nifti1Image(data, affine)

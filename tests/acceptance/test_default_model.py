@@ -13,7 +13,7 @@ from worker.postprocess import Segmentation
 from worker.predictor import Predictor, load_predictor
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "client" / "data" / "sample_flair.nii.gz"
+SAMPLE = ROOT / "shared" / "data" / "sample_flair.nii.gz"
 CASES = Path(os.environ.get("VOXELQ_EVALUATION_DIR", ROOT.parent / "shared/data/evaluation"))
 
 

@@ -143,11 +143,13 @@ async def test_the_description(client: httpx.AsyncClient) -> None:
         "/jobs",
         "/predict",
         "/jobs/{job_id}",
+        "/jobs/{job_id}/events",
         "/jobs/{job_id}/mask",
         "/jobs/{job_id}/scan",
         "/jobs/{job_id}/preview.png",
         "/models",
         "/models/{name}",
+        "/sample.nii.gz",
         "/queue",
         "/livez",
         "/readyz",
@@ -162,8 +164,8 @@ async def test_the_description(client: httpx.AsyncClient) -> None:
             "application/gzip",
             "application/json",
         }
-        assert all("example" in framing for framing in content.values())
-        refusals = {"400", "403", "404", "413", "415", "422", "429", "503", "507"}
+        assert all(framing.keys() & {"example", "examples"} for framing in content.values())
+        refusals = {"400", "403", "404", "409", "413", "415", "422", "429", "503", "507"}
         assert refusals <= set(submit["responses"])
         assert "application/problem+json" in submit["responses"]["413"]["content"]
 

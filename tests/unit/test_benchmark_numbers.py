@@ -13,9 +13,10 @@ import pytest
 from benchmarks.core_time import CoreTime, peak_memory_mb, use_cores
 from benchmarks.gpu import Sample, parse_sample, summarise
 from benchmarks.load import Answer, Load
-from benchmarks.sample_scan import SAMPLE, sample_scan
+from benchmarks.sample_scan import sample_scan
 from benchmarks.scan import load_numbers, ratios
 from benchmarks.services import child
+from shared.sample import SAMPLE_SCAN
 
 SPENT = CoreTime({"api": 1.0, "worker": 12.0}, idle=4.0, wall=20.0)
 
@@ -102,7 +103,7 @@ def test_ratios_are_to_the_bare_work() -> None:
 def test_the_scan_is_the_sample_in_another_matrix() -> None:
     """Shape and type are those asked for, and the head lies where it does in the sample."""
     scan = nibabel.Nifti1Image.from_bytes(gzip.decompress(sample_scan((64, 48, 32))))
-    sample = nibabel.Nifti1Image.from_filename(SAMPLE)
+    sample = nibabel.Nifti1Image.from_filename(SAMPLE_SCAN)
     assert scan.shape == (64, 48, 32)
     assert scan.get_data_dtype() == np.int16
     centres = []

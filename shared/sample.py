@@ -1,0 +1,5 @@
+"""The sample scan that VoxelQ brings along: a synthetic lesion in real anatomy."""
+
+from pathlib import Path
+
+SAMPLE_SCAN = Path(__file__).with_name("data") / "sample_flair.nii.gz"
