@@ -1,7 +1,7 @@
 // The colours of labels: told apart on grey, by the colour-blind too (after Okabe and Ito, 2008).
 
 const COLOURS = [
-  [255, 112, 48],
+  [255, 96, 32],
   [86, 180, 233],
   [240, 228, 66],
   [0, 190, 140],

@@ -23,6 +23,14 @@ export function facts(job) {
     h("section", {}, h("h3", {}, "Labels"), labelTable(labels)),
     h(
       "section",
+      { class: "downloads" },
+      h("h3", {}, "Download"),
+      downloadLink(job.links.mask, `${job.id}-mask.nii.gz`, "Mask"),
+      downloadLink(job.links.self, `${job.id}.json`, "JSON"),
+      downloadLink(job.links.preview, `${job.id}.png`, "Picture"),
+    ),
+    h(
+      "section",
       {},
       h("h3", {}, `Where ${duration(job.timings_s.total)} went`),
       ...timesBar(job.timings_s),
@@ -40,14 +48,6 @@ export function facts(job) {
         ...pair("Batch of", count(job.batch.size)),
         ...pair("Attempts", count(job.attempts)),
       ),
-    ),
-    h(
-      "section",
-      { class: "downloads" },
-      h("h3", {}, "Download"),
-      downloadLink(job.links.mask, `${job.id}-mask.nii.gz`, "Mask"),
-      downloadLink(job.links.self, `${job.id}.json`, "JSON"),
-      downloadLink(job.links.preview, `${job.id}.png`, "Picture"),
     ),
   ];
 }

@@ -47,6 +47,7 @@ setUpTheme(byId("theme"));
 setUpStrip();
 intake.load();
 turnTo(idInAddress());
+if (selected !== null) bringIntoSight();
 begin();
 
 async function begin() {
@@ -65,6 +66,11 @@ function idInAddress() {
 function select(id) {
   if (id !== idInAddress()) history.pushState(null, "", `/?job=${id}`);
   turnTo(id);
+  bringIntoSight();
+}
+
+/** Where the result lies below the list, scrolls to it. */
+function bringIntoSight() {
   if (matchMedia("(max-width: 60rem)").matches) byId("result").scrollIntoView();
 }
 

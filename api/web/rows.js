@@ -101,12 +101,13 @@ export class UploadRow {
   update() {
     const { status, share, size, problem } = this.upload;
     const refused = status === "refused";
-    say(this.status, refused ? "Refused" : status === "waiting" ? "Waiting" : "Uploading");
+    const ended = problem?.status === 0 ? "Not sent" : "Refused";
+    say(this.status, refused ? ended : status === "waiting" ? "Waiting" : "Uploading");
     this.status.dataset.status = refused ? "failed" : "queued";
     say(
       this.line,
       refused
-        ? `${problem.title}. ${problem.detail ?? ""}`
+        ? (problem.detail ?? problem.title)
         : status === "sending" && share === 1
           ? "Sent; the service reads it"
           : `${percent(share)} of ${bytes(size)}`,

@@ -1,0 +1,106 @@
+"""A real browser, a front desk whose worker is scripted, and a whole stack with a real one."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from shared.settings import Settings
+from tests.browser.visits import Visit
+from tests.bundles import write_empty_weights
+from tests.front_desk import FrontDeskServer
+from tests.local_service import LocalService, local_service
+from tests.reading_room import ReadingRoom
+
+#: WebGL 2 without a GPU, and nothing that calls home.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+#: Far above what any of it takes, so that a slow machine fails no test.
+expect.set_options(timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium of this machine; without one, a laptop skips and CI fails."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        words = "There is no Chromium; on Debian: apt install chromium."
+        if os.environ.get("CI"):
+            pytest.fail(words)
+        pytest.skip(words)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield started
+        started.close()
+
+
+Visiting = Callable[..., Visit]
+
+
+@pytest.fixture
+def visiting(browser: Browser) -> Iterator[Visiting]:
+    """Visits of the page, each as a browser of its own; none may end with a fault noted."""
+    visits: list[Visit] = []
+
+    def visit(url: str, **options: object) -> Visit:
+        visits.append(Visit(browser, url, **options))  # type: ignore[arg-type]
+        return visits[-1]
+
+    yield visit
+    for each in visits:
+        each.close()
+    assert [fault for each in visits for fault in each.faults] == []
+
+
+@pytest.fixture
+def desk(settings: Settings) -> Iterator[FrontDeskServer]:
+    """A front desk with an empty queue, which nobody serves unless the test does."""
+    started = FrontDeskServer(settings)
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def room(settings: Settings) -> Iterator[ReadingRoom]:
+    """The worker of that front desk, which does what the test says."""
+    opened = ReadingRoom(settings)
+    opened.sign_on()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def two_channels(models_dir: Path) -> str:
+    """A second model, which takes two channels."""
+    configs = models_dir / "two-channels" / "2.0.0" / "configs"
+    configs.mkdir(parents=True)
+    card = json.loads((models_dir / "test-model/1.0.0/configs/metadata.json").read_text())
+    inputs = [{"name": "t1", "modality": "T1"}, {"name": "flair", "modality": "FLAIR"}]
+    card |= {"name": "two-channels", "version": "2.0.0", "inputs": inputs}
+    (configs / "metadata.json").write_text(json.dumps(card))
+    write_empty_weights(configs.parent)
+    return "two-channels@2.0.0"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    """`voxelq up` with the default model and one worker."""
+    data_dir = tmp_path_factory.mktemp("service") / "data"
+    with local_service(data_dir, "--workers", "1", VOXELQ_PRECISION="fp32") as started:
+        yield started

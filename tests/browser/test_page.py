@@ -1,0 +1,244 @@
+"""The page in a real browser, over a front desk whose worker does what the test says."""
+
+import pytest
+from playwright.sync_api import expect
+
+from shared.errors import InferenceFailed
+from shared.jobs import Stage
+from tests.browser.conftest import Visiting
+from tests.front_desk import SCAN, FrontDeskServer
+from tests.reading_room import ReadingRoom
+from worker.lease import Failed, Step
+
+
+def test_an_empty_page_says_what_to_do(desk: FrontDeskServer, visiting: Visiting) -> None:
+    """A first visit shows the form, the strip and where to begin, and bars nobody."""
+    visit = visiting(desk.url)
+    expect(visit.at("#jobs-state")).to_have_text("Nothing handed in from this browser yet.")
+    expect(visit.at("#result-body")).to_contain_text("No scan on show")
+    expect(visit.at(".notice")).to_have_text("Research use only. Not a medical device.")
+    expect(visit.at("[data-figure=queued]")).to_have_text("0")
+    expect(visit.at("[data-figure=wait]")).to_have_text("no worker")
+    visit.at(".more").click()
+    expect(visit.at("#workers")).to_contain_text("No worker listens")
+    assert visit.barriers() == []
+    visit.picture("empty")
+
+
+def test_a_dropped_scan_is_followed_to_its_end(
+    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+) -> None:
+    """Place in the queue, stage and progress show as they change, without a reload."""
+    visit = visiting(desk.url)
+    expect(visit.at("#files")).to_be_enabled()
+    visit.drop([("first.nii.gz", SCAN)])
+    expect(visit.row("first.nii.gz")).to_contain_text("Queued")
+    visit.drop([("second.nii.gz", SCAN)])
+    expect(visit.row("second.nii.gz")).to_contain_text("1 ahead")
+    visit.row("second.nii.gz").get_by_role("link").click()
+    expect(visit.at(".big")).to_have_text("1 scan ahead")
+    expect(visit.at("[data-figure=queued]")).to_have_text("2")
+    visit.picture("queued")
+
+    (first,) = room.start(most=1)
+    expect(visit.row("first.nii.gz")).to_contain_text("Running")
+    expect(visit.at(".big")).to_have_text("Next in line")
+    room.settle([first])
+    (second,) = room.start(most=1)
+    room.leases.report([Step(second, Stage.INFERENCE, 0.42)])
+    expect(visit.at(".big")).to_have_text("42 %")
+    expect(visit.at("[aria-current=step]")).to_have_text("Running the network")
+    expect(visit.row("second.nii.gz")).to_contain_text("Running the network · 42 %")
+    assert visit.barriers() == []
+    visit.picture("running")
+
+    room.settle([second])
+    expect(visit.row("second.nii.gz")).to_contain_text("No tumour found")
+    expect(visit.at(".verdict")).to_have_text("No tumour found")
+    expect(visit.at("#announcer")).to_contain_text("second.nii.gz: No tumour found")
+
+
+def test_progress_comes_by_long_polling_where_events_do_not(
+    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+) -> None:
+    """With event streams cut off, as some proxies do, a job is still seen to its end."""
+    visit = visiting(desk.url)
+    visit.page.route("**/events", lambda route: route.fulfill(status=502))
+    visit.expected_failures = "status of 502"
+    with visit.page.expect_request(lambda request: "?wait=" in request.url):
+        visit.choose([("scan.nii.gz", SCAN)])
+    room.settle(room.start())
+    expect(visit.row("scan.nii.gz")).to_contain_text("Finished")
+
+
+def test_a_job_is_cancelled_and_run_again(
+    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+) -> None:
+    """Cancelling ends a job in its row; running it again makes a new job of the stored scan."""
+    visit = visiting(desk.url)
+    visit.choose([("scan.nii.gz", SCAN)])
+    visit.at("#result-actions").get_by_role("button", name="Cancel").click()
+    expect(visit.row("scan.nii.gz")).to_contain_text("Cancelled")
+    expect(visit.at(".big")).to_have_text("Cancelled")
+    visit.picture("cancelled")
+    first = visit.page.url
+
+    visit.row("scan.nii.gz").get_by_role("button", name="Run again").click()
+    expect(visit.row("scan.nii.gz")).to_have_count(2)
+    expect(visit.at(".big")).to_have_text("Next in line")
+    assert visit.page.url != first
+    room.settle(room.start(), lambda _: Failed(InferenceFailed("The scan is odd.").problem()))
+    expect(visit.at(".big")).to_have_text(InferenceFailed.title)
+    expect(visit.at("#result-body")).to_contain_text("The scan is odd.")
+    assert visit.barriers() == []
+    visit.picture("failed")
+
+    visit.at("#result-actions").get_by_role("button", name="Delete").click()
+    visit.at("#result-actions").get_by_role("button", name="Really delete?").click()
+    expect(visit.row("scan.nii.gz")).to_have_count(1)
+    expect(visit.at("#result-body")).to_contain_text("No scan on show")
+
+
+def test_a_bad_file_is_refused_in_the_services_words(
+    desk: FrontDeskServer, visiting: Visiting
+) -> None:
+    """The row of a refused file says why, and names are shown as text, whatever is in them."""
+    visit = visiting(desk.url)
+    visit.expected_failures = "status of 415"
+    name = "<img src=x onerror=document.title='taken'>.nii.gz"
+    visit.choose([(name, b"this is no scan at all, not even nearly")])
+    row = visit.row(name)
+    expect(row).to_contain_text("Refused")
+    expect(row.get_by_role("alert")).to_contain_text("neither a NIfTI volume nor a gzip of one")
+    expect(visit.at("#jobs img")).to_have_count(0)
+    assert visit.page.title() == "VoxelQ"
+    assert visit.barriers() == []
+    visit.picture("refused")
+    row.get_by_role("button", name="Leave out").click()
+    expect(visit.at("#jobs > li")).to_have_count(0)
+
+
+def test_the_list_survives_a_reload(
+    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+) -> None:
+    """After a reload one's own jobs are there under their names; elsewhere they have none."""
+    visit = visiting(desk.url)
+    visit.choose([("mine.nii.gz", SCAN)])
+    expect(visit.row("mine.nii.gz")).to_contain_text("Queued")
+    visit.page.reload()
+    expect(visit.row("mine.nii.gz")).to_contain_text("Queued")
+    room.settle(room.start())
+    expect(visit.row("mine.nii.gz")).to_contain_text("Finished")
+
+    other = visiting(desk.url)
+    expect(other.at("#jobs-state")).to_contain_text("Nothing handed in from this browser")
+    other.page.get_by_role("radio", name="All").check()
+    expect(other.at("#jobs > li")).to_have_count(1)
+    expect(other.at("#jobs")).not_to_contain_text("mine")
+
+
+def test_an_outage_is_told_and_ends_by_itself(
+    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+) -> None:
+    """Without the service a banner stands and an upload waits; with it both come right."""
+    visit = visiting(desk.url)
+    expect(visit.at("[data-figure=workers]")).to_have_text("1")
+    visit.expected_failures = "ERR_INTERNET_DISCONNECTED"
+    visit.context.set_offline(True)
+    expect(visit.at("#offline")).to_contain_text("cannot be reached")
+    visit.choose([("scan.nii.gz", SCAN)])
+    expect(visit.row("scan.nii.gz")).to_contain_text("Not sent")
+    assert visit.barriers() == []
+    visit.picture("offline")
+    visit.context.set_offline(False)
+    expect(visit.at("#offline")).to_be_hidden()
+    visit.row("scan.nii.gz").get_by_role("button", name="Send again").click()
+    expect(visit.row("scan.nii.gz")).to_contain_text("Queued")
+
+
+def test_a_model_of_several_channels_takes_a_file_for_each(
+    desk: FrontDeskServer, two_channels: str, visiting: Visiting
+) -> None:
+    """Dropped files find their channel by their names, others are chosen by hand."""
+    visit = visiting(desk.url)
+    visit.at("#model").select_option(two_channels)
+    expect(visit.at("#hint")).to_have_text("One file for each of t1, flair")
+    button = visit.page.get_by_role("button", name="Hand in this scan")
+    expect(button).to_be_disabled()
+    visit.drop([("sub-01_t1.nii.gz", SCAN), ("other.nii.gz", SCAN)])
+    expect(visit.at("#intake-problem")).to_contain_text("other.nii.gz")
+    visit.at("#channel-flair").set_input_files(
+        {"name": "sub-01_x.nii.gz", "mimeType": "application/gzip", "buffer": SCAN}
+    )
+    expect(visit.at("#channels")).to_contain_text("sub-01_x.nii.gz")
+    assert visit.barriers() == []
+    visit.picture("channels")
+    with visit.page.expect_response("**/jobs?*") as answer:
+        button.click()
+    assert answer.value.json()["model"] == {"name": "two-channels", "version": "2.0.0"}
+    expect(visit.row("sub-01")).to_contain_text("Queued")
+
+
+def test_a_job_that_is_not_there_is_told(desk: FrontDeskServer, visiting: Visiting) -> None:
+    """A link to a job that was deleted leads to words, not to an empty page."""
+    visit = visiting(desk.url)
+    visit.expected_failures = "status of 404"
+    visit.page.goto(f"{desk.url}/?job=01KA8X6V5Q3T1N0Y2R4S6D8F0G")
+    expect(visit.at("#result-title")).to_have_text("This job is not here")
+    visit.picture("gone")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_narrow_window_scrolls_one_way_only(
+    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting, dark: bool
+) -> None:
+    """At 390 pixels nothing is wider than the window, in either theme, and no barrier arises."""
+    visit = visiting(desk.url, width=390, height=844, dark=dark)
+    visit.choose([("a-scan-with-a-very-long-name-that-no-phone-can-show-whole.nii.gz", SCAN)])
+    expect(visit.at(".big")).to_have_text("Next in line")
+    assert visit.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert visit.barriers() == []
+    visit.picture(f"narrow-{'dark' if dark else 'light'}", whole=True)
+
+
+def test_a_chosen_theme_stays(desk: FrontDeskServer, visiting: Visiting) -> None:
+    """The switch turns the page dark, and a reload keeps it so against the system's wish."""
+    visit = visiting(desk.url)
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = visit.page.evaluate(ground)
+    visit.page.get_by_role("button", name="Switch to the dark theme").click()
+    assert visit.page.evaluate(ground) != light
+    visit.page.reload()
+    assert visit.page.evaluate(ground) != light
+    expect(visit.page.get_by_role("button", name="Switch to the light theme")).to_be_visible()
+    visit.picture("empty-dark")
+
+
+def test_the_keyboard_is_enough(
+    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+) -> None:
+    """Tab reaches the list's links and buttons, and Enter opens and cancels a job."""
+    visit = visiting(desk.url)
+    visit.choose([("one.nii.gz", SCAN)])
+    expect(visit.row("one.nii.gz")).to_contain_text("Queued")
+    visit.choose([("two.nii.gz", SCAN)])
+    expect(visit.row("two.nii.gz")).to_contain_text("Queued")
+    keyboard = visit.page.keyboard
+
+    def tab_to(words: str) -> None:
+        for _ in range(40):
+            keyboard.press("Tab")
+            if words in visit.page.evaluate(
+                "document.activeElement.ariaLabel ?? document.activeElement.textContent"
+            ):
+                return
+        raise AssertionError(f"Tab never came to {words}")
+
+    tab_to("Skip to the result")
+    tab_to("two.nii.gz")
+    keyboard.press("Enter")
+    expect(visit.at("#result-title")).to_have_text("two.nii.gz")
+    tab_to("Cancel: two.nii.gz")
+    keyboard.press("Enter")
+    expect(visit.row("two.nii.gz")).to_contain_text("Cancelled")
+    tab_to("Run again: two.nii.gz")

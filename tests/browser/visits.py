@@ -1,0 +1,113 @@
+"""A visit of the page, which notes whatever must not happen on any."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Request
+
+#: Where the pictures go, to be looked at; git ignores the folder.
+PICTURES = Path(__file__).resolve().parents[2] / "build" / "page"
+
+_DROP = """([zone, files]) => {
+    const carried = new DataTransfer();
+    for (const { name, content } of files) {
+        const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+        carried.items.add(new File([bytes], name));
+    }
+    for (const type of ["dragenter", "dragover", "drop"]) {
+        const options = { bubbles: true, cancelable: true, dataTransfer: carried };
+        zone.dispatchEvent(new DragEvent(type, options));
+    }
+}"""
+
+
+class Visit:
+    """A page in a context of its own: its storage, its theme, its size."""
+
+    def __init__(  # noqa: PLR0913 - they are what a window has
+        self,
+        browser: Browser,
+        url: str,
+        *,
+        path: str = "/",
+        width: int = 1280,
+        height: int = 800,
+        dark: bool = False,
+    ) -> None:
+        self.url = url
+        #: What must not be: errors of the page, breaches of its policy, calls to elsewhere.
+        self.faults: list[str] = []
+        #: What calls the test has fail, in the browser's words: it logs each as an error.
+        self.expected_failures = ""
+        self.context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            permissions=["clipboard-read", "clipboard-write"],
+            accept_downloads=True,
+        )
+        self.page = self.context.new_page()
+        self.page.on("console", self._note_message)
+        self.page.on("pageerror", lambda error: self.faults.append(f"thrown: {error}"))
+        self.page.on("request", self._note_request)
+        self.page.goto(url + path)
+
+    def close(self) -> None:
+        """End the visit."""
+        self.context.close()
+
+    def at(self, selector: str) -> Locator:
+        """Return the place that a CSS selector names."""
+        return self.page.locator(selector)
+
+    def choose(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """Choose files, as by the button."""
+        self.at("#files").set_input_files(
+            [
+                {"name": name, "mimeType": "application/gzip", "buffer": content}
+                for name, content in files
+            ]
+        )
+
+    def drop(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """Drop files on the page."""
+        carried = [
+            {"name": name, "content": base64.b64encode(content).decode()} for name, content in files
+        ]
+        self.page.evaluate(_DROP, [self.at("#drop").element_handle(), carried])
+
+    def row(self, name: str) -> Locator:
+        """Return the row of the list that shows a scan of this name."""
+        return self.at("#jobs > li").filter(has_text=name)
+
+    def picture(self, name: str, *, whole: bool = False) -> None:
+        """Leave a picture to be looked at."""
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=PICTURES / f"{name}.png", full_page=whole, animations="disabled")
+
+    def barriers(self) -> list[str]:
+        """Return what axe-core finds that keeps people out, serious or worse."""
+        found: list[dict[str, Any]] = Axe().run(self.page).response["violations"]
+        return [
+            f"{violation['id']}: {[node['html'][:120] for node in violation['nodes']]}"
+            for violation in found
+            if violation["impact"] in {"serious", "critical"}
+        ]
+
+    def _note_message(self, message: ConsoleMessage) -> None:
+        words = message.text
+        if message.type not in {"error", "warning"} or "GL Driver Message" in words:
+            return
+        failed = words.startswith("Failed to load resource")
+        if failed and self.expected_failures and self.expected_failures in words:
+            return
+        self.faults.append(f"{message.type}: {words}")
+
+    def _note_request(self, request: Request) -> None:
+        if urlsplit(request.url).scheme in {"http", "https"} and not request.url.startswith(
+            self.url + "/"
+        ):
+            self.faults.append(f"called {request.url}")
