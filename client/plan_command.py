@@ -8,8 +8,9 @@ import typer
 
 from client import tables
 from client.options import JsonOption
-from client.plan import Demand, OutOfReach, make_plan
+from client.plan import OutOfReach, make_plan
 from client.plan_cost import BadMeasurement, MeasuredCost, read_cost
+from client.plan_forecast import Demand
 from client.plan_report import NoDrawing, check_drawing, plot_plan, print_plan
 from shared.batch_cost import BatchCost
 

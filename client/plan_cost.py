@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from shared.batch_cost import LEAST_FIXED_SHARE, BatchCost
+from shared.settings import Settings
 from shared.simulated_workers import Lanes
 from shared.simulation import ONE_LANE
 
 #: Spread of a scan's time where nothing is known of it (standard deviation of the logarithm).
 USUAL_NOISE = 0.1
+#: The service's own bounds, where nobody changed them.
+MAX_BATCH: int = Settings.model_fields["max_batch_size"].default
+MAX_LATENCY_S: float = Settings.model_fields["max_latency_ms"].default / 1000
 #: A normal distribution's 95th percentile, in standard deviations.
 _Z95 = 1.645
 #: Lanes that a CPU worker takes by itself, at most one for each core.
@@ -43,8 +47,8 @@ class MeasuredCost:
     noise: float = USUAL_NOISE
     outside_s: float = 0.0
     device: str = ""
-    max_batch: int = 4
-    max_latency_s: float = 0.005
+    max_batch: int = MAX_BATCH
+    max_latency_s: float = MAX_LATENCY_S
 
     @property
     def scans_per_s(self) -> float:
@@ -76,7 +80,7 @@ def read_cost(path: Path) -> MeasuredCost:
     try:
         numbers = json.loads(path.read_bytes())
         if "rounds" in numbers:
-            return _from_components(numbers)
+            return cost_of_components(numbers)
         if "systems" in numbers:
             return _from_scan(numbers)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, ZeroDivisionError):
@@ -87,7 +91,13 @@ def read_cost(path: Path) -> MeasuredCost:
     )
 
 
-def _from_components(numbers: dict[str, Any]) -> MeasuredCost:
+def cost_of_components(numbers: dict[str, Any]) -> MeasuredCost:
+    """Return the cost in what ``benchmarks.components`` wrote.
+
+    Raises:
+        BadMeasurement: It has no round with a lone client.
+        LookupError: It is something else.
+    """
     service, rounds = numbers["service"], numbers["rounds"]
     lone = [one for one in rounds if one["clients"] == 1]
     if not lone:

@@ -6,8 +6,10 @@ from typing import Any
 from rich.table import Table
 
 from client import tables
-from client.plan import Demand, Forecast, Plan, Spread
+from client.plan import Plan
 from client.plan_cost import MeasuredCost, counted
+from client.plan_failure import Failure
+from client.plan_forecast import Demand, Forecast, Spread
 
 
 class NoDrawing(Exception):
@@ -86,21 +88,28 @@ def _answer(plan: Plan, unit: str) -> str:
 
 def _failure(plan: Plan, unit: str) -> str:
     failure, left = plan.failure, plan.needed.workers - 1
-    minutes = f"{failure.lasts_s / 60:g} min"
     if failure.left is None:
         lasting = f"the queue grows by {failure.backlog_per_hour:,.0f} scans an hour"
     else:
         lasting = _lasting(failure.left, plan)
-    back = (
-        "and it takes longer to catch up than was simulated"
-        if failure.caught_up_s is None
-        else f"and {failure.caught_up_s / 60:.1f} min after its return all is as before"
-    )
     return (
         f"If one fails, {lasting} with {counted(left, unit) if left else 'nobody'} left. "
-        f"If it is away for {minutes}, scans that come meanwhile take "
-        f"{_brief(failure.answer_s.mean)} s in the mean, {_brief(failure.answer_s.p95)} s at p95, "
-        f"{100 * failure.late_share:.0f} % of them are late, {back}."
+        f"If it is away for {failure.lasts_s / 60:g} min, {_passing(failure)}."
+    )
+
+
+def _passing(failure: Failure) -> str:
+    if failure.answer_s is None:
+        return "hardly a scan comes meanwhile"
+    back = (
+        "it takes longer to catch up than was simulated"
+        if failure.caught_up_s is None
+        else f"{failure.caught_up_s / 60:.1f} min after its return all is as before"
+    )
+    return (
+        f"scans that come meanwhile take {_brief(failure.answer_s.mean)} s in the mean, "
+        f"{_brief(failure.answer_s.p95)} s at p95, {100 * failure.late_share:.0f} % of them are "
+        f"late, and {back}"
     )
 
 
