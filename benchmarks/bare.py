@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 from ulid import ULID
 
 from shared.catalog import ModelCatalog
+from shared.jobs import Stage
 from shared.nifti import mask_bytes, read_volume
 from shared.offer import Offer
 from shared.results import Timings
@@ -29,7 +30,7 @@ from worker.device import set_threads
 from worker.postprocess import Segmentation
 from worker.predictor import load_predictor
 from worker.preview import preview_png
-from worker.stage_clock import STAGES, StageClock
+from worker.stage_clock import StageClock
 
 #: Loops that are shorter than this many scans go on, so that a median means something.
 LEAST_SCANS = 3
@@ -84,18 +85,18 @@ class WholeScan:
         """Do all of one scan's work with ``threads`` cores; any thread may call it."""
         set_threads(threads)
         now, clock, name = datetime.now(UTC), StageClock(), ScanStore.folder(str(ULID()))
-        with clock.stage("load"):
+        with clock.stage(Stage.LOAD):
             volume = read_volume(scan, max_voxels=self._max_voxels)
             plain = volume.header.slope == 1 and volume.header.inter == 0
             data = volume.data if plain else volume.scaled()
         affine = volume.header.affine
-        with clock.stage("preprocess"):
+        with clock.stage(Stage.PREPROCESS):
             prepared = self._predictor.preprocess([(data, affine)])
-        with clock.stage("inference"):
+        with clock.stage(Stage.INFERENCE):
             (prediction,) = self._predictor.predict([prepared])
-        with clock.stage("postprocess"):
+        with clock.stage(Stage.POSTPROCESS):
             segmentation = self._predictor.postprocess(prepared, prediction)
-        with clock.stage("store"):
+        with clock.stage(Stage.STORE):
             picture = preview_png(data, segmentation.mask, affine)
             self._store.write(f"{name}/mask.nii.gz", mask_bytes(segmentation.mask, volume.header))
             self._store.write(f"{name}/preview.png", picture)
@@ -124,7 +125,7 @@ def loop(work: WholeScan, scan: Path, *, threads: int, seconds: float) -> dict[s
         "scans_per_s": len(done) / wall_s,
         "core_s": core_s / len(done),
         "stages_s": {
-            name: statistics.median(one[name] for one in stages) for name in (*STAGES, "total")
+            name: statistics.median(one[name] for one in stages) for name in (*Stage, "total")
         },
         "volume_ml": done[-1].volume_ml,
         "arithmetic": work.arithmetic,

@@ -8,6 +8,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from shared.results import (
     BatchInfo,
@@ -23,6 +24,7 @@ from shared.watchdog import Watchdog
 from worker.arithmetic import PLAIN
 from worker.batch_worker import MicroBatchWorker
 from worker.lease import Claim, Finished, Outcome
+from worker.progress import ProgressBoard
 
 MODEL = "noop@1.0.0"
 
@@ -57,6 +59,11 @@ class NoopEngine:
     lanes = 1
     arithmetic = PLAIN
     peak_memory_bytes = None
+
+    @cached_property
+    def progress(self) -> ProgressBoard:
+        """Nothing is noted."""
+        return ProgressBoard()
 
     def counted(self) -> dict[str, float]:
         """Nothing is counted."""

@@ -29,6 +29,7 @@ from worker.engine import Engine
 from worker.heartbeat import Heartbeat
 from worker.in_hand import Batch, InHand
 from worker.lease import Claim, Finished, Leases, Outcome, Retry, WorkerFacts
+from worker.reporter import Reporter
 
 log = structlog.get_logger()
 
@@ -79,6 +80,7 @@ class BatchService:
             interval_s=min(1.0, settings.lease_s / 4),
             counted=self._counted,
         )
+        self._reporter = Reporter(Leases(connect(settings), worker_id, settings), engine.progress)
         self._drawing = threading.Lock()
         self._stopping = False
         self._tend_at = self._rested_until = 0.0
@@ -86,6 +88,7 @@ class BatchService:
     def start(self) -> None:
         """Begin to be heard of."""
         self._heartbeat.start()
+        self._reporter.start()
 
     def stop(self) -> None:
         """Have every lane end with the batch it has in hand."""
@@ -101,6 +104,7 @@ class BatchService:
 
     def leave(self) -> None:
         """Be heard of no more; raises RedisError."""
+        self._reporter.stop()
         self._heartbeat.stop()
         self._leases.sign_off()
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from worker.arithmetic import Arithmetic
 from worker.lease import Claim, Outcome
+from worker.progress import ProgressBoard
 
 
 class Engine(Protocol):
@@ -29,6 +30,10 @@ class Engine(Protocol):
     @property
     def peak_memory_bytes(self) -> int | None:
         """The most memory held since nothing was in hand; None if that is unknown."""
+
+    @property
+    def progress(self) -> ProgressBoard:
+        """Where `run` notes how far its jobs have come."""
 
     def counted(self) -> Mapping[str, float]:
         """Return what was counted since the last call, by `shared.worker_metrics.FAMILIES`."""

@@ -27,6 +27,7 @@ from worker.forward_pass import Network, first_output
 from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
 from worker.preprocess import Affine, Volume, sample_affine
+from worker.progress import OnShare, unheard
 from worker.torchscript import load_torchscript
 from worker.window_passes import WindowedScan, run_windows
 
@@ -119,14 +120,21 @@ class ExportedPredictor:
         """Return what is the same for all: windows go through whatever the scans' shapes."""
         return None
 
-    def predict(self, batch: Sequence[PreparedScan]) -> list[Tensor]:
+    def predict(
+        self, batch: Sequence[PreparedScan], on_shares: Sequence[OnShare] = ()
+    ) -> list[Tensor]:
         """Return the network's answers ``[L, D, H, W]``, float32 in the computer's own memory."""
         answers = [WholeAnswer() for _ in batch]
         scans = (
             WindowedScan(
-                prepared.image, self._recipe.windows(tuple(prepared.image.shape[1:])), answer
+                prepared.image,
+                self._recipe.windows(tuple(prepared.image.shape[1:])),
+                answer,
+                on_share,
             )
-            for prepared, answer in zip(batch, answers, strict=True)
+            for prepared, answer, on_share in zip(
+                batch, answers, on_shares or [unheard] * len(batch), strict=True
+            )
         )
         with torch.inference_mode():
             run_windows(scans, first_output(self._network), self._device, self.pass_sizes)

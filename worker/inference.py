@@ -10,6 +10,7 @@ from shared.errors import ModelError
 from worker.answers import AnswerKeeper
 from worker.forward_pass import Network, forward_pass
 from worker.out_of_memory import PassSizes
+from worker.progress import OnShare
 from worker.sliding_window import WindowRules
 from worker.window_passes import WindowedScan, run_windows
 
@@ -24,11 +25,15 @@ class Inferer(Protocol):
         self,
         volumes: Sequence[Tensor],
         keepers: Sequence[AnswerKeeper],
+        on_shares: Sequence[OnShare],
         network: Network,
         device: torch.device,
         sizes: PassSizes,
     ) -> None:
-        """Run the network over volumes of one kind; each keeper takes its volume's answer in."""
+        """Run the network over volumes of one kind; each keeper takes its volume's answer in.
+
+        What goes window by window tells ``on_shares``, one a volume, how much of it is done.
+        """
 
 
 class WholeVolumes:
@@ -42,6 +47,7 @@ class WholeVolumes:
         self,
         volumes: Sequence[Tensor],
         keepers: Sequence[AnswerKeeper],
+        on_shares: Sequence[OnShare],
         network: Network,
         device: torch.device,
         sizes: PassSizes,
@@ -66,14 +72,15 @@ class Windows:
         self,
         volumes: Sequence[Tensor],
         keepers: Sequence[AnswerKeeper],
+        on_shares: Sequence[OnShare],
         network: Network,
         device: torch.device,
         sizes: PassSizes,
     ) -> None:
         """See `Inferer`."""
         scans = (
-            WindowedScan(volume, self._rules, keeper)
-            for volume, keeper in zip(volumes, keepers, strict=True)
+            WindowedScan(volume, self._rules, keeper, on_share)
+            for volume, keeper, on_share in zip(volumes, keepers, on_shares, strict=True)
         )
         run_windows(scans, network, device, sizes)
 
@@ -92,6 +99,7 @@ class OneByOne:
         self,
         volumes: Sequence[Tensor],
         keepers: Sequence[AnswerKeeper],
+        on_shares: Sequence[OnShare],
         network: Network,
         device: torch.device,
         sizes: PassSizes,

@@ -38,6 +38,7 @@ from worker.online_argmax import LikeliestLabels, OnlineArgmax
 from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
 from worker.preprocess import Affine
+from worker.progress import OnShare, unheard
 from worker.resolver import Resolver
 from worker.state_dict import WEIGHTS, fill_weights
 from worker.torchscript import load_torchscript
@@ -148,15 +149,18 @@ class MonaiPredictor:
         """See `worker.predictor.Predictor`."""
         return self._inferer.kind(prepared.image)
 
-    def predict(self, batch: Sequence[PreparedScan]) -> list[Tensor | LikeliestLabels]:
+    def predict(
+        self, batch: Sequence[PreparedScan], on_shares: Sequence[OnShare] = ()
+    ) -> list[Tensor | LikeliestLabels]:
         """Return the network's answers ``[L, D, H, W]``, float32 in the computer's own memory.
 
         Where the postprocessing begins with an argmax, it is taken as the answers come in.
         """
         keepers = [self._keeper(prepared) for prepared in batch]
         images = [_plain(prepared.image) for prepared in batch]
+        told = on_shares or [unheard] * len(batch)
         with torch.inference_mode():
-            self._inferer.run(images, keepers, self._forward, self._device, self.pass_sizes)
+            self._inferer.run(images, keepers, told, self._forward, self._device, self.pass_sizes)
             return [keeper.result() for keeper in keepers]
 
     def postprocess(

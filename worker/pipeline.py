@@ -6,9 +6,9 @@ with one scan ends that scan and no other.
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ import structlog
 from numpy.typing import NDArray
 
 from shared.errors import BadScan, JobLost, VoxelQError
+from shared.jobs import Stage
 from shared.models import ModelCard
 from shared.nifti import Volume, VolumeHeader, mask_bytes, read_volume
 from shared.results import (
@@ -40,10 +41,12 @@ from worker.lease import Claim, Finished, Outcome, Retry
 from worker.postprocess import Segmentation
 from worker.predictor import Predictor
 from worker.preview import preview_png
+from worker.progress import BatchProgress, OnShare, ProgressBoard
 from worker.scan_passes import predict_each
 from worker.shared_device import SharedDevice
 from worker.shelf import Shelf
 from worker.stage_clock import StageClock
+from worker.stage_pace import StagePace
 
 log = structlog.get_logger()
 
@@ -74,6 +77,8 @@ class Pipeline:
         self._predictor = shelf.default()
         self._device = SharedDevice(self._predictor.device, settings.threads, settings.lanes)
         self._counts = Counts()
+        self._progress = ProgressBoard()
+        self._pace = StagePace()
         # Reading and writing mostly wait on disks and on gzip, which leaves the GIL.
         self._threads = ThreadPoolExecutor(4, "scan", set_threads, (1,))
 
@@ -102,6 +107,11 @@ class Pipeline:
         """The most memory held since nothing was in hand; None if that is unknown."""
         return self._device.peak_memory_bytes
 
+    @property
+    def progress(self) -> ProgressBoard:
+        """Where it is noted how far jobs have come."""
+        return self._progress
+
     def counted(self) -> dict[str, float]:
         """Return what was counted since the last call."""
         busy = {"device_busy_seconds_total": self._device.taken_busy_s()}
@@ -115,8 +125,11 @@ class Pipeline:
         ``is_lost`` tells whose outcome would be dropped anyway; what is left of their work is
         spared.
         """
-        with self._device.share():
-            return self._run(claims, worker_id, is_lost)
+        try:
+            with self._device.share():
+                return self._run(claims, worker_id, is_lost)
+        finally:
+            self._progress.drop(claims)
 
     def _run(
         self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
@@ -129,12 +142,20 @@ class Pipeline:
             predictor = self._predictor_for(claims[0].submission.model_ref)
         except VoxelQError as error:
             return [judge(error, claim) for claim in claims]
+        progress = BatchProgress(self._progress, self._pace.spans(predictor.card.ref))
 
         def live() -> list[_Item]:
             for item in items:
                 if item.outcome is None and is_lost(item.claim):
                     item.outcome = Retry(JobLost("Its lease was lost.").problem())
             return [item for item in items if item.outcome is None]
+
+        @contextmanager
+        def stage(stage: Stage) -> Iterator[list[_Item]]:
+            items = live()
+            progress.enter(stage, [item.claim for item in items])
+            with clock.stage(stage):
+                yield items
 
         def load(item: _Item) -> None:
             volumes = [self._read(key) for key in _channel_keys(item.claim, predictor.card)]
@@ -149,19 +170,21 @@ class Pipeline:
                 _known(item.prepared), _known(item.prediction)
             )
 
-        with clock.stage("load"):
-            self._each(load, live())
-        with clock.stage("preprocess"):
-            self._each(preprocess, live())
+        with stage(Stage.LOAD) as loading:
+            self._each(load, loading)
+        with stage(Stage.PREPROCESS) as loaded:
+            self._each(preprocess, loaded)
         with self._device.turn():
             clock.waited()
             self._device.use_share()
-            with clock.stage("inference"):
-                self._predict(predictor, live())
-        with clock.stage("postprocess"):
-            self._each(postprocess, live())
-        with clock.stage("store"):
-            self._each(self._write, live())
+            with stage(Stage.INFERENCE) as prepared:
+                on_shares = progress.on_shares([item.claim for item in prepared])
+                self._predict(predictor, prepared, on_shares)
+        with stage(Stage.POSTPROCESS) as predicted:
+            self._each(postprocess, predicted)
+        with stage(Stage.STORE) as segmented:
+            self._each(self._write, segmented)
+        self._pace.saw(predictor.card.ref, clock.seconds)
 
         for item in live():
             timings = clock.timings(item.claim.submission.created_at, began_at)
@@ -214,8 +237,10 @@ class Pipeline:
         else:
             list(self._threads.map(guarded, items))
 
-    def _predict(self, predictor: Predictor, items: Sequence[_Item]) -> None:
-        answers = predict_each(predictor, [_known(item.prepared) for item in items])
+    def _predict(
+        self, predictor: Predictor, items: Sequence[_Item], on_shares: Sequence[OnShare]
+    ) -> None:
+        answers = predict_each(predictor, [_known(item.prepared) for item in items], on_shares)
         for item, answer in zip(items, answers, strict=True):
             if isinstance(answer, Exception):
                 item.outcome = judge(answer, item.claim)

@@ -15,6 +15,7 @@ from worker.exported_predictor import EXPORTED, TORCHSCRIPT, ExportedPredictor
 from worker.monai_predictor import MonaiPredictor
 from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
+from worker.progress import OnShare
 from worker.tumor_predictor import TumorPredictor
 
 
@@ -48,8 +49,12 @@ class Predictor(Protocol):
     def pass_kind(self, prepared: Any) -> Hashable:
         """Tell which prepared scans `predict` takes together: those of one kind."""
 
-    def predict(self, batch: Sequence[Any]) -> list[Any]:
-        """Run the network over prepared scans of one kind; one answer a scan, in the same order."""
+    def predict(self, batch: Sequence[Any], on_shares: Sequence[OnShare] = ()) -> list[Any]:
+        """Run the network over prepared scans of one kind; one answer a scan, in the same order.
+
+        ``on_shares``, one a scan if any, are told how much of a scan is done by predictors that
+        take it window by window.
+        """
 
     def postprocess(self, prepared: Any, prediction: Any) -> Segmentation:
         """Return mask, presence and statistics in the grid of the scan's first channel."""

@@ -15,24 +15,34 @@ from worker.batching import halves
 from worker.device import release_idle_memory
 from worker.out_of_memory import is_out_of_memory
 from worker.predictor import Predictor
+from worker.progress import OnShare, unheard
 
 log = structlog.get_logger()
 
+#: A prepared scan, and what is told its share of windows done.
+_Scan = tuple[Any, OnShare]
 
-def predict_each(predictor: Predictor, batch: Sequence[Any]) -> list[Any]:
-    """Return for each prepared scan the model's answer, or the exception it met alone."""
+
+def predict_each(
+    predictor: Predictor, batch: Sequence[Any], on_shares: Sequence[OnShare] = ()
+) -> list[Any]:
+    """Return for each prepared scan the model's answer, or the exception it met alone.
+
+    ``on_shares``, one a scan, are told as in `worker.predictor.Predictor.predict`.
+    """
+    scans = list(zip(batch, on_shares or [unheard] * len(batch), strict=True))
     kinds: dict[Hashable, list[int]] = {}
     for place, prepared in enumerate(batch):
         kinds.setdefault(predictor.pass_kind(prepared), []).append(place)
     answers: list[Any] = [None] * len(batch)
     for kind, places in kinds.items():
-        found = _predict_kind(predictor, kind, [batch[place] for place in places])
+        found = _predict_kind(predictor, kind, [scans[place] for place in places])
         for place, answer in zip(places, found, strict=True):
             answers[place] = answer
     return answers
 
 
-def _predict_kind(predictor: Predictor, kind: Hashable, scans: Sequence[Any]) -> list[Any]:
+def _predict_kind(predictor: Predictor, kind: Hashable, scans: Sequence[_Scan]) -> list[Any]:
     answers: list[Any] = []
     while len(answers) < len(scans):
         rest = scans[len(answers) :]
@@ -41,11 +51,12 @@ def _predict_kind(predictor: Predictor, kind: Hashable, scans: Sequence[Any]) ->
     return answers
 
 
-def _predict_pass(predictor: Predictor, kind: Hashable, scans: Sequence[Any]) -> list[Any]:
+def _predict_pass(predictor: Predictor, kind: Hashable, scans: Sequence[_Scan]) -> list[Any]:
     """Run one forward pass; where it fails, run its halves."""
     size = len(scans)
     try:
-        answers = predictor.predict(scans)
+        prepared, on_shares = zip(*scans, strict=True)
+        answers = predictor.predict(prepared, on_shares)
     except Exception as error:  # what a network may raise has no bounds
         if size == 1:
             # What the pass had allocated hangs on the frames, and others need the room.

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from shared.jobs import Stage
 from shared.results import Timings
-
-STAGES = ("load", "preprocess", "inference", "postprocess", "store")
 
 
 class StageClock:
@@ -15,14 +14,15 @@ class StageClock:
 
     def __init__(self) -> None:
         self._mark = time.perf_counter()
-        self._seconds = dict.fromkeys(STAGES, 0.0)
+        #: What each stage took, of those that have ended.
+        self.seconds = dict.fromkeys(Stage, 0.0)
         self._waited_s = 0.0
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time one of `STAGES`."""
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Time a stage."""
         yield
-        self._seconds[name] = self._lap()
+        self.seconds[stage] = self._lap()
 
     def waited(self) -> None:
         """Count what has passed since the last stage as time in the queue."""
@@ -37,5 +37,5 @@ class StageClock:
         """Return the timings of a job that was ``created_at`` in a batch that ``began_at``."""
         # Clocks of two machines may differ by a little; nobody waited less than nothing.
         queue = round(max(0.0, (began_at - created_at).total_seconds()) + self._waited_s, 6)
-        stages = {name: round(seconds, 6) for name, seconds in self._seconds.items()}
+        stages = {stage.value: round(seconds, 6) for stage, seconds in self.seconds.items()}
         return Timings(queue=queue, **stages, total=round(queue + sum(stages.values()), 6))

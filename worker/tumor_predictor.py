@@ -28,6 +28,7 @@ from worker.network import UNet3D, tumour_probability
 from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
 from worker.preprocess import Prepared, Volume
+from worker.progress import OnShare
 from worker.race import choose_way
 from worker.sample_head import Mask, sample_head
 
@@ -141,7 +142,9 @@ class TumorPredictor:
         """Return what is the same for all: every scan is on the network's one grid."""
         return None
 
-    def predict(self, batch: Sequence[Prepared]) -> list[Prediction]:
+    def predict(
+        self, batch: Sequence[Prepared], on_shares: Sequence[OnShare] = ()
+    ) -> list[Prediction]:
         """Run one forward pass over the batch and return its answers in the same order."""
         images = torch.from_numpy(np.stack([prepared.volume for prepared in batch]))
         precision = PRECISIONS[self.arithmetic.precision]

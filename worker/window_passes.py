@@ -22,25 +22,35 @@ from worker.blend import Blend
 from worker.device import release_idle_memory
 from worker.forward_pass import Network, forward_pass
 from worker.out_of_memory import PassSizes, is_out_of_memory
+from worker.progress import OnShare, unheard
 from worker.sliding_window import WindowRules, cut, pad, plan_windows
 
 
 @dataclass(frozen=True)
 class WindowedScan:
-    """One scan ``[C, I, J, K]``, how windows are laid over it, and who takes its answer."""
+    """One scan ``[C, I, J, K]``, how windows are laid over it, and who takes its answer.
+
+    ``on_share`` is told after each pass what share of its windows is done.
+    """
 
     volume: Tensor
     rules: WindowRules
     keeper: AnswerKeeper
+    on_share: OnShare = unheard
 
 
 @dataclass(frozen=True)
 class _Window:
-    """One window ``[C, *window]`` of a scan, and where its answer goes."""
+    """One window ``[C, *window]`` of a scan, and where its answer goes.
+
+    With it the share ``done`` of the scan's windows is.
+    """
 
     image: Tensor
     blend: Blend
     batch_size: int
+    done: float
+    on_share: OnShare
 
 
 def run_windows(
@@ -78,8 +88,10 @@ def _windows(scans: Iterable[WindowedScan], device: torch.device) -> Iterator[_W
         plan = plan_windows(scan.volume.shape[1:], scan.rules)
         padded = pad(scan.volume.to(device), plan, scan.rules)
         blend = Blend(plan, scan.rules, device, scan.keeper)
-        for index in range(len(plan.starts)):
-            yield _Window(cut(padded, plan, index), blend, scan.rules.sw_batch_size)
+        count, size = len(plan.starts), scan.rules.sw_batch_size
+        for index in range(count):
+            window, done = cut(padded, plan, index), (index + 1) / count
+            yield _Window(window, blend, size, done, scan.on_share)
 
 
 def _run(windows: Sequence[_Window], network: Network, sizes: PassSizes) -> None:
@@ -92,6 +104,8 @@ def _run(windows: Sequence[_Window], network: Network, sizes: PassSizes) -> None
         return
     for window, answer in zip(windows, answers, strict=True):
         window.blend.add(answer)
+        # A GPU may be behind by the few passes that it has been given and not run.
+        window.on_share(window.done)
 
 
 def _answers(windows: Sequence[_Window], network: Network, sizes: PassSizes) -> Tensor | None:

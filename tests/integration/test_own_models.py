@@ -1,11 +1,13 @@
 """Models of the user's own on a scan's whole way through a worker."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from shared.jobs import Stage
 from shared.models import ModelCard
 from shared.nifti import read_volume
 from shared.settings import Settings
@@ -20,7 +22,7 @@ from tests.zoo import (
     write_bundle,
 )
 from worker.connection import connect
-from worker.lease import Claim, Failed, Finished, Outcome
+from worker.lease import Claim, Failed, Finished, Outcome, Step
 from worker.pipeline import Pipeline
 from worker.shelf import open_shelf
 
@@ -122,3 +124,19 @@ def test_a_job_that_lacks_a_channel_fails_in_words(
     (outcome,) = run(pipeline, lacking)
     assert isinstance(outcome, Failed)
     assert "flair" in outcome.problem["detail"]
+
+
+def test_progress_is_told_stage_by_stage_and_window_by_window(
+    pipeline: Pipeline, store: ScanStore, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each scan of a batch passes every stage, and in the network comes on with its own windows."""
+    noted: list[Step] = []
+    monkeypatch.setattr(pipeline.progress, "note", noted.extend)
+    claims = [claim(store, models_dir, "one") for _ in range(2)]
+    run(pipeline, *claims)
+    for one in claims:
+        steps = [step for step in noted if step.claim is one]
+        assert list(dict.fromkeys(step.stage for step in steps)) == list(Stage)
+        assert all(before.progress <= after.progress for before, after in pairwise(steps))
+        windows = [step.progress for step in steps if step.stage is Stage.INFERENCE]
+        assert len(set(windows)) > 4

@@ -132,7 +132,7 @@ class Choosy:
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
-    def predict(self, batch: Sequence[Prepared]) -> list[Prediction]:
+    def predict(self, batch: Sequence[Prepared], _: object) -> list[Prediction]:
         """Throw, or predict."""
         self.sizes.append(len(batch))
         self._fault(batch)

@@ -176,3 +176,21 @@ def test_a_network_that_does_not_answer_each_window_is_refused() -> None:
             lambda images: images[:1],
             WindowRules((4, 4, 4), (0, 0, 0), sw_batch_size=2),
         )
+
+
+@settings(max_examples=40, deadline=None)
+@given(shapes=shapes, roi=windows, batch=st.integers(1, 6))
+def test_shares_of_windows_rise_to_one(
+    shapes: list[tuple[int, int, int]], roi: tuple[int, int, int], batch: int
+) -> None:
+    """Each scan is told the share of its own windows, after each of them, in order."""
+    rules = WindowRules(roi, sw_batch_size=batch)
+    told: list[list[float]] = [[] for _ in shapes]
+    scans = [
+        WindowedScan(volume, rules, WholeAnswer(), shares.append)
+        for volume, shares in zip(volumes_of(*shapes), told, strict=True)
+    ]
+    run_windows(scans, network, CPU, PassSizes())
+    for shape, shares in zip(shapes, told, strict=True):
+        count = len(plan_windows(shape, rules).starts)
+        assert shares == [(index + 1) / count for index in range(count)]

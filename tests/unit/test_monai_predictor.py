@@ -37,6 +37,7 @@ from worker.monai_predictor import MonaiPredictor, PreparedScan
 from worker.online_argmax import LikeliestLabels
 from worker.out_of_memory import PassSizes
 from worker.predictor import load_predictor
+from worker.progress import unheard
 from worker.scan_passes import predict_each
 
 SHAPE = (36, 30, 20)
@@ -345,7 +346,8 @@ def test_unlike_grids_are_refused_unless_the_bundle_resamples(
 def inferred(inferer: Any, volume: Tensor, network: Network) -> Tensor:
     """What the stand-in for one of MONAI's inferers makes of a volume."""
     answer = WholeAnswer()
-    from_monai(inferer).run([volume], [answer], network, torch.device("cpu"), PassSizes())
+    inference = from_monai(inferer)
+    inference.run([volume], [answer], [unheard], network, torch.device("cpu"), PassSizes())
     return answer.result()
 
 

@@ -7,6 +7,7 @@ import torch
 
 from worker.out_of_memory import PassSizes
 from worker.predictor import Predictor
+from worker.progress import OnShare
 from worker.scan_passes import predict_each
 
 
@@ -22,10 +23,12 @@ class Doubling:
         """Return the word's length."""
         return len(prepared)
 
-    def predict(self, batch: Sequence[str]) -> list[str]:
-        """Fail, or double."""
+    def predict(self, batch: Sequence[str], on_shares: Sequence[OnShare]) -> list[str]:
+        """Fail, or double; of each word as much is done as it has letters, of ten."""
         self.passes.append(list(batch))
         self._fault(batch)
+        for word, on_share in zip(batch, on_shares, strict=True):
+            on_share(len(word) / 10)
         return [word * 2 for word in batch]
 
 
@@ -103,3 +106,17 @@ def test_what_a_failed_pass_had_allocated_is_free_for_its_halves() -> None:
 
     assert predicted(Doubling(fault), *"abcd")[1:] == ["bb", "cc", "dd"]
     assert held == [0] * 7
+
+
+def test_each_scan_is_told_its_own_share() -> None:
+    """However scans are grouped and halved, the share of each goes to that scan alone."""
+    words = ["a", "bbb", "cc", "d"]
+    told: list[list[float]] = [[] for _ in words]
+
+    def fault(batch: Sequence[str]) -> None:
+        if len(batch) > 1:
+            raise RuntimeError("too many")
+
+    on_shares = [shares.append for shares in told]
+    predict_each(cast("Predictor", Doubling(fault)), words, on_shares)
+    assert told == [[0.1], [0.3], [0.2], [0.1]]
