@@ -59,6 +59,7 @@ class JobAnswer(_Answer):
     position: int | None = None
     eta_s: float | None = None
     progress: float = 0.0
+    stage: str | None = None
     result: Result | None = None
     timings_s: dict[str, float] | None = None
     error: Problem | None = None

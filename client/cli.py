@@ -6,13 +6,16 @@ service cannot be reached.
 """
 
 import sys
+import webbrowser
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from client import channels, model_commands, plan_command, service_commands, tables
+from client.answers import JobAnswer
 from client.channels import BadChannels
 from client.http_client import BadUrl, ClientError, ServiceUnreachable, VoxelQClient
 from client.options import JsonOption, UrlOption
@@ -78,6 +81,9 @@ def submit(
         ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Block until every scan is done.")] = False,
+    view: Annotated[
+        bool, typer.Option("--view", help="Open the first job's page in the browser.")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Folder for masks, pictures and JSON; waits for them."),
@@ -96,7 +102,13 @@ def submit(
     with VoxelQClient(url) as client:
         named = _named_scans(client, scans or [], channel or [], model)
         outcomes = submit_scans(
-            client, named, model=model, priority=priority, wait=wait, output=output
+            client,
+            named,
+            model=model,
+            priority=priority,
+            wait=wait,
+            output=output,
+            view=partial(_open_page, client) if view else None,
         )
     print_outcomes(outcomes, as_json=as_json)
     refusals = [outcome.refusal for outcome in outcomes if outcome.refusal is not None]
@@ -107,6 +119,12 @@ def submit(
         raise typer.Exit(USAGE)
     if any(outcome.bad for outcome in outcomes):
         raise typer.Exit(FAILED)
+
+
+def _open_page(client: VoxelQClient, job: JobAnswer) -> None:
+    page = f"{client.url}/?job={job.id}"
+    if not webbrowser.open(page):
+        tables.say(f"No browser was found here. The job's page is {page}")
 
 
 def _named_scans(

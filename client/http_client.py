@@ -9,7 +9,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from client import uploads
 from client.answers import JobAnswer, JobsAnswer, ModelAnswer, ModelsAnswer, Problem
+from client.job_events import MEDIA_TYPE, read_events
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 LONG_POLL_S = 20
@@ -150,6 +151,26 @@ class VoxelQClient:
             if job.terminal:
                 return job
 
+    def follow(self, job_id: str, on_change: Callable[[JobAnswer], None]) -> JobAnswer:
+        """Block as `wait` does, and hear of every change of status, place, stage and progress.
+
+        Where the service answers with no events, or ceases to, this is `wait`; raises as it does.
+        """
+        last_id = ""
+        try:
+            while True:
+                before = last_id
+                for message_id, job in self._events(job_id, before):
+                    last_id = message_id
+                    on_change(job)
+                    if job.terminal:
+                        return job
+                if last_id == before:
+                    break  # streams that end without a word would do so for ever
+        except ClientError:
+            pass
+        return self.wait(job_id, on_change=on_change)
+
     def mask(self, job_id: str, destination: Path) -> None:
         """Write the mask of a finished job to ``destination`` (``.nii.gz``).
 
@@ -206,6 +227,22 @@ class VoxelQClient:
         """Return the queue's state: jobs queued and started, workers, seconds a scan costs."""
         body: dict[str, Any] = self._call("GET", "/queue").json()
         return body
+
+    def _events(self, job_id: str, last_id: str) -> Iterator[tuple[str, JobAnswer]]:
+        headers = {"Accept": MEDIA_TYPE} | ({"Last-Event-ID": last_id} if last_id else {})
+        try:
+            with self._http.stream("GET", f"/jobs/{job_id}/events", headers=headers) as response:
+                if response.is_error:
+                    response.read()
+                _raise_refusal(response)
+                if not response.headers.get("content-type", "").startswith(MEDIA_TYPE):
+                    raise _not_voxelq(response)
+                try:
+                    yield from read_events(response.iter_lines())
+                except ValidationError as error:
+                    raise _not_voxelq(response) from error
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
 
     def _download(self, path: str, destination: Path) -> None:
         # written aside first, so that a mask on disk is a whole mask

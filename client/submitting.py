@@ -1,24 +1,16 @@
 """``voxelq submit``: hand scans in, wait if told to, and lay the answers on disk."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TransferSpeedColumn,
-)
 
 from client import tables
 from client.answers import JobAnswer
 from client.http_client import ClientError, VoxelQClient
+from client.live_lines import LiveLine, live_lines
+from client.side_by_side import all_of
 
 BAD = ("failed", "canceled")
 
@@ -67,12 +59,13 @@ def submit_scans(
     priority: str | None = None,
     wait: bool = False,
     output: Path | None = None,
+    view: Callable[[JobAnswer], None] | None = None,
 ) -> list[Outcome]:
     """Hand in every scan; with ``wait`` or ``output`` block until all are terminal.
 
     ``output`` takes ``<stem>_mask.nii.gz``, ``<stem>_preview.png`` and ``<stem>.json`` of each
     finished job. One refused scan, or a service that went away, does not hide what became of the
-    others.
+    others. On a terminal the jobs are followed live. ``view`` is called with the first job.
 
     Raises:
         OSError: A scan cannot be read, or ``output`` cannot be written.
@@ -81,16 +74,21 @@ def submit_scans(
     labels = distinct_stems([scan.path for scan in scans])
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-    with _progress() as progress:
+    with live_lines(tables.stderr()) as progress:
         outcomes: list[Outcome] = []
+        lines: list[LiveLine] = []
         for scan, label in zip(scans, labels, strict=True):
-            task = progress.add_task(label, total=scan.size_bytes, state="uploading")
-            outcomes.append(_hand_in(client, scan, label, model, priority, progress, task))
+            lines.append(LiveLine(progress, label, scan.size_bytes))
+            outcomes.append(_hand_in(client, scan, label, model, priority, lines[-1]))
+            if view is not None and (job := outcomes[-1].job) is not None:
+                view(job)
+                view = None
         if wait or output is not None:
-            for index, outcome in enumerate(outcomes):
-                outcomes[index] = _await(client, outcome, progress, progress.task_ids[index])
+            ends = _ends(client, outcomes, lines, live=not progress.disable)
+            for index, outcome in enumerate(ends):
+                outcomes[index] = outcome
                 if output is not None:
-                    _fetch(client, outcomes[index], output)
+                    _fetch(client, outcome, output)
     return outcomes
 
 
@@ -110,30 +108,36 @@ def _hand_in(
     label: str,
     model: str | None,
     priority: str | None,
-    progress: Progress,
-    task: TaskID,
+    line: LiveLine,
 ) -> Outcome:
     try:
         job = client.submit(
-            scan.channels or scan.path,
-            model=model,
-            priority=priority,
-            on_progress=lambda sent_bytes: progress.update(task, completed=sent_bytes),
+            scan.channels or scan.path, model=model, priority=priority, on_progress=line.sent
         )
     except ClientError as refusal:
-        progress.update(task, state="refused")
+        line.refused()
         return Outcome(scan.path, label, None, refusal)
-    progress.update(task, state=_state(job))
+    line.handed_in(job)
     return Outcome(scan.path, label, job)
 
 
-def _await(client: VoxelQClient, outcome: Outcome, progress: Progress, task: TaskID) -> Outcome:
+def _ends(
+    client: VoxelQClient, outcomes: Sequence[Outcome], lines: Sequence[LiveLine], *, live: bool
+) -> Iterator[Outcome]:
+    """Yield what became of each scan, in order; all are followed side by side where it shows."""
+    waits = [
+        partial(_await, client, outcome, line, live=live)
+        for outcome, line in zip(outcomes, lines, strict=True)
+    ]
+    return all_of(waits) if live else (wait() for wait in waits)
+
+
+def _await(client: VoxelQClient, outcome: Outcome, line: LiveLine, *, live: bool) -> Outcome:
     if outcome.job is None:
         return outcome
     try:
-        job = client.wait(
-            outcome.job.id, on_change=lambda job: progress.update(task, state=_state(job))
-        )
+        job_id = outcome.job.id
+        job = client.follow(job_id, line.show) if live else client.wait(job_id)
     except ClientError as refusal:
         return replace(outcome, refusal=refusal)
     return replace(outcome, job=job)
@@ -149,30 +153,8 @@ def _fetch(client: VoxelQClient, outcome: Outcome, output: Path) -> None:
     (output / f"{label}.json").write_text(document + "\n", encoding="utf-8")
 
 
-def _state(job: JobAnswer) -> str:
-    if job.status == "queued" and job.position:
-        return f"queued, {job.position} ahead"
-    return job.status
-
-
 def _stem(scan: Path) -> str:
     return scan.name.removesuffix(".gz").removesuffix(".nii")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    console = tables.stderr()
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
-        yield progress
 
 
 def print_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> None:

@@ -31,6 +31,15 @@ def problem(status: int, detail: str) -> dict[str, Any]:
     return {"type": "urn:test", "title": "Refused", "status": status, "detail": detail}
 
 
+def events(*jobs: dict[str, Any], first_id: int = 1) -> bytes:
+    """Return jobs as a stream of server-sent events."""
+    messages = [
+        f"event: job\nid: {number}\ndata: {json.dumps(one)}\n\n"
+        for number, one in enumerate(jobs, start=first_id)
+    ]
+    return "".join(["event: other\ndata: {}\n\n: a comment\n\n", *messages]).encode()
+
+
 @dataclass(frozen=True)
 class Request:
     """What a client sent."""
@@ -46,20 +55,23 @@ class TinyService:
     """Answers a method and path with the next of its scripted answers, the last one for ever."""
 
     url: str = ""
-    answers: dict[tuple[str, str], list[tuple[int, bytes]]] = field(default_factory=dict)
+    answers: dict[tuple[str, str], list[tuple[int, bytes, str]]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
 
-    def on(self, method: str, path: str, status: int, body: Any) -> None:
+    def on(
+        self, method: str, path: str, status: int, body: Any, media_type: str = "application/json"
+    ) -> None:
         """Script one more answer; ``body`` is bytes, or anything for JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.answers.setdefault((method, path), []).append((status, content))
+        self.answers.setdefault((method, path), []).append((status, content, media_type))
 
-    def answer(self, request: Request) -> tuple[int, bytes]:
+    def answer(self, request: Request) -> tuple[int, bytes, str]:
         """Note the request and return its answer."""
         self.requests.append(request)
         scripted = self.answers.get((request.method, request.path.partition("?")[0]))
         if scripted is None:
-            return 404, json.dumps(problem(404, "There is nothing here.")).encode()
+            nothing = json.dumps(problem(404, "There is nothing here.")).encode()
+            return 404, nothing, "application/problem+json"
         return scripted.pop(0) if len(scripted) > 1 else scripted[0]
 
 
@@ -72,8 +84,10 @@ def serving() -> Iterator[TinyService]:
         def do(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status, content = service.answer(Request(self.command, self.path, headers, body))
+            request = Request(self.command, self.path, headers, body)
+            status, content, media_type = service.answer(request)
             self.send_response(status)
+            self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

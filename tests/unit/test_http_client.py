@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from client.http_client import ClientError, VoxelQClient
-from tests.tiny_service import TinyService, job, problem, serving
+from tests.tiny_service import TinyService, events, job, problem, serving
 
 
 @pytest.fixture
@@ -97,3 +97,55 @@ def test_one_client_may_be_used_by_many_threads(service: TinyService, client: Vo
     for thread in threads:
         thread.join()
     assert seen == {number: str(number) for number in range(8)}
+
+
+EVENTS, STREAM = "/jobs/01JOB/events", "text/event-stream; charset=utf-8"
+
+
+def followed(client: VoxelQClient) -> list[tuple[str, float]]:
+    """Follow a job to its end; return what was heard of it."""
+    heard: list[tuple[str, float]] = []
+    end = client.follow("01JOB", lambda job: heard.append((job.status, job.progress)))
+    assert end.status == "finished"
+    return heard
+
+
+def test_a_job_is_followed_by_its_events(service: TinyService, client: VoxelQClient) -> None:
+    """Following tells each message in order, and asks for nothing but the stream."""
+    told = [job(), job(status="started", progress=0.5), job(status="finished", progress=1.0)]
+    service.on("GET", EVENTS, 200, events(*told), STREAM)
+    assert followed(client) == [("queued", 0.0), ("started", 0.5), ("finished", 1.0)]
+    assert [request.path for request in service.requests] == [EVENTS]
+
+
+def test_a_stream_that_was_cut_is_gone_on_with(service: TinyService, client: VoxelQClient) -> None:
+    """Where a stream ends before its job does, the next begins after the last message heard."""
+    service.on("GET", EVENTS, 200, events(job(), job(status="started")), STREAM)
+    service.on("GET", EVENTS, 200, events(job(status="finished"), first_id=3), STREAM)
+    assert [status for status, _ in followed(client)] == ["queued", "started", "finished"]
+    first, second = service.requests
+    assert "last-event-id" not in first.headers
+    assert second.headers["last-event-id"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "media_type"),
+    [
+        (404, problem(404, "No call of this service has this path."), "application/problem+json"),
+        (503, problem(503, "Redis is away."), "application/problem+json"),
+        (204, b"", STREAM),
+        (200, b": a comment\n\n", STREAM),
+        (200, b"event: job\nid: 1\ndata: {}\n\n", STREAM),
+        (200, b"<html>", "text/html"),
+    ],
+)
+def test_without_events_following_is_a_long_poll(
+    service: TinyService, client: VoxelQClient, status: int, body: object, media_type: str
+) -> None:
+    """A service that answers with no events is asked as it would be without them."""
+    service.on("GET", EVENTS, status, body, media_type)
+    for state in ("started", "finished"):
+        service.on("GET", "/jobs/01JOB", 200, job(status=state))
+    assert [status for status, _ in followed(client)] == ["started", "finished"]
+    asked = [request.path for request in service.requests]
+    assert asked == [EVENTS, "/jobs/01JOB?wait=20", "/jobs/01JOB?wait=20"]
