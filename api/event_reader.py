@@ -17,7 +17,7 @@ log = structlog.get_logger()
 READ_BLOCK_S = 5.0
 
 #: Every so often all jobs that somebody waits for are looked at, for those whose change no event
-#: told: a stock ``rq worker`` writes none, and the stream is cut to a length.
+#: told: a stock ``rq worker`` writes none, and the stream keeps some seconds only.
 SWEEP_S = 5.0
 
 RECONNECT_S = 0.5

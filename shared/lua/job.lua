@@ -1,7 +1,8 @@
 -- What every script may call. Times are Unix seconds on the server's clock, so that
 -- clocks of workers that differ cannot shorten a lease.
 local PRIORITIES = {'stat', 'routine', 'bulk'}
-local EVENTS_KEPT = 100000
+-- Seconds. A reader that is further behind finds what it missed by looking at the jobs themselves.
+local EVENTS_KEPT_S = 15
 local WAKE_TOKENS_KEPT = 64
 local RATE_MINUTES = 10
 
@@ -19,7 +20,8 @@ end
 local function move(id, from, to)
     if from then redis.call('ZREM', INDEX .. ':' .. from, id) end
     redis.call('ZADD', INDEX .. ':' .. to, 0, id)
-    redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'job', id, 'status', to)
+    local oldest = string.format('%.0f', (now() - EVENTS_KEPT_S) * 1000)
+    redis.call('XADD', EVENTS, 'MINID', '~', oldest, '*', 'job', id, 'status', to)
 end
 
 local function wake_one_worker()

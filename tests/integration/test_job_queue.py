@@ -179,6 +179,15 @@ async def test_events_tell_every_change(queue: JobQueue, leases: Leases) -> None
     assert [event.status for event in news.events] == ["queued", "started", "finished"]
 
 
+async def test_old_events_are_dropped(queue: JobQueue, valkey: Valkey) -> None:
+    """The news do not grow with the jobs that ever were: those of long ago make room."""
+    with redis.Redis.from_url(valkey.url) as client:
+        for long_ago_ms in range(1, 1001):
+            client.xadd("voxelq:events", {"job": "x", "status": "queued"}, id=f"{long_ago_ms}-1")
+        await queue.submit(submission())
+        assert client.xlen("voxelq:events") <= 100  # Redis lets whole blocks go
+
+
 async def test_waiting_for_events_ends_in_time(queue: JobQueue) -> None:
     """A quiet stream answers with nothing after the time asked for."""
     before = await queue.marks()
