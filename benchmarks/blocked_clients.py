@@ -45,6 +45,8 @@ async def block(base: str, way: Way, scan: bytes, wait_s: int) -> Outcome:
         words = f"no answer: {type(error).__name__}"
         return Outcome(0, words, time.perf_counter() - began_s)
     seconds, now_s = time.perf_counter() - began_s, time.time()
+    if status == 202:
+        return Outcome(status, f"no result within {wait_s} s", seconds)
     if status != 200:
         return Outcome(status, refusal(status, body), seconds)
     job: dict[str, Any] = json.loads(body)
