@@ -6,7 +6,14 @@ from statistics import NormalDist
 
 from client.plan_cost import MeasuredCost, counted
 from client.plan_failure import Failure, fail_one
-from client.plan_forecast import Demand, Forecast, forecast, least_workers, scans_for
+from client.plan_forecast import (
+    LEAST_SCANS,
+    Demand,
+    Forecast,
+    forecast,
+    least_workers,
+    scans_for,
+)
 
 #: More workers than this many times the least are not looked at.
 _MOST_FACTOR, _MOST_ABOVE = 32, 64
@@ -67,7 +74,9 @@ def make_plan(
             f"{counted(workers, measured.unit)} can do {workers * measured.scans_per_s:.3g} scans "
             f"a second, and {demand.rate:.3g} come: the queue would grow without end."
         )
-    failure = fail_one(measured, demand, needed, look, outage_s)
+    failure = fail_one(
+        measured, demand, needed, look, outage_s, min(scans or LEAST_SCANS, LEAST_SCANS)
+    )
     forecasts = [looked[count] for count in sorted(looked)]
     return Plan(demand, needed, forecasts, failure, scans_for(demand, needed.workers, scans))
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from client.plan_cost import MeasuredCost
 from client.plan_forecast import (
     LEAST_SCANS,
-    MANY_SCANS,
     SEED,
     Demand,
     Forecast,
@@ -38,8 +37,8 @@ class Failure:
     ``left`` is what the others make of the load, None where they cannot keep up: then
     ``backlog_per_hour`` scans more wait with every hour. ``answer_s`` is of the scans that came
     while it was away for ``lasts_s``, None where hardly any did; ``late_share`` of them missed the
-    goal. All is as before ``caught_up_s`` after its return; None: it takes an hour or more, or for
-    a large load longer than the failure itself.
+    goal. All is as before ``caught_up_s`` after its return; None: that takes longer than was
+    simulated, an hour at most.
     """
 
     lasts_s: float
@@ -56,16 +55,19 @@ def fail_one(
     needed: Forecast,
     look: Callable[[int], Forecast],
     lasts_s: float,
+    scans: int = LEAST_SCANS,
 ) -> Failure:
     """Return what becomes of the load if one of the workers ``needed`` fails.
 
-    ``look`` gives the forecast of another number of workers.
+    ``look`` gives the forecast of another number of workers; ``scans`` are simulated before and
+    after a failure, at most.
     """
     left = needed.workers - 1
     bearable = left >= least_workers(measured, demand)
     answers: list[NDArray[np.float64]] = []
     caught_up: list[float | None] = []
-    for came_s, answers_s, back_s in _failures(measured, demand, needed.workers, lasts_s):
+    runs = _failures(measured, demand, needed.workers, lasts_s, scans)
+    for came_s, answers_s, back_s in runs:
         answers.append(answers_s[(came_s >= back_s - lasts_s) & (came_s < back_s)])
         caught_up.append(_caught_up_s(came_s, answers_s, back_s, needed.answer_s.mean))
     hit = np.concatenate(answers) if answers else np.zeros(0)
@@ -80,7 +82,7 @@ def fail_one(
 
 
 def _failures(
-    measured: MeasuredCost, demand: Demand, workers: int, lasts_s: float
+    measured: MeasuredCost, demand: Demand, workers: int, lasts_s: float, scans: int
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], float]]:
     """Yield runs in which one fails as the busy stretch begins, until enough scans were hit.
 
@@ -88,20 +90,18 @@ def _failures(
     """
     at_s = HOUR_S * (1 - peak_share(demand.burst))
     if demand.burst == 1:
-        at_s = min(at_s, LEAST_SCANS / demand.rate)
+        at_s = min(at_s, scans / demand.rate)
     back_s = at_s + lasts_s
-    many = HOUR_S * demand.rate > MANY_SCANS
-    after_s = lasts_s if many else HOUR_S
-    scans = math.ceil((back_s + after_s) * demand.rate) + _WINDOW_SCANS
-    hit = 0
+    after_s = min(HOUR_S, max(lasts_s, scans / demand.rate))
+    count = math.ceil((back_s + after_s) * demand.rate) + _WINDOW_SCANS
+    simulated = hit = 0
     for seed in range(SEED, SEED + _MOST_FAILURES):
-        outage = Outage(at_s, lasts_s, LEASE_S)
-        done = run(measured, demand, workers, scans, outage, seed)
+        done = run(measured, demand, workers, count, Outage(at_s, lasts_s, LEASE_S), seed)
         found = int(((done.came_s >= at_s) & (done.came_s < back_s)).sum())
         if found:
             yield done.came_s, done.latencies_s + measured.outside_s, back_s
-        hit += found
-        if hit >= _FAILURE_SCANS:
+        hit, simulated = hit + found, simulated + count
+        if hit >= _FAILURE_SCANS or simulated >= scans:
             return
 
 
@@ -120,5 +120,5 @@ def _caught_up_s(
     for start in range(0, len(after) - size + 1, size):
         window = after[start : start + size]
         if answers_s[window].mean() <= _RECOVERED * usual_s:
-            return max(0.0, float(came_s[window[0]]) - back_s)
+            return float(came_s[window[0]]) - back_s if start else 0.0
     return None
