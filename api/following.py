@@ -1,9 +1,9 @@
 """Clients that follow jobs live, all served by the one reader of the queue's news per process.
 
 A follower costs a mailbox and a timer. What it is told comes from the news: a change of status has
-its job looked at, together with all others that changed; a report is passed on as it is; and
-whenever somebody enters or leaves the queue, the places of all followed jobs that wait are looked
-up in one call, a few times a second at most.
+its job looked at, together with all others that changed and those of newcomers; a report is passed
+on as it is; and whenever somebody enters or leaves the queue, the places of all followed jobs that
+wait are looked up in one call, a few times a second at most.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from api.event_reader import RECONNECT_S
 from api.event_stream import Follower, Snapshot
-from shared.errors import ServiceUnavailable
+from shared.errors import JobNotFound, ServiceUnavailable
 from shared.job_events import JobProgress, News
 from shared.job_history import state_number, states_between
 from shared.job_queue import LISTENED_S, JobQueue
@@ -42,7 +42,8 @@ class JobFollowers:
         self._queue = queue
         self._followed: dict[str, _Followed] = {}
         self._changed: set[str] = set()
-        self._job_changed = asyncio.Event()
+        self._newcomers: list[tuple[str, asyncio.Future[None]]] = []
+        self._look_due = asyncio.Event()
         self._queue_moved = asyncio.Event()
         self._listened_at = float("-inf")
         self._released = False
@@ -83,7 +84,7 @@ class JobFollowers:
         follower = Follower(last_id)
         with self._joined(job_id, follower) as followed:
             await self._listen()
-            self._update(await self._queue.get(job_id))
+            await self._look(job_id)
             if followed.job is not None:
                 follower.begin(followed.job)
             if self._released:
@@ -105,7 +106,7 @@ class JobFollowers:
         changed = {event.job_id for event in news.events if event.job_id in self._followed}
         if changed:
             self._changed |= changed
-            self._job_changed.set()
+            self._look_due.set()
         if news.events:
             self._queue_moved.set()
 
@@ -114,7 +115,7 @@ class JobFollowers:
         if self._followed:
             await self._listen()
             self._changed |= self._followed.keys()
-            self._job_changed.set()
+            self._look_due.set()
 
     @contextmanager
     def _joined(self, job_id: str, follower: Follower) -> Iterator[_Followed]:
@@ -129,24 +130,57 @@ class JobFollowers:
 
     async def _listen(self) -> None:
         """Have reports written, which nobody does where nobody listens."""
-        if time.monotonic() - self._listened_at > LISTENED_S / 4:
+        before, now = self._listened_at, time.monotonic()
+        if now - before < LISTENED_S / 4:
+            return
+        self._listened_at = now  # others that come meanwhile need not say it too
+        try:
             await self._queue.listen()
-            self._listened_at = time.monotonic()
+        except ServiceUnavailable:
+            self._listened_at = before
+            raise
+
+    async def _look(self, job_id: str) -> None:
+        """Return once a job was looked at; raises JobNotFound or ServiceUnavailable."""
+        looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._newcomers.append((job_id, looked))
+        self._look_due.set()
+        await looked
 
     async def _look_at_changes(self) -> None:
         while True:
-            await self._job_changed.wait()
-            self._job_changed.clear()
+            await self._look_due.wait()
+            self._look_due.clear()
             changed, self._changed = self._changed, set()
+            newcomers, self._newcomers = self._newcomers, []
+            wanted = (changed & self._followed.keys()) | {job_id for job_id, _ in newcomers}
             try:
-                for some in _portions(changed & self._followed.keys()):
-                    jobs = await self._queue.get_all(some)
-                    for job_id, job in zip(some, jobs, strict=True):
-                        self._update(job) if job else self._forget(job_id)
-            except ServiceUnavailable:
+                found = await self._look_at(wanted)
+            except ServiceUnavailable as error:
+                for _, looked in newcomers:
+                    again = ServiceUnavailable(error.detail, retry_after_s=error.retry_after_s)
+                    _refuse(looked, again)
                 await asyncio.sleep(RECONNECT_S)
                 self._changed |= changed
-                self._job_changed.set()
+                self._look_due.set()
+                continue
+            for job_id, looked in newcomers:
+                if job_id not in found:
+                    _refuse(looked, JobNotFound(job_id))
+                elif not looked.done():
+                    looked.set_result(None)
+
+    async def _look_at(self, job_ids: set[str]) -> set[str]:
+        """Tell what is new about these jobs; return those that are there."""
+        found: set[str] = set()
+        for some in _portions(job_ids):
+            for job_id, job in zip(some, await self._queue.get_all(some), strict=True):
+                if job:
+                    self._update(job)
+                    found.add(job_id)
+                else:
+                    self._forget(job_id)
+        return found
 
     async def _look_at_places(self) -> None:
         while True:
@@ -202,6 +236,11 @@ class JobFollowers:
         followed = self._followed.get(job_id)
         for follower in followed.followers if followed else ():
             follower.end()
+
+
+def _refuse(looked: "asyncio.Future[None]", error: Exception) -> None:
+    if not looked.done():  # who hung up meanwhile hears nothing
+        looked.set_exception(error)
 
 
 def _later(known: Job | None, job: Job) -> Job:

@@ -9,6 +9,8 @@ import pytest
 import redis
 from ulid import ULID
 
+from client.answers import JobAnswer
+from client.http_client import VoxelQClient
 from shared.errors import InferenceFailed
 from shared.jobs import Stage
 from tests.conftest import Valkey
@@ -286,6 +288,47 @@ async def test_followers_outlive_redis(
         reading_room.settle(reading_room.start())
         heard = await until(reading, status="finished")
         assert [message.job["status"] for message in heard] == ["started", "finished"]
+
+
+async def test_nobody_can_begin_to_follow_without_redis(
+    client: httpx.AsyncClient, valkey: Valkey
+) -> None:
+    """With Redis away, following is a 503 that says when to try again; once it is back, it works."""
+    job_id = await submit(client)
+    await asyncio.sleep(1.1)  # the server's disk is behind by a second
+    await asyncio.to_thread(valkey.kill)
+    try:
+        refused = await client.get(f"/jobs/{job_id}/events")
+        assert_problem(refused, 503)
+        assert int(refused.headers["retry-after"]) >= 1
+    finally:
+        await asyncio.to_thread(valkey.start)
+    async with following(client, job_id) as reading:
+        assert (await anext(reading)).job["status"] == "queued"
+
+
+async def test_the_client_follows_as_the_service_tells(
+    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom
+) -> None:
+    """The Python client hears of a job's life without asking twice."""
+    job_id = await submit(client)
+    heard: list[JobAnswer] = []
+    with VoxelQClient(server.url) as following_client:
+        end = asyncio.create_task(asyncio.to_thread(following_client.follow, job_id, heard.append))
+        await server.until(lambda: server.following == 1)
+        claims = reading_room.start()
+        await server.until(lambda: heard[-1].status == "started")
+        reading_room.leases.report([Step(claims[0], Stage.INFERENCE, 0.5)])
+        await server.until(lambda: heard[-1].progress == 0.5)
+        reading_room.settle(claims)
+        assert (await end).result is not None
+    seen = [(job.status, job.stage, job.progress) for job in heard]
+    assert seen == [
+        ("queued", None, 0.0),
+        ("started", "load", 0.0),
+        ("started", "inference", 0.5),
+        ("finished", None, 1.0),
+    ]
 
 
 async def test_a_stop_lets_followers_go(client: httpx.AsyncClient, server: FrontDeskServer) -> None:
