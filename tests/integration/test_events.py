@@ -293,7 +293,7 @@ async def test_followers_outlive_redis(
 async def test_nobody_can_begin_to_follow_without_redis(
     client: httpx.AsyncClient, valkey: Valkey
 ) -> None:
-    """With Redis away, following is a 503 that says when to try again; once it is back, it works."""
+    """With Redis away, following is a 503 that says when to try again; later it works."""
     job_id = await submit(client)
     await asyncio.sleep(1.1)  # the server's disk is behind by a second
     await asyncio.to_thread(valkey.kill)
