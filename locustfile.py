@@ -45,6 +45,9 @@ class Visit(NamedTuple):
 class JobFault(Exception):
     """A job did not come to what the clinic wanted of it; ``str`` is the reason."""
 
+    def __repr__(self) -> str:
+        return str(self)  # as locust's tables show it
+
 
 def add_options(parser: LocustArgumentParser) -> None:
     """Add a clinic's own options to locust's."""

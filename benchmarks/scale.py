@@ -71,7 +71,7 @@ def service(options: argparse.Namespace) -> Service:
 def already_running(host: str, *_: int) -> Iterator[Running]:
     """Yield a service that somebody else runs, and leave it running."""
     here = urlsplit(host).hostname in _LOOPBACK
-    yield Running(host, {} if here else None, own=False)
+    yield Running(host, {} if here else None)
 
 
 def run(

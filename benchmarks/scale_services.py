@@ -18,14 +18,10 @@ PROJECT = "voxelq-scale"
 
 @dataclass(frozen=True)
 class Running:
-    """A service at ``base``; ``parts`` are its processes, None on a machine out of sight.
-
-    ``own`` is one that nobody else uses.
-    """
+    """A service at ``base``; ``parts`` are its processes, None on a machine out of sight."""
 
     base: str
     parts: Parts | None
-    own: bool = True
 
 
 #: Brings a service up with so many workers and batches up to this size.
