@@ -102,6 +102,7 @@ def test_a_goal_below_the_work_itself_is_out_of_reach(
         make_plan(measured, asked, scans=SCANS)
 
 
+@settings(deadline=None)
 @given(costs, st.floats(0.1, 50.0))
 def test_the_least_number_just_keeps_up(measured: MeasuredCost, workers: float) -> None:
     """One worker less than the least falls behind, the least does not."""

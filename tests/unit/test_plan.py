@@ -47,11 +47,11 @@ def measured_round(
     }
 
 
-def components(device: str = "cpu", **batches: dict[str, float]) -> dict[str, Any]:
+def components(batches: dict[str, dict[str, float]] | None = None) -> dict[str, Any]:
     """Return a file of `benchmarks.components` with a lone client and eight at once."""
     alone = measured_round(1, {"1": {"scans": 30, "mean_s": 0.5}}, 1.6)
     crowd = measured_round(8, batches or {"1": {"scans": 30, "mean_s": 0.8}}, 2.5)
-    service = {"workers": 1, "lanes": 2, "device": device}
+    service = {"workers": 1, "lanes": 2, "device": "cpu"}
     return {"service": service, "settings": {}, "rounds": [alone, crowd]}
 
 
@@ -76,12 +76,12 @@ def test_a_components_file_tells_work_lanes_and_what_is_outside(tmp_path: Path) 
 def test_batches_of_several_sizes_tell_what_a_pass_costs(tmp_path: Path) -> None:
     """A crowd's batches give the fixed part's share, and too few of a size give nothing."""
     crowd = {"1": {"scans": 10, "mean_s": 1.0}, "2": {"scans": 10, "mean_s": 1.4}}
-    shared = read_cost(written(tmp_path, components(**crowd)))
+    shared = read_cost(written(tmp_path, components(crowd)))
     assert shared.cost.fixed_s == pytest.approx(0.3)
     assert shared.cost.per_scan_s == pytest.approx(0.2)
     assert shared.lanes.most == pytest.approx(2.5 * (0.5 + 0.35) / 2)
     crowd["2"]["scans"] = 2
-    assert read_cost(written(tmp_path, components(**crowd))).cost.fixed_s < 0.01
+    assert read_cost(written(tmp_path, components(crowd))).cost.fixed_s < 0.01
 
 
 def test_a_scan_file_tells_the_same(tmp_path: Path) -> None:
