@@ -9,7 +9,7 @@ PYTHON ?= python3
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11
 VOXELQ_PORT ?= 8080
 
-.PHONY: help setup demo up test lint bench bench-queue bench-batching bench-mixed bench-scan bench-gpu train clean
+.PHONY: help setup demo up test lint bench bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked train clean
 
 help:
 	@echo "make demo         set up, send a sample scan through the service, leave mask and picture in demo/"
@@ -17,6 +17,7 @@ help:
 	@echo "make test         set up and run every test"
 	@echo "make lint         formatting, types, import contracts"
 	@echo "make bench        every benchmark; make bench-queue, bench-batching, bench-mixed, bench-scan, bench-gpu: one alone"
+	@echo "make bench-scale  workers against users under a clinic's traffic; make bench-soak, bench-blocked: leaks, a thousand at once"
 	@echo "make train        train the default model anew, from packages alone (two hours)"
 	@echo "make setup        the virtual environment with everything; make clean removes it"
 
@@ -37,7 +38,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-queue bench-batching bench-mixed bench-scan bench-gpu
+bench: bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked
 
 bench-queue: setup
 	$(BIN)/python -m benchmarks.queue
@@ -53,6 +54,15 @@ bench-scan: setup
 
 bench-gpu: setup
 	$(BIN)/python -m benchmarks.gpu
+
+bench-scale: setup
+	$(BIN)/python -m benchmarks.scale
+
+bench-soak: setup
+	$(BIN)/python -m benchmarks.soak
+
+bench-blocked: setup
+	$(BIN)/python -m benchmarks.blocked
 
 train: setup
 	$(BIN)/python -m training.train --minutes 120
