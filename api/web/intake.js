@@ -83,6 +83,7 @@ export class Intake {
       const chooser = h("input", { id, type: "file", class: "unseen", accept: ".nii,.gz,.nii.gz" });
       chooser.addEventListener("change", () => {
         this.#channels[name] = chooser.files[0];
+        this.#complain("");
         this.#drawChannels();
         byId(id).focus();
       });
@@ -118,7 +119,7 @@ export class Intake {
     const left = files.filter((file) => !Object.values(matched).includes(file));
     this.#complain(
       left.length > 0
-        ? `No channel could be told from the name of ${left.map((file) => file.name).join(", ")}; choose one below.`
+        ? `No channel could be told from the name of ${left.map((file) => file.name).join(", ")}; choose it by hand.`
         : "",
     );
     this.#drawChannels();

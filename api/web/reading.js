@@ -129,7 +129,10 @@ export class Reading {
 
   #tellPlace({ mm, intensity, label }) {
     const [x, y, z] = mm;
-    const side = (value, plus, minus) => `${Math.abs(value).toFixed(1)} ${value < 0 ? minus : plus}`;
+    const side = (value, plus, minus) => {
+      const shown = Math.abs(value).toFixed(1);
+      return `${shown} ${value < 0 && shown !== "0.0" ? minus : plus}`;
+    };
     say(byId("at-mm"), `${side(x, "R", "L")}  ${side(y, "A", "P")}  ${side(z, "S", "I")} mm`);
     say(byId("at-intensity"), intensity === undefined ? "–" : String(Number(intensity.toFixed(2))));
     const name = this.#job?.result.labels.find(({ value }) => value === label)?.name;

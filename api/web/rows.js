@@ -107,7 +107,7 @@ export class UploadRow {
     say(
       this.line,
       refused
-        ? (problem.detail ?? problem.title)
+        ? problem.status === 0 ? problem.title : (problem.detail ?? problem.title)
         : status === "sending" && share === 1
           ? "Sent; the service reads it"
           : `${percent(share)} of ${bytes(size)}`,

@@ -17,7 +17,7 @@ export class Viewer {
   #view = "multi";
   #outlines = true;
   #opacity = 0.3;
-  #pending = false;
+  #pending = new Set();
 
   /** Places of the mask's lesions in millimetres, largest first. */
   lesions = [];
@@ -67,22 +67,23 @@ export class Viewer {
     overlay.hdr.intent_code = LABELS;
     overlay.setColormapLabel(labelMap(labels));
     this.clear();
+    this.#nv.opts.atlasOutline = this.#outlines ? 1 : 0;
     this.#nv.addVolume(volume);
     this.#nv.addVolume(overlay);
-    this.#nv.opts.atlasOutline = this.#outlines ? 1 : 0;
     const shape = overlay.hdr.dims.slice(1, 4);
     this.lesions = findLesions(overlay.img, shape).map(({ voxels, at }) => ({
       voxels,
       mm: toMillimetres(overlay.hdr.affine, at),
     }));
-    this.setView(this.#view);
     this.goTo(this.lesions[0]?.mm ?? this.#middle());
-    this.#refresh();
+    this.setView(this.#view);
   }
 
   /** Takes both volumes away. */
   clear() {
     this.lesions = [];
+    // each change draws, and one plane is drawn far sooner than a volume
+    this.#nv.setSliceType(this.#library.SLICE_TYPE.AXIAL);
     for (const volume of [...this.#nv.volumes]) this.#nv.removeVolume(volume);
   }
 
@@ -106,7 +107,7 @@ export class Viewer {
     this.#opacity = opacity;
     if (this.#nv.volumes.length > 1) {
       this.#nv.volumes[1].opacity = Math.max(opacity, LEAST_OPACITY);
-      this.#refresh();
+      this.#refresh(1);
     }
   }
 
@@ -114,7 +115,7 @@ export class Viewer {
   setOutlines(shown) {
     this.#outlines = shown;
     this.#nv.opts.atlasOutline = shown ? 1 : 0;
-    this.#refresh();
+    this.#refresh(1);
   }
 
   /** What is black and what is white now, and the darkest and brightest there is. */
@@ -127,7 +128,7 @@ export class Viewer {
   setGreys(black, white) {
     this.#scan.cal_min = black;
     this.#scan.cal_max = white;
-    this.#refresh();
+    this.#refresh(0);
   }
 
   /** Goes back to the greys that suit the scan. */
@@ -167,13 +168,18 @@ export class Viewer {
     return [...this.#nv.frac2mm([0.5, 0.5, 0.5], 0, true)].slice(0, 3);
   }
 
-  /** Uploads the volumes to the device again, once a frame at most: a slider moves faster. */
-  #refresh() {
-    if (this.#pending) return;
-    this.#pending = true;
+  /** Has the device colour a layer anew, once a frame at most: a slider moves faster. */
+  #refresh(layer) {
+    const scheduled = this.#pending.size > 0;
+    this.#pending.add(layer);
+    if (scheduled) return;
     requestAnimationFrame(() => {
-      this.#pending = false;
-      if (this.#nv.volumes.length > 0) this.#nv.updateGLVolume();
+      for (const each of this.#pending) {
+        const volume = this.#nv.volumes[each];
+        if (volume !== undefined) this.#nv.refreshLayers(volume, each);
+      }
+      this.#pending.clear();
+      this.#nv.drawScene();
     });
   }
 }

@@ -1,13 +1,17 @@
 """A visit of the page, which notes whatever must not happen on any."""
 
 import base64
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Request
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Request, expect
 
 #: Where the pictures go, to be looked at; git ignores the folder.
 PICTURES = Path(__file__).resolve().parents[2] / "build" / "page"
@@ -28,7 +32,7 @@ _DROP = """([zone, files]) => {
 class Visit:
     """A page in a context of its own: its storage, its theme, its size."""
 
-    def __init__(  # noqa: PLR0913 - they are what a window has
+    def __init__(
         self,
         browser: Browser,
         url: str,
@@ -79,6 +83,17 @@ class Visit:
         ]
         self.page.evaluate(_DROP, [self.at("#drop").element_handle(), carried])
 
+    def until_drawn(self) -> None:
+        """Return once scan and mask are on the stage."""
+        expect(self.at("#stage[data-shows]")).to_be_visible()
+
+    def pixels(self) -> NDArray[np.int16]:
+        """Return what the stage shows, ``[rows, columns, 3]``, once it is drawn."""
+        # what a knob asks for is drawn with the next frame
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        with Image.open(io.BytesIO(self.at("#canvas").screenshot())) as picture:
+            return np.asarray(picture.convert("RGB"), dtype=np.int16)
+
     def row(self, name: str) -> Locator:
         """Return the row of the list that shows a scan of this name."""
         return self.at("#jobs > li").filter(has_text=name)
@@ -111,3 +126,9 @@ class Visit:
             self.url + "/"
         ):
             self.faults.append(f"called {request.url}")
+
+
+def coloured(picture: NDArray[np.int16]) -> int:
+    """Count the pixels in the first label's colour, which no grey scan has."""
+    red, green, blue = np.moveaxis(picture, -1, 0)
+    return int(np.count_nonzero((red - blue > 60) & (red - green > 30)))
