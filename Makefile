@@ -9,7 +9,7 @@ PYTHON ?= python3
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11
 VOXELQ_PORT ?= 8080
 
-.PHONY: help setup demo up test lint bench bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked train clean
+.PHONY: help setup demo up test lint bench bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked bench-components bench-plan train clean
 
 help:
 	@echo "make demo         set up, send a sample scan through the service, leave mask and picture in demo/"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint         formatting, types, import contracts"
 	@echo "make bench        every benchmark; make bench-queue, bench-batching, bench-mixed, bench-scan, bench-gpu: one alone"
 	@echo "make bench-scale  workers against users under a clinic's traffic; make bench-soak, bench-blocked: leaks, a thousand at once"
+	@echo "make bench-components  where a scan's time goes, part by part; make bench-plan: capacity plans held against real runs"
 	@echo "make train        train the default model anew, from packages alone (two hours)"
 	@echo "make setup        the virtual environment with everything; make clean removes it"
 
@@ -38,7 +39,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked
+bench: bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked bench-components bench-plan
 
 bench-queue: setup
 	$(BIN)/python -m benchmarks.queue
@@ -63,6 +64,12 @@ bench-soak: setup
 
 bench-blocked: setup
 	$(BIN)/python -m benchmarks.blocked
+
+bench-components: setup
+	$(BIN)/python -m benchmarks.components
+
+bench-plan: setup
+	$(BIN)/python -m benchmarks.plan_check
 
 train: setup
 	$(BIN)/python -m training.train --minutes 120
