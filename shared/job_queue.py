@@ -12,10 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared import keys, scripts
@@ -24,10 +20,10 @@ from shared.errors import (
     JobNotFound,
     NotFinished,
     QueueFull,
-    ServiceUnavailable,
 )
 from shared.job_events import Marks, News, read_news
 from shared.jobs import Job, JobStatus, Submission
+from shared.queue_connection import COMMAND_TIMEOUT_S, away, connect
 from shared.rq_jobs import estimate, read_job, read_pace, rq_fields, rq_stamp
 from shared.scripts import Argument, Script
 from shared.settings import Settings
@@ -36,8 +32,6 @@ from shared.settings import Settings
 MAX_CONNECTIONS = 32
 #: Whoever listens is believed to listen for so long (seconds).
 LISTENED_S = 15
-#: A command without an answer for so long means that Redis is away (seconds).
-COMMAND_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -96,9 +90,9 @@ class JobQueue:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._redis = _connect(settings.redis_url, COMMAND_TIMEOUT_S, MAX_CONNECTIONS)
+        self._redis = connect(settings.redis_url, COMMAND_TIMEOUT_S, MAX_CONNECTIONS)
         # Its timeout must outlast every blocking read, or waiting would look like an outage.
-        self._reader = _connect(settings.redis_url, COMMAND_TIMEOUT_S + settings.max_wait_s, 2)
+        self._reader = connect(settings.redis_url, COMMAND_TIMEOUT_S + settings.max_wait_s, 2)
 
     async def __aenter__(self) -> Self:
         return self
@@ -223,7 +217,7 @@ class JobQueue:
         try:
             told: Any = await self._redis.mget([keys.VERDICT + key for key in bundle_keys])
         except RedisError as error:
-            raise _away() from error
+            raise away() from error
         return {
             key: verdict.decode()
             for key, verdict in zip(bundle_keys, told, strict=True)
@@ -235,7 +229,7 @@ class JobQueue:
         try:
             await self._redis.ping()
         except RedisError as error:
-            raise _away() from error
+            raise away() from error
 
     async def marks(self) -> Marks:
         """Return where the streams of news stand now."""
@@ -245,7 +239,7 @@ class JobQueue:
                     pipeline.xrevrange(stream, count=1)
                 answers: Any = await pipeline.execute()
         except RedisError as error:
-            raise _away() from error
+            raise away() from error
         return Marks(*(latest[0][0].decode() if latest else "0-0" for latest in answers))
 
     async def news(self, after: Marks, block_s: float) -> News:
@@ -255,7 +249,7 @@ class JobQueue:
                 after.streams, count=1000, block=max(1, int(block_s * 1000))
             )
         except RedisError as error:
-            raise _away() from error
+            raise away() from error
         return read_news(answer, after)
 
     async def listen(self) -> None:
@@ -263,36 +257,13 @@ class JobQueue:
         try:
             await self._redis.set(keys.LISTENED, 1, ex=LISTENED_S)
         except RedisError as error:
-            raise _away() from error
+            raise away() from error
 
     async def _run(self, script: Script, *arguments: Argument) -> Any:
         try:
             return await script.arun(self._redis, *arguments)
         except RedisError as error:
-            raise _away() from error
-
-
-def _connect(url: str, timeout_s: float, connections: int) -> Redis:
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=connections,
-        timeout=timeout_s,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=COMMAND_TIMEOUT_S,
-        health_check_interval=30,
-        # Scripts may be repeated: each is known by the job's id and changes nothing twice.
-        # A server that is merely silent is not asked again: its caller has waited enough.
-        retry=Retry(
-            ExponentialBackoff(cap=0.5, base=0.05),
-            4,
-            supported_errors=(RedisConnectionError,),
-        ),
-    )
-    return Redis.from_pool(pool)  # closing the client closes the pool
-
-
-def _away() -> ServiceUnavailable:
-    return ServiceUnavailable("Redis does not answer; try again shortly.", retry_after_s=2)
+            raise away() from error
 
 
 def _digest(text: str) -> str:

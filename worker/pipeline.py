@@ -21,14 +21,7 @@ from shared.errors import BadScan, JobLost, VoxelQError
 from shared.jobs import Stage
 from shared.models import ModelCard
 from shared.nifti import Volume, VolumeHeader, mask_bytes, read_volume
-from shared.results import (
-    BatchInfo,
-    Report,
-    ScanGeometry,
-    SegmentationResult,
-    Timings,
-    TumorFinding,
-)
+from shared.results import BatchInfo, Report
 from shared.settings import Settings
 from shared.store import ScanStore
 from shared.worker_metrics import added
@@ -37,6 +30,7 @@ from worker.channels import Channel
 from worker.counts import Counts
 from worker.device import release_idle_memory, set_threads
 from worker.faults import judge
+from worker.findings import findings
 from worker.lease import Claim, Finished, Outcome, Retry
 from worker.postprocess import Segmentation
 from worker.predictor import Predictor
@@ -187,8 +181,17 @@ class Pipeline:
         self._pace.saw(predictor.card.ref, clock.seconds)
 
         for item in live():
-            timings = clock.timings(item.claim.submission.created_at, began_at)
-            item.outcome = Finished(_report(item, timings, batch, worker_id))
+            submission = item.claim.submission
+            result = findings(_known(item.header), _known(item.segmentation), submission.sha256)
+            timings = clock.timings(submission.created_at, began_at)
+            report = Report(
+                result=result,
+                timings_s=timings,
+                batch=batch,
+                worker=worker_id,
+                artefacts=item.artefacts,
+            )
+            item.outcome = Finished(report)
         return [item.outcome for item in items if item.outcome is not None]
 
     def prepare(self, model_ref: str) -> None:
@@ -285,30 +288,6 @@ def _artefacts(claim: Claim) -> dict[str, str]:
         "mask": f"{folder}/{claim.execution}.mask.nii.gz",
         "preview": f"{folder}/{claim.execution}.preview.png",
     }
-
-
-def _report(item: _Item, timings: Timings, batch: BatchInfo, worker_id: str) -> Report:
-    header, segmentation = _known(item.header), _known(item.segmentation)
-    voxel_ml = float(abs(np.linalg.det(header.affine[:3, :3]))) / 1000
-    return Report(
-        result=SegmentationResult(
-            tumor=TumorFinding(
-                present=segmentation.present,
-                probability=segmentation.probability,
-                # Labels may overlap, so the mask is measured and not their sum.
-                volume_ml=np.count_nonzero(segmentation.mask) * voxel_ml,
-            ),
-            labels=tuple(segmentation.labels),
-            scan=ScanGeometry(
-                shape=header.shape, voxel_mm=header.voxel_mm, orientation=header.orientation
-            ),
-            sha256=item.claim.submission.sha256,
-        ),
-        timings_s=timings,
-        batch=batch,
-        worker=worker_id,
-        artefacts=item.artefacts,
-    )
 
 
 def _known(value: T | None) -> T:
