@@ -1,8 +1,8 @@
 // The viewer with its knobs, for one finished job at a time.
 
-import { download } from "./api.js";
+import { download, Problem } from "./api.js";
 import { byId, h, say } from "./dom.js";
-import { Viewer } from "./viewer.js";
+import { CannotDraw, Viewer } from "./viewer.js";
 import { percent } from "./words.js";
 
 /** Connects the knobs of the page to a viewer, which starts with the first finished job. */
@@ -94,17 +94,19 @@ export class Reading {
   }
 
   #failed(job, error) {
-    const words = error.status === undefined
-      ? "This browser cannot draw the scan (it needs WebGL 2). Here is the picture instead."
-      : error.message;
-    const picture = h("img", { src: job.links.preview, alt: "The slice with the largest lesion" });
-    this.#state(h("p", { role: "alert" }, words), error.status === undefined ? picture : null);
+    const told = error instanceof Problem || error instanceof CannotDraw;
+    const words = told ? error.message : "The scan could not be drawn.";
+    this.#state(
+      h("p", { role: "alert" }, words),
+      h("p", {}, "This is the picture that the service made."),
+      h("img", { src: job.links.preview, alt: "The slice with the largest lesion" }),
+    );
     this.#job = null;
   }
 
   #state(...content) {
     const state = byId("stage-state");
-    state.replaceChildren(...content.filter((part) => part !== null));
+    state.replaceChildren(...content);
     state.hidden = content.length === 0;
     delete byId("stage").dataset.shows;
   }

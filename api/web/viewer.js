@@ -10,6 +10,9 @@ const LABELS = 1002;
 const LEAST_OPACITY = 0.01;
 const TURN_DEGREES = 5;
 
+/** The browser cannot draw at all; the message says so to a person. */
+export class CannotDraw extends Error {}
+
 /** Draws on one canvas. */
 export class Viewer {
   #nv;
@@ -24,10 +27,12 @@ export class Viewer {
 
   /**
    * Starts a viewer on `canvas`; `onPlace` hears `{ mm, intensity, label }` as the cross-hair moves.
-   * Throws where the browser has no WebGL 2.
+   * Throws `CannotDraw` where the browser has no WebGL 2.
    */
   static async on(canvas, onPlace) {
-    if (!canvas.getContext("webgl2", { alpha: true })) throw new Error("no WebGL 2");
+    if (!canvas.getContext("webgl2", { alpha: true })) {
+      throw new CannotDraw("This browser has no WebGL 2, so it cannot draw the scan.");
+    }
     const library = await import(LIBRARY);
     const viewer = new Viewer();
     viewer.#library = library;
@@ -36,7 +41,8 @@ export class Viewer {
       clipPlaneHotKey: "",
       crosshairColor: [0.35, 0.85, 0.8, 0.6],
       crosshairGap: 8,
-      crosshairWidth: 0.6,
+      crosshairWidth: 0.7,
+      crosshairWidthUnit: "mm",
       dragAndDropEnabled: false,
       dragMode: library.DRAG_MODE.windowing,
       isRadiologicalConvention: true,

@@ -16,7 +16,7 @@ export function duration(seconds) {
 /** An estimate, told no more exactly than it is known. */
 export function about(seconds) {
   if (seconds < 1) return "a moment";
-  return `about ${duration(seconds < 60 ? Math.round(seconds) : seconds)}`;
+  return `about ${seconds < 60 ? `${Math.round(seconds)} s` : duration(seconds)}`;
 }
 
 /** 7700000 → "7.7 MB". */
