@@ -21,7 +21,7 @@ _Z95 = 1.645
 #: Lanes that a CPU worker takes by itself, at most one for each core.
 _MOST_CPU_LANES = 4
 #: A batch size of fewer scans tells nothing.
-_LEAST_SCANS = 5
+_LEAST_SCANS = 10
 
 
 class BadMeasurement(Exception):
@@ -185,7 +185,8 @@ def _shared_out(alone_s: float, batches: dict[str, dict[str, float]]) -> BatchCo
         rises = sum(one["scans"] * (k - size) * (one["mean_s"] - mean_s) for k, one in told.items())
         slope_s = rises / sum(one["scans"] * (k - size) ** 2 for k, one in told.items())
         fixed_s = mean_s - slope_s * size
-        fixed_share = min(1.0, max(0.0, fixed_s / (fixed_s + slope_s)))
+        if slope_s > 0 and fixed_s > 0:  # else chance had more to say than the sizes
+            fixed_share = fixed_s / (fixed_s + slope_s)
     fixed_share = max(fixed_share, LEAST_FIXED_SHARE)
     return BatchCost(fixed_share * alone_s, (1 - fixed_share) * alone_s)
 
