@@ -20,7 +20,7 @@ export function facts(job) {
         ...pair("Volume", millilitres(tumor.volume_ml)),
       ),
     ),
-    labels.length > 0 ? h("section", {}, h("h3", {}, "Labels"), labelTable(labels)) : "",
+    ...(labels.length > 0 ? [h("section", {}, h("h3", {}, "Labels"), labelTable(labels))] : []),
     h(
       "section",
       { class: "downloads" },

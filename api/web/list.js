@@ -29,6 +29,11 @@ export class JobList {
     }
   }
 
+  /** Whether others' jobs are on the list too. */
+  get showsAll() {
+    return this.#whose === "all";
+  }
+
   /** Shows one's own jobs or all. */
   show(whose) {
     this.#whose = whose;

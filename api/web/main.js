@@ -24,7 +24,11 @@ const intake = new Intake(uploads);
 let selected = null;
 let asking = null;
 
-const watch = new Watch(ledger, () => selected);
+const watch = new Watch(
+  ledger,
+  () => selected,
+  () => list.showsAll,
+);
 
 ledger.addEventListener("change", drawSelected);
 ledger.addEventListener("ended", ({ detail: entry }) => {
@@ -37,6 +41,10 @@ uploads.addEventListener("accepted", ({ detail: { job, name, show } }) => {
   announce(`${name} was accepted`);
   // what a person looks at stays on show
   if (show || selected === null) select(job.id);
+});
+addEventListener("beforeunload", (event) => {
+  // what is not sent yet would be lost with the page
+  if (uploads.underWay) event.preventDefault();
 });
 addEventListener("popstate", () => turnTo(idInAddress()));
 connection.addEventListener("change", () => {

@@ -32,6 +32,8 @@ export class Reading {
       this.#goToLesion((this.#lesion + 1) % this.#viewer.lesions.length);
     });
     const stage = byId("stage");
+    // NiiVue keeps a press from giving focus, and without it no key would come
+    stage.addEventListener("mousedown", () => byId("canvas").focus({ preventScroll: true }));
     // The right button windows; what it came to is read once it is let go.
     for (const event of ["mouseup", "dblclick"]) {
       stage.addEventListener(event, () => this.#readGreys());

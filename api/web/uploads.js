@@ -13,6 +13,11 @@ export class Uploads extends EventTarget {
     return this.#all;
   }
 
+  /** Whether anything is still to be sent. */
+  get underWay() {
+    return this.#all.some((upload) => upload.status !== "refused");
+  }
+
   /**
    * Takes one scan: `files` by field, under `name`, for a model and with a priority; `show` asks
    * for its job to be put on show.

@@ -49,7 +49,6 @@ export class Viewer {
       loadingText: "",
       logLevel: "error",
       multiplanarForceRender: true,
-      scrollRequiresFocus: true,
       show3Dcrosshair: true,
       viewModeHotKey: "",
     });

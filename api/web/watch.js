@@ -7,13 +7,19 @@ import { follow, isTerminal } from "./follow.js";
 const STREAMS = 2;
 const REFRESH_MS = 2000;
 
-/** Watches the live jobs of `ledger`, the one that `selected()` names before all others. */
+/** Others' new jobs are looked for once in so many rounds. */
+const ROUNDS_FOR_OTHERS = 5;
+
+/**
+ * Watches the live jobs of `ledger`, the one that `selected()` names before all others, and looks
+ * for new ones while `othersToo()`.
+ */
 export class Watch {
   #ledger;
   #selected;
   #followed = new Map();
 
-  constructor(ledger, selected) {
+  constructor(ledger, selected, othersToo) {
     this.#ledger = ledger;
     this.#selected = selected;
     ledger.addEventListener("change", () => this.review());
@@ -24,8 +30,11 @@ export class Watch {
     connection.addEventListener("change", () => {
       if (connection.reached) this.#refresh();
     });
+    let rounds = 0;
     setInterval(() => {
-      if (this.#live().length > this.#followed.size) this.#refresh();
+      rounds += 1;
+      const others = othersToo() && rounds % ROUNDS_FOR_OTHERS === 0;
+      if (others || this.#live().length > this.#followed.size) this.#refresh();
     }, REFRESH_MS);
   }
 

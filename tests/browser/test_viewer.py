@@ -109,6 +109,14 @@ def test_lesions_are_found_where_they_are(finished: Visit, known_volume: NDArray
     finished.page.keyboard.press("PageDown")
     expect(finished.at("#at-intensity")).to_have_text(str(known_volume[i + 1, j, k]))
 
+    # the wheel goes through the slices of the plane under it
+    stood_at = finished.at("#at-mm").text_content() or ""
+    box = finished.at("#canvas").bounding_box()
+    assert box is not None
+    finished.page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
+    finished.page.mouse.wheel(0, 100)
+    expect(finished.at("#at-mm")).not_to_have_text(stood_at)
+
 
 def test_every_knob_and_view_changes_the_picture(finished: Visit) -> None:
     """Opacity, outlines, level and window do as they say, and the five views differ."""
