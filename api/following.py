@@ -12,13 +12,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
+import structlog
+
 from api.event_reader import RECONNECT_S
 from api.event_stream import Follower, Snapshot
-from shared.errors import JobNotFound, ServiceUnavailable
+from shared.errors import JobNotFound, ServiceUnavailable, VoxelQError
 from shared.job_events import JobProgress, News
 from shared.job_history import state_number, states_between
 from shared.job_queue import LISTENED_S, JobQueue
 from shared.jobs import Job, JobStatus
+
+log = structlog.get_logger()
 
 #: Between two looks at the places of those who wait (seconds).
 PLACES_EVERY_S = 0.25
@@ -163,6 +167,13 @@ class JobFollowers:
                 await asyncio.sleep(RECONNECT_S)
                 self._changed |= changed
                 self._look_due.set()
+                continue
+            except Exception as error:
+                # What nobody foresaw ends this look, and not every look to come. An error's own
+                # words may quote a scan, so only its kind is logged.
+                log.error("jobs_unreadable", kind=type(error).__name__)  # noqa: TRY400
+                for _, looked in newcomers:
+                    _refuse(looked, VoxelQError("An unexpected error happened; it was logged."))
                 continue
             for job_id, looked in newcomers:
                 if job_id not in found:

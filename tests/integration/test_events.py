@@ -307,6 +307,22 @@ async def test_nobody_can_begin_to_follow_without_redis(
         assert (await anext(reading)).job["status"] == "queued"
 
 
+async def test_an_unforeseen_error_ends_one_look_only(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where jobs cannot be read whoever asked is told so, and others are served as before."""
+    job_id = await submit(client)
+
+    def fail(*_: object) -> None:
+        raise ValueError("as told")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("shared.job_queue.JobQueue.get_all", fail)
+        assert_problem(await client.get(f"/jobs/{job_id}/events"), 500, "logged")
+    async with following(client, job_id) as reading:
+        assert (await anext(reading)).job["status"] == "queued"
+
+
 async def test_the_client_follows_as_the_service_tells(
     client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom
 ) -> None:
