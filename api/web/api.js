@@ -98,7 +98,7 @@ export async function sampleScan() {
 }
 
 /** A file of the service as bytes; `onShare` hears how much of it has come, from 0 to 1. */
-export async function download(path, { signal, onShare }) {
+export async function download(path, { signal, onShare = () => {} }) {
   const answer = await call(path, { signal });
   const total = Number(answer.headers.get("Content-Length"));
   const pieces = [];

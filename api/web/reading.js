@@ -50,20 +50,14 @@ export class Reading {
     this.leave();
     this.#job = job;
     const { signal } = this.#loading;
-    this.#state(h("p", {}, "Fetching the scan…"), h("progress", { "aria-label": "Fetching" }));
+    const bar = h("progress", { max: "1", "aria-label": "Fetching the scan" });
+    this.#state(h("p", {}, "Fetching the scan…"), bar);
     try {
-      const shares = [0, 0];
-      const fetching = [job.links.scan, job.links.mask].map((path, index) =>
-        download(path, {
-          signal,
-          onShare: (share) => {
-            shares[index] = share;
-            // of the two, the scan is nearly all
-            byId("stage-state").querySelector("progress").value = shares[0];
-          },
-        }),
-      );
-      const [[scan, mask], viewer] = await Promise.all([Promise.all(fetching), this.#start()]);
+      const [scan, mask, viewer] = await Promise.all([
+        download(job.links.scan, { signal, onShare: (share) => (bar.value = share) }),
+        download(job.links.mask, { signal }),
+        this.#start(),
+      ]);
       if (signal.aborted) return;
       await viewer.show(scan, mask, job.result.labels);
       if (signal.aborted) return;

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from shared.settings import Settings
-from tests.browser.visits import Visit
+from tests.browser.visits import PATIENCE_MS, Visit
 from tests.bundles import write_empty_weights
 from tests.front_desk import FrontDeskServer
 from tests.local_service import LocalService, local_service
@@ -30,8 +30,7 @@ FLAGS = [
 ]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
-#: Far above what any of it takes, so that a slow machine fails no test.
-expect.set_options(timeout=120_000)
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from tests.front_desk import SCAN, FrontDeskServer
 from tests.reading_room import ReadingRoom
 from worker.lease import Failed, Step
 
+pytestmark = pytest.mark.timeout(600)
+
 
 def test_an_empty_page_says_what_to_do(desk: FrontDeskServer, visiting: Visiting) -> None:
     """A first visit shows the form, the strip and where to begin, and bars nobody."""

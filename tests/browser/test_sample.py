@@ -1,10 +1,13 @@
 """The page over the whole service with its default model, as somebody meets it who tries it."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visiting
 from tests.browser.visits import coloured
 from tests.local_service import LocalService
+
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_the_sample_goes_from_a_button_to_its_mask(

@@ -24,6 +24,8 @@ TURNED = np.array([[0.0, 0, 1.5, -20], [0, 2, 0, -45], [-1, 0, 0, 30], [0, 0, 0,
 SHAPE = (40, 44, 36)
 LARGE, SMALL = (10, 30, 8), (30, 12, 25)
 
+pytestmark = pytest.mark.timeout(600)
+
 
 def place(affine: NDArray[np.float64], voxel: tuple[int, int, int]) -> str:
     """Return what the read-out says of a voxel: millimetres, each with its side."""

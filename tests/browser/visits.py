@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Request, expect
 
+#: Far above what any of it takes, so that a slow machine fails no test.
+PATIENCE_MS = 120_000
+
 #: Where the pictures go, to be looked at; git ignores the folder.
 PICTURES = Path(__file__).resolve().parents[2] / "build" / "page"
 
@@ -53,6 +56,7 @@ class Visit:
             permissions=["clipboard-read", "clipboard-write"],
             accept_downloads=True,
         )
+        self.context.set_default_timeout(PATIENCE_MS)
         self.page = self.context.new_page()
         self.page.on("console", self._note_message)
         self.page.on("pageerror", lambda error: self.faults.append(f"thrown: {error}"))

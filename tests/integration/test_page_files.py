@@ -89,6 +89,13 @@ def test_the_page_names_no_other_host_and_writes_no_markup() -> None:
         assert not re.search(r"<[^>]+\s(on\w+|style)=", text), path
 
 
+def test_every_module_is_asked_for_at_once() -> None:
+    """The page names all its modules beforehand, so that none waits for another to be read."""
+    page = (WEB / "index.html").read_text()
+    named = re.findall(r'(?:rel="modulepreload" href|type="module" src)="/web/([^"]+)"', page)
+    assert sorted([*named, "theme_first.js"]) == sorted(path.name for path in WEB.glob("*.js"))
+
+
 def test_the_page_is_part_of_the_package() -> None:
     """The wheel takes every file of the page along, down to the vendored ones."""
     project = tomllib.loads((WEB.parents[1] / "pyproject.toml").read_text())
