@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import httpx
-import torch
 
 from benchmarks.core_time import Parts
 from benchmarks.services import ROOT, await_ready, voxelq
@@ -73,7 +72,11 @@ def compose(workers: int, max_batch_size: int) -> Iterator[Running]:
 def device_name() -> str:
     """Return ``cpu``, or the name of the GPU that a service on this machine takes."""
     wanted = os.environ.get("VOXELQ_DEVICE", "auto")
-    if wanted == "cpu" or not torch.cuda.is_available():
+    if wanted == "cpu":
+        return "cpu"
+    import torch  # takes seconds, and a service elsewhere needs none
+
+    if not torch.cuda.is_available():
         return "cpu"
     index = int(wanted.partition(":")[2] or 0)
     return str(torch.cuda.get_device_name(index))

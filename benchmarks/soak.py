@@ -33,15 +33,20 @@ _LOOK_S, _LEAST_LOOKS = 1.0, 60
 
 
 def watch(
-    service: Service, tally: Tally, window_s: float, console: Console
+    service: Service, tally: Tally, clients: int, window_s: float, console: Console
 ) -> tuple[float, list[Sample]]:
-    """Look at the memory until the time is over; return when it began, and what was seen."""
+    """Look at the memory until the time is over; return when it began, and what was seen.
+
+    The time begins once as many scans are done, or failed, as there are clients.
+    """
     (supervisor,) = service.parts["supervisor"]
     family, samples = Family(supervisor), list[Sample]()
     look_s = min(_LOOK_S, window_s / _LEAST_LOOKS)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=window_s)
+        task = progress.add_task("the first scans", total=window_s)
+        while len(tally.done_s) + sum(tally.errors.values()) < clients:
+            time.sleep(look_s)
         began_s = time.perf_counter()
         while (now_s := time.perf_counter() - began_s) < window_s:
             samples.append(Sample(now_s, family.memory_mb()))
@@ -94,7 +99,7 @@ def main() -> None:
         voxelq(options.workers) as service,
         full_load(service.url.removesuffix("/predict"), scans, options.clients) as tally,
     ):
-        began_s, samples = watch(service, tally, window_s, console)
+        began_s, samples = watch(service, tally, options.clients, window_s, console)
     settled = [sample for sample in samples if sample.at_s >= 60 * warm_min]
     done_s = [at_s - began_s for at_s in tally.done_s if 0 <= at_s - began_s < window_s]
     found, rates = slopes(settled), throughput(done_s, window_s, _BUCKETS)
