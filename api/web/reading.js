@@ -8,8 +8,10 @@ import { percent } from "./words.js";
 /** Connects the knobs of the page to a viewer, which starts with the first finished job. */
 export class Reading {
   #viewer = null;
+  #starting = null;
   #loading = new AbortController();
   #job = null;
+  #drawn = false;
   #lesion = 0;
 
   constructor() {
@@ -24,7 +26,7 @@ export class Reading {
       byId(id).addEventListener("input", () => this.#setGreys());
     }
     byId("reset").addEventListener("click", () => {
-      this.#viewer?.resetGreys();
+      if (this.#drawn) this.#viewer.resetGreys();
       this.#readGreys();
     });
     byId("largest").addEventListener("click", () => this.#goToLesion(0));
@@ -59,11 +61,13 @@ export class Reading {
         this.#start(),
       ]);
       if (signal.aborted) return;
-      await viewer.show(scan, mask, job.result.labels);
+      await viewer.show(scan, mask, job.result.labels, signal);
       if (signal.aborted) return;
       this.#ready();
     } catch (error) {
-      if (error.name !== "AbortError" && !signal.aborted) this.#failed(job, error);
+      if (signal.aborted) return;
+      this.#loading.abort(); // what is still on its way is of no use
+      this.#failed(job, error);
     }
   }
 
@@ -72,17 +76,21 @@ export class Reading {
     this.#loading.abort();
     this.#loading = new AbortController();
     this.#job = null;
+    this.#drawn = false;
     this.#viewer?.clear();
     this.#enableLesions();
   }
 
   async #start() {
-    this.#viewer ??= await Viewer.on(byId("canvas"), (place) => this.#tellPlace(place));
+    // one canvas bears one viewer, however many jobs ask for it while it starts
+    this.#starting ??= Viewer.on(byId("canvas"), (place) => this.#tellPlace(place));
+    this.#viewer = await this.#starting;
     return this.#viewer;
   }
 
   #ready() {
     this.#state();
+    this.#drawn = true;
     this.#lesion = 0;
     this.#enableLesions();
     this.#readGreys();
@@ -97,7 +105,6 @@ export class Reading {
       h("p", {}, "This is the picture that the service made."),
       h("img", { src: job.links.preview, alt: "The slice with the largest lesion" }),
     );
-    this.#job = null;
   }
 
   #state(...content) {
@@ -144,7 +151,7 @@ export class Reading {
   }
 
   #setGreys() {
-    if (!this.#job || !this.#viewer) return;
+    if (!this.#drawn) return;
     const { least, most } = this.#viewer.greys;
     const unit = (most - least) / 1000;
     const level = least + byId("level").value * unit;
@@ -154,7 +161,7 @@ export class Reading {
   }
 
   #readGreys() {
-    if (!this.#job || !this.#viewer) return;
+    if (!this.#drawn) return;
     const { black, white, least, most } = this.#viewer.greys;
     const unit = (most - least) / 1000;
     byId("level").value = ((black + white) / 2 - least) / unit;

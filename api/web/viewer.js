@@ -59,8 +59,11 @@ export class Viewer {
     return viewer;
   }
 
-  /** Shows a scan and its mask, both the bytes of a NIfTI file, gzipped or not. */
-  async show(scan, mask, labels) {
+  /**
+   * Shows a scan and its mask, both the bytes of a NIfTI file, gzipped or not; shows nothing if
+   * `signal` is aborted while they are unpacked.
+   */
+  async show(scan, mask, labels, signal) {
     const [volume, overlay] = await Promise.all([
       this.#library.NVImage.loadFromUrl({ url: scan, name: nameFor(scan, "scan") }),
       this.#library.NVImage.loadFromUrl({
@@ -69,6 +72,7 @@ export class Viewer {
         opacity: Math.max(this.#opacity, LEAST_OPACITY),
       }),
     ]);
+    if (signal.aborted) return;
     overlay.hdr.intent_code = LABELS;
     overlay.setColormapLabel(labelMap(labels));
     this.clear();

@@ -186,8 +186,10 @@ def test_what_is_saved_and_shared_is_the_job(
 def test_a_browser_without_webgl_shows_the_picture(
     desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
 ) -> None:
-    """Where nothing can be drawn, words say so and the service's own picture stands in."""
+    """Without WebGL, words and the service's picture stand in, and nothing is fetched again."""
     visit = visiting(desk.url)
+    fetched: list[str] = []
+    visit.page.on("request", lambda request: fetched.append(request.url.rpartition("/")[2]))
     visit.page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null;")
     visit.page.reload()
     visit.choose([("scan.nii.gz", SCAN)])
@@ -196,6 +198,9 @@ def test_a_browser_without_webgl_shows_the_picture(
         room.settle(room.start())
     expect(visit.at("#stage-state")).to_contain_text("WebGL 2")
     visit.picture("no-webgl")
+    visit.choose([("other.nii.gz", SCAN)])
+    expect(visit.row("other.nii.gz")).to_contain_text("Queued")
+    assert fetched.count("scan") == 1
 
 
 def test_the_components_are_those_of_an_independent_count(
