@@ -105,6 +105,7 @@ class Visit:
     def picture(self, name: str, *, whole: bool = False) -> None:
         """Leave a picture to be looked at."""
         PICTURES.mkdir(parents=True, exist_ok=True)
+        self.page.mouse.move(0, 0)  # nothing is under the pointer
         self.page.screenshot(path=PICTURES / f"{name}.png", full_page=whole, animations="disabled")
 
     def barriers(self) -> list[str]:
