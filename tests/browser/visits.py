@@ -11,7 +11,7 @@ import numpy as np
 from axe_playwright_python.sync_playwright import Axe
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Request, expect
 
 #: Far above what any of it takes, so that a slow machine fails no test.
 PATIENCE_MS = 120_000
@@ -73,12 +73,11 @@ class Visit:
 
     def choose(self, files: Sequence[tuple[str, bytes]]) -> None:
         """Choose files, as by the button."""
-        self.at("#files").set_input_files(
-            [
-                {"name": name, "mimeType": "application/gzip", "buffer": content}
-                for name, content in files
-            ]
-        )
+        payloads: list[FilePayload] = [
+            {"name": name, "mimeType": "application/gzip", "buffer": content}
+            for name, content in files
+        ]
+        self.at("#files").set_input_files(payloads)
 
     def drop(self, files: Sequence[tuple[str, bytes]]) -> None:
         """Drop files on the page."""
