@@ -41,7 +41,7 @@ def test_the_sample_s_lesion_is_found(predictor: Predictor) -> None:
     answer = segment(predictor, SAMPLE)
     assert answer.present
     (stats,) = answer.labels
-    assert 25 < stats.volume_ml < 65
+    assert 25 < stats.volume_ml < 70  # it was drawn with 43
     assert np.allclose(stats.centroid_mm, (32, 22, 24), atol=12)
 
 
