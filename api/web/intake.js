@@ -10,6 +10,7 @@ export class Intake {
   #uploads;
   #models = [];
   #channels = {};
+  #early = []; // handed in before it was known which models there are
 
   constructor(uploads) {
     this.#uploads = uploads;
@@ -46,6 +47,7 @@ export class Intake {
     select.disabled = options.length === 0;
     byId("sample").disabled = this.#sampleModel() === undefined;
     this.#offerChannels();
+    this.#take(this.#early.splice(0));
   }
 
   get #model() {
@@ -109,7 +111,11 @@ export class Intake {
 
   #take(files) {
     const model = this.#model;
-    if (model === undefined || files.length === 0) return;
+    if (model === undefined) {
+      this.#early.push(...files);
+      return;
+    }
+    if (files.length === 0) return;
     if (model.inputs.length === 1) {
       for (const file of files) this.#handIn({ [model.inputs[0].name]: file });
       return;

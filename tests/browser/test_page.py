@@ -1,7 +1,7 @@
 """The page in a real browser, over a front desk whose worker does what the test says."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from shared.errors import InferenceFailed
 from shared.jobs import Stage
@@ -58,6 +58,18 @@ def test_a_dropped_scan_is_followed_to_its_end(
     expect(visit.row("second.nii.gz")).to_contain_text("No tumour found")
     expect(visit.at(".verdict")).to_have_text("No tumour found")
     expect(visit.at("#announcer")).to_contain_text("second.nii.gz: No tumour found")
+
+
+def test_a_scan_dropped_early_is_not_lost(desk: FrontDeskServer, visiting: Visiting) -> None:
+    """What is dropped before the page knows which models there are is handed in once it does."""
+    visit = visiting(desk.url)
+    held: list[Route] = []
+    visit.page.route("**/models", lambda route: held.append(route))
+    with visit.page.expect_request("**/models"):
+        visit.page.reload()
+    visit.drop([("early.nii.gz", SCAN)])
+    held[0].continue_()
+    expect(visit.row("early.nii.gz")).to_contain_text("Queued")
 
 
 def test_progress_comes_by_long_polling_where_events_do_not(

@@ -77,6 +77,7 @@ class Visit:
             {"name": name, "mimeType": "application/gzip", "buffer": content}
             for name, content in files
         ]
+        expect(self.at("#files")).to_be_enabled()
         self.at("#files").set_input_files(payloads)
 
     def drop(self, files: Sequence[tuple[str, bytes]]) -> None:
