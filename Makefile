@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11
 VOXELQ_PORT ?= 8080
+BENCHMARKS := bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked bench-components bench-plan
 
-.PHONY: help setup demo up test lint bench bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked bench-components bench-plan train clean
+.PHONY: help setup demo up test lint bench train clean $(BENCHMARKS)
 
 help:
 	@echo "make demo         set up, send a sample scan through the service, leave mask and picture in demo/"
@@ -39,34 +40,11 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked bench-components bench-plan
+bench: $(BENCHMARKS)
 
-bench-queue: setup
-	$(BIN)/python -m benchmarks.queue
-
-bench-batching: setup
-	$(BIN)/python -m benchmarks.batching
-
-bench-mixed: setup
-	$(BIN)/python -m benchmarks.mixed
-
-bench-scan: setup
-	$(BIN)/python -m benchmarks.scan
-
-bench-gpu: setup
-	$(BIN)/python -m benchmarks.gpu
-
-bench-scale: setup
-	$(BIN)/python -m benchmarks.scale
-
-bench-soak: setup
-	$(BIN)/python -m benchmarks.soak
-
-bench-blocked: setup
-	$(BIN)/python -m benchmarks.blocked
-
-bench-components: setup
-	$(BIN)/python -m benchmarks.components
+# bench-queue runs benchmarks.queue, and so on; a plan is checked by a module of another name
+$(filter-out bench-plan,$(BENCHMARKS)): bench-%: setup
+	$(BIN)/python -m benchmarks.$*
 
 bench-plan: setup
 	$(BIN)/python -m benchmarks.plan_check
