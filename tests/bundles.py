@@ -45,6 +45,18 @@ def write_empty_weights(folder: Path) -> None:
         pass
 
 
+def write_two_channel_bundle(models_dir: Path) -> str:
+    """Write version 2.0.0 of a model like ``test-model`` that takes t1 and flair; its name."""
+    configs = models_dir / "two-channels" / "2.0.0" / "configs"
+    configs.mkdir(parents=True)
+    single = json.loads((models_dir / "test-model/1.0.0/configs/metadata.json").read_text())
+    inputs = [{"name": "t1", "modality": "T1"}, {"name": "flair", "modality": "FLAIR"}]
+    card = single | {"name": "two-channels", "version": "2.0.0", "inputs": inputs}
+    (configs / "metadata.json").write_text(json.dumps(card))
+    write_empty_weights(configs.parent)
+    return "two-channels"
+
+
 def drop(source: Path, models: Path) -> Path:
     """Put the whole bundle ``source`` under ``models`` at once, as the README advises."""
     name, version = source.parent.name, source.name

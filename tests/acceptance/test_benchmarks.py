@@ -10,20 +10,25 @@ import pytest
 from tests.local_service import BOUND_S, ROOT, environment
 
 
-def test_the_queue_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
-    """A short run measures every worker, prints its rates, and writes them with the machine."""
-    ran = subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks.queue", "--jobs", "200", "--requests", "10"),
-            *("--depths", "10", "100", "--output", str(tmp_path)),
-        ],
+def run(
+    benchmark: str, *arguments: str, bound_s: float, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one benchmark as a user does, on a terminal wide enough for its tables."""
+    return subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{benchmark}", *arguments],
         cwd=ROOT,
-        env=environment(),
+        env=environment(COLUMNS="200", **settings),
         capture_output=True,
         text=True,
-        timeout=2 * BOUND_S,
+        timeout=bound_s,
         check=False,
     )
+
+
+def test_the_queue_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
+    """A short run measures every worker, prints its rates, and writes them with the machine."""
+    small = ["--jobs", "200", "--requests", "10", "--depths", "10", "100"]
+    ran = run("queue", *small, "--output", str(tmp_path), bound_s=2 * BOUND_S)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     written = json.loads((tmp_path / "queue.json").read_text())
     assert written["machine"]["cores"] >= 1
@@ -41,18 +46,7 @@ def test_the_batching_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
     """A short run simulates every policy in every case, and is the same when it is repeated."""
     written = []
     for folder in (tmp_path / "first", tmp_path / "again"):
-        ran = subprocess.run(
-            [
-                *(sys.executable, "-m", "benchmarks.batching", "--scans", "400"),
-                *("--output", str(folder)),
-            ],
-            cwd=ROOT,
-            env=environment() | {"COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            timeout=BOUND_S,
-            check=False,
-        )
+        ran = run("batching", "--scans", "400", "--output", str(folder), bound_s=BOUND_S)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         written.append(json.loads((folder / "batching.json").read_text()))
         assert (folder / "batching.png").stat().st_size > 10_000
@@ -68,18 +62,7 @@ def test_the_batching_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
 
 def test_the_scan_benchmark_measures_the_same_work_everywhere(tmp_path: Path) -> None:
     """VoxelQ and its peers find the same tumour as the bare work, and the numbers add up."""
-    ran = subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks.scan", "--quick", "--cores", "1"),
-            *("--output", str(tmp_path)),
-        ],
-        cwd=ROOT,
-        env=environment() | {"COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=2 * BOUND_S,
-        check=False,
-    )
+    ran = run("scan", "--quick", "--cores", "1", "--output", str(tmp_path), bound_s=2 * BOUND_S)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     written = json.loads((tmp_path / "scan.json").read_text())
     bare, ours = written["bare"], written["systems"][0]
@@ -114,15 +97,7 @@ def test_the_scan_benchmark_measures_the_same_work_everywhere(tmp_path: Path) ->
 
 def test_the_gpu_benchmark_says_that_there_is_no_gpu(tmp_path: Path) -> None:
     """Where torch sees no GPU one line says so, nothing is written, and that is no failure."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", "--output", str(tmp_path)],
-        cwd=ROOT,
-        env=environment(CUDA_VISIBLE_DEVICES=""),
-        capture_output=True,
-        text=True,
-        timeout=BOUND_S,
-        check=False,
-    )
+    ran = run("gpu", "--output", str(tmp_path), bound_s=BOUND_S, CUDA_VISIBLE_DEVICES="")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "There is no GPU here that torch can use, so nothing was measured.\n"
     assert list(tmp_path.iterdir()) == []
@@ -130,15 +105,7 @@ def test_the_gpu_benchmark_says_that_there_is_no_gpu(tmp_path: Path) -> None:
 
 def test_the_mixed_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
     """A short run measures three models and shared passes, and writes the ratios it prints."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.mixed", "--quick", "--output", str(tmp_path)],
-        cwd=ROOT,
-        env=environment() | {"COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=2 * BOUND_S,
-        check=False,
-    )
+    ran = run("mixed", "--quick", "--output", str(tmp_path), bound_s=2 * BOUND_S)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     written = json.loads((tmp_path / "mixed.json").read_text())
     models = [row["model"].partition("@")[0] for row in written["streams"]]

@@ -1,6 +1,5 @@
 """A real browser, a front desk whose worker is scripted, and a whole stack with a real one."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from shared.settings import Settings
 from tests.browser.visits import PATIENCE_MS, Visit
-from tests.bundles import write_empty_weights
+from tests.bundles import write_two_channel_bundle
 from tests.front_desk import FrontDeskServer
 from tests.local_service import LocalService, local_service
 from tests.reading_room import ReadingRoom
@@ -87,14 +86,7 @@ def room(settings: Settings) -> Iterator[ReadingRoom]:
 @pytest.fixture
 def two_channels(models_dir: Path) -> str:
     """A second model, which takes two channels."""
-    configs = models_dir / "two-channels" / "2.0.0" / "configs"
-    configs.mkdir(parents=True)
-    card = json.loads((models_dir / "test-model/1.0.0/configs/metadata.json").read_text())
-    inputs = [{"name": "t1", "modality": "T1"}, {"name": "flair", "modality": "FLAIR"}]
-    card |= {"name": "two-channels", "version": "2.0.0", "inputs": inputs}
-    (configs / "metadata.json").write_text(json.dumps(card))
-    write_empty_weights(configs.parent)
-    return "two-channels@2.0.0"
+    return f"{write_two_channel_bundle(models_dir)}@2.0.0"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What tests of the front desk lean on."""
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from shared.settings import Settings
 from shared.store import ScanStore
-from tests.bundles import write_empty_weights
+from tests.bundles import write_two_channel_bundle
 from tests.front_desk import FrontDeskServer
 from tests.reading_room import ReadingRoom
 
@@ -17,14 +16,7 @@ from tests.reading_room import ReadingRoom
 @pytest.fixture
 def two_channel_model(models_dir: Path) -> str:
     """A bundle that takes two channels, t1 and flair."""
-    configs = models_dir / "two-channels" / "2.0.0" / "configs"
-    configs.mkdir(parents=True)
-    single = json.loads((models_dir / "test-model/1.0.0/configs/metadata.json").read_text())
-    inputs = [{"name": "t1", "modality": "T1"}, {"name": "flair", "modality": "FLAIR"}]
-    card = single | {"name": "two-channels", "version": "2.0.0", "inputs": inputs}
-    (configs / "metadata.json").write_text(json.dumps(card))
-    write_empty_weights(configs.parent)
-    return "two-channels"
+    return write_two_channel_bundle(models_dir)
 
 
 @pytest.fixture
