@@ -12,6 +12,7 @@ from contextlib import suppress
 import uvicorn
 
 from api.main import create_app
+from shared.allocator import keep_memory
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080, help="TCP port to listen on")
     arguments = parser.parse_args()
     configure_logging("api")
+    keep_memory()
     raise_file_limit()
     # uvicorn raises a signal again once it has stopped for it; a drained stop is a success.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,6 +13,7 @@ from shared.nifti import Inspection, ScanInspector
 from shared.nifti_header import VolumeHeader
 from shared.settings import Settings
 from shared.store import ScanStore
+from shared.unpacked import UnpackedCopy
 
 #: The field that a scan may always take where a model has a single input.
 SCAN_FIELD = "scan"
@@ -34,8 +35,12 @@ class ChannelIntake:
         self._field = field
         self._open_files = open_files
         self._inspector = ScanInspector(
-            max_scan_bytes=settings.max_scan_bytes, max_voxels=settings.max_voxels
+            max_scan_bytes=settings.max_scan_bytes,
+            max_voxels=settings.max_voxels,
+            on_unpacked=self._keep,
         )
+        self._unpacking = False
+        self._unpacked: UnpackedCopy | None = None
         self._held = b""
         self._file: IO[bytes] | None = None
 
@@ -67,7 +72,21 @@ class ChannelIntake:
     def end(self) -> None:
         """Take the channel as whole; raises as ScanInspector and ScanStore do."""
         self.inspection = self._inspector.finish()
+        if self._unpacked:
+            self._unpacked.finish()
         self._open_files.close()
+
+    def _keep(self, header: VolumeHeader, piece: bytes) -> None:
+        """Keep what the scan unpacks to, for a worker that comes soon."""
+        if not self._unpacking:
+            self._unpacking = True
+            key = self._store.scan_key(self._job_id, self._field, gzipped=True)
+            size_bytes = header.vox_offset + header.data_bytes
+            self._unpacked = self._store.begin_unpacked(key, size_bytes)
+            if self._unpacked:
+                self._open_files.callback(self._unpacked.abandon)
+        if self._unpacked:
+            self._unpacked.write(piece)
 
 
 class ScanIntake:

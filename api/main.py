@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with JobQueue(settings) as queue:
-            store = ScanStore(settings.store_url)
+            store = ScanStore(settings.store_url, unpacked_bytes=settings.unpacked_bytes)
             waiter, followers = JobWaiter(queue), JobFollowers(queue)
             reader, orphans = EventReader(queue, [waiter, followers]), Orphans(queue, store)
             metrics.blocked_clients.set_function(lambda: waiter.blocked)

@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 
 from ulid import ULID
 
+from shared.allocator import keep_memory
 from shared.catalog import ModelCatalog
 from shared.jobs import Stage
 from shared.nifti import mask_bytes, read_volume
@@ -25,7 +26,6 @@ from shared.results import Timings
 from shared.settings import Settings
 from shared.store import ScanStore
 from shared.telemetry import configure_logging
-from worker.allocator import keep_memory
 from worker.device import set_threads
 from worker.postprocess import Segmentation
 from worker.predictor import load_predictor

@@ -24,6 +24,12 @@ class Settings(BaseSettings):
         "file://./voxelq-data/store",
         description="Where scans and masks lie: `file://`, or `s3://` with the extra `s3`.",
     )
+    unpacked_bytes: int = Field(
+        1 << 29,
+        ge=0,
+        description="What unpacked copies of waiting scans may take of a `file://` store; 0 where "
+        "that lies across a network.",
+    )
     scan_root: Path | None = Field(
         None, description="Folder that `scan_path` may name; unset refuses such submits."
     )

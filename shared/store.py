@@ -15,6 +15,7 @@ import fsspec
 from ulid import ULID
 
 from shared.errors import StoreFull
+from shared.unpacked import UnpackedCopy, UnpackedScans
 
 CHUNK_BYTES = 1 << 20
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -26,13 +27,18 @@ class ScanStore:
     Keys are relative paths, ``<shard>/<job id>/<file name>``.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, unpacked_bytes: int = 0) -> None:
+        """Open the store; ``unpacked_bytes`` is what unpacked copies may take of a disk."""
         options = {}
-        if urlsplit(url).scheme in ("", "file"):
+        on_disk = urlsplit(url).scheme in ("", "file")
+        if on_disk:
             url = "file://" + str(Path(url.removeprefix("file://")).resolve())
             options = {"auto_mkdir": True}  # object stores have no folders to make
         self._fs, root = fsspec.core.url_to_fs(url, **options)
         self._root = str(root).rstrip("/")
+        # from anywhere else a copy is dearer than unpacking
+        folder = Path(self._root) / "unpacked"
+        self._unpacked = UnpackedScans(folder, unpacked_bytes) if on_disk else None
 
     @staticmethod
     def folder(job_id: str) -> str:
@@ -65,6 +71,27 @@ class ScanStore:
         with self._fs.open(self._path(key), "rb") as file:
             yield file
 
+    def begin_unpacked(self, key: str, size_bytes: int) -> UnpackedCopy | None:
+        """Begin an unpacked copy of the scan ``key``, if this store has room for such."""
+        return self._unpacked.begin(key, size_bytes) if self._unpacked else None
+
+    @contextmanager
+    def open_scan(self, key: str) -> Iterator[IO[bytes]]:
+        """Open the scan ``key`` to be read once: its unpacked copy, which is then gone, or itself.
+
+        Raises:
+            FileNotFoundError: There is no such scan.
+
+        """
+        copy = self._unpacked.take(key) if self._unpacked else None
+        with copy or self.open(key) as file:
+            yield file
+
+    def sweep_unpacked(self) -> None:
+        """Remove unpacked copies that nobody came for."""
+        if self._unpacked:
+            self._unpacked.sweep()
+
     def write(self, key: str, content: bytes) -> None:
         """Store ``content`` under ``key``; raises StoreFull as :meth:`create` does."""
         with self.create(key) as file:
@@ -91,6 +118,8 @@ class ScanStore:
 
     def delete_job(self, job_id: str) -> None:
         """Remove all files of a job, if there are any; their disk space is free at once."""
+        if self._unpacked:
+            self._unpacked.drop(job_id)
         with _gone_is_fine():
             self._fs.rm(self._path(self.folder(job_id)), recursive=True)
 

@@ -81,6 +81,10 @@ class FrontDeskServer:
         root = Path(self.settings.store_url.removeprefix("file://"))
         return [path for path in root.rglob("*") if path.is_file()]
 
+    def lasting_files(self) -> list[Path]:
+        """Every file in the store that is there to stay, which unpacked copies are not."""
+        return [path for path in self.stored_files() if "unpacked" not in path.parts]
+
 
 @asynccontextmanager
 async def front_desk_process(

@@ -80,9 +80,9 @@ def grow(rng: np.random.Generator, focus: Focus, tissue: Tissue) -> tuple[Mask, 
 
 
 def as_readers_draw(mask: Mask, brain: Mask) -> Mask:
-    """Bridge what is two voxels wide: between fingers, and between the tumour and the surface.
+    """Bridge what is two voxels wide between the tumour and the surface.
 
-    Readers outline a region, cortex over it included, and not each of its brightest voxels.
+    Readers take the cortex over a tumour in, and leave the bays between its fingers out.
     """
     if not mask.any():
         return mask
@@ -91,7 +91,7 @@ def as_readers_draw(mask: Mask, brain: Mask) -> Mask:
     near = _grown(inside, 2)
     solid = _grown(inside | (near & ~tissue), 1)
     drawn = mask.copy()
-    drawn[box] |= ~_grown(~solid, 1) & tissue & near
+    drawn[box] |= ~_grown(~solid, 1) & tissue & near & _grown(~tissue, 2)
     return drawn
 
 
@@ -100,11 +100,10 @@ def paint(
 ) -> Volume:
     """Give the tumour its brightness, white matter being 1: oedema, solid core, rim, necrosis.
 
-    The outline stands where the brightness has almost faded, as readers draw it, not where it
-    has fallen to one half.
+    The outline stands where the brightness has fallen to one half, or a little beyond.
     """
     softness = rng.uniform(0.02, 0.1)
-    inside = _step(front + rng.uniform(0.5, 2.0) * softness, softness)
+    inside = _step(front + rng.uniform(0.0, 1.2) * softness, softness)
     inside[~tissue.brain] = 0
     mottle = 1 + octaves(rng, front.shape, rng.uniform(0, 0.25))
     excess = rng.uniform(0.3, 1.4)

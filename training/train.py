@@ -26,7 +26,6 @@ from training.report import answer_sample, picture_samples, write_log
 from training.synthesis import GRID
 from worker.network import UNet3D
 
-LEARNING_RATE = 1.5e-3
 WEIGHT_DECAY = 1e-4
 WARM_UP_STEPS = 50
 AVERAGING = 0.995
@@ -35,10 +34,28 @@ CHECKPOINT_EVERY_S = 300.0
 PICTURED = 24
 #: Voxels that a step sees of a sample at first: of a stripped brain nearly all, at half the cost.
 CROP = (72, 88, 72)
-#: After this share of the time a step sees all of a sample, as in service: instance normalisation
-#: depends on how much of what it sees is background, and trained on crops alone it takes a scalp
-#: for a tumour.
-CROPPED_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the steps change as the time goes by, ``done`` being the share of it that is over."""
+
+    #: The highest rate, from which it falls along half a cosine.
+    learning_rate: float = 1.5e-3
+    #: After this share a step sees all of a sample, as in service: instance normalisation depends
+    #: on how much of what it sees is background, and trained on crops alone it takes a scalp for
+    #: a tumour.
+    cropped_share: float = 0.6
+
+    def seen(self, done: float) -> tuple[int, int, int]:
+        """Return the voxels that a step sees of a sample."""
+        return CROP if done < self.cropped_share else GRID.shape
+
+    def rate(self, step: int, done: float) -> float:
+        """Return the learning rate of a step."""
+        warm = min(1.0, (step + 1) / WARM_UP_STEPS)
+        fall = 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(done, 1)))
+        return float(self.learning_rate * warm * fall)
 
 
 @dataclass
@@ -57,9 +74,7 @@ class Run:
         """Return a run at step 0."""
         torch.manual_seed(seed)
         network = UNet3D(out_channels=len(CHANNELS))
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-        )
+        optimiser = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
         return cls(network, copy.deepcopy(network), optimiser)
 
     def save(self, path: Path) -> None:
@@ -86,7 +101,14 @@ class Run:
 
 
 def train(
-    folder: Path, *, minutes: float, batch: int, pool_size: int, seed: int, start: Path | None
+    folder: Path,
+    *,
+    minutes: float,
+    schedule: Schedule,
+    batch: int,
+    pool_size: int,
+    seed: int,
+    start: Path | None,
 ) -> Path:
     """Train in ``folder`` and return the path of the averaged weights.
 
@@ -101,7 +123,7 @@ def train(
     with filling(folder / "pool", folder / "anatomy", pool_size, seed, processes=1) as pool:
         while len(pool.filled()) < 2 * VALIDATION_SLOTS + batch:
             time.sleep(1)
-        _loop(run, pool, checkpoint, minutes * 60, batch, seed)
+        _loop(run, pool, checkpoint, minutes * 60, schedule, batch, seed)
     run.save(checkpoint)
     write_log(run.log, folder)
     weights = folder / "weights.pt"
@@ -110,7 +132,13 @@ def train(
 
 
 def _loop(
-    run: Run, pool: SamplePool, checkpoint: Path, budget_s: float, batch: int, seed: int
+    run: Run,
+    pool: SamplePool,
+    checkpoint: Path,
+    budget_s: float,
+    schedule: Schedule,
+    batch: int,
+    seed: int,
 ) -> None:
     rng = np.random.default_rng([seed, run.step])
     replicas = Replicas(run.network, batch)
@@ -118,8 +146,8 @@ def _loop(
     while run.elapsed_s < budget_s:
         began = time.monotonic()
         done = run.elapsed_s / budget_s
-        images, masks = draw_batch(pool, rng, batch, CROP if done < CROPPED_SHARE else GRID.shape)
-        _step(run, replicas, images, masks, _learning_rate(run.step, done))
+        images, masks = draw_batch(pool, rng, batch, schedule.seen(done))
+        _step(run, replicas, images, masks, schedule.rate(run.step, done))
         if time.monotonic() - last_save > CHECKPOINT_EVERY_S:
             last_save = time.monotonic()
             run.save(checkpoint)
@@ -181,11 +209,6 @@ def _average(run: Run) -> None:
             slow.lerp_(fast, 1 - keep)
 
 
-def _learning_rate(step: int, done: float) -> float:
-    warm = min(1.0, (step + 1) / WARM_UP_STEPS)
-    return float(LEARNING_RATE * warm * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(done, 1)))))
-
-
 def _progress(run: Run, pool: SamplePool) -> str:
     recent = np.mean(run.log[-50:], axis=0)
     dice, told = validate(run.averaged, pool)
@@ -227,6 +250,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".training"))
     parser.add_argument("--minutes", type=float, default=120)
+    parser.add_argument("--learning-rate", type=float, default=Schedule.learning_rate)
+    parser.add_argument("--cropped-share", type=float, default=Schedule.cropped_share)
     parser.add_argument("--batch", type=int, default=2, help="samples a step, a thread for each")
     parser.add_argument("--pool", type=int, default=4000, help="samples, 2.3 MB each")
     parser.add_argument("--seed", type=int, default=1)
@@ -239,6 +264,7 @@ def main() -> None:
     weights = train(
         given.folder,
         minutes=given.minutes,
+        schedule=Schedule(given.learning_rate, given.cropped_share),
         batch=given.batch,
         pool_size=given.pool,
         seed=given.seed,

@@ -12,6 +12,7 @@ from typing import TypeVar
 import structlog
 from redis.exceptions import RedisError
 
+from shared.allocator import keep_memory
 from shared.errors import VoxelQError
 from shared.jobs import Priority
 from shared.keys import queue_name
@@ -19,7 +20,6 @@ from shared.settings import Settings
 from shared.store import ScanStore
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
-from worker.allocator import keep_memory
 from worker.batch_worker import MicroBatchWorker
 from worker.connection import connect
 from worker.janitor import Janitor

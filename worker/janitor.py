@@ -37,6 +37,7 @@ class Janitor(threading.Thread):
             time.sleep(self._interval_s)
             try:
                 if self._redis.set(keys.JANITOR, 1, nx=True, px=int(self._interval_s * 900)):
+                    self._store.sweep_unpacked()
                     purged = self.purge_expired() + self.purge_orphans()
                     if purged:
                         log.info("purged", count=purged)

@@ -253,7 +253,7 @@ class Pipeline:
 
     def _read(self, key: str) -> Volume:
         try:
-            with self._store.open(key) as file:
+            with self._store.open_scan(key) as file:
                 return read_volume(file, max_voxels=self._settings.max_voxels)
         except FileNotFoundError as error:
             raise BadScan("The scan is no longer in the store.") from error

@@ -340,7 +340,7 @@ async def test_cancel_and_purge(
     assert (await client.delete(f"/jobs/{queued}")).status_code == 204
     assert (await client.get(f"/jobs/{queued}")).json()["status"] == "canceled"
     done = await finished(client, reading_room)
-    assert len(server.stored_files()) == 4
+    assert len(server.lasting_files()) == 4
     for job_id in (queued, done):
         assert (await client.delete(f"/jobs/{job_id}")).status_code == 204
         for path in ("", "/mask", "/scan", "/preview.png"):

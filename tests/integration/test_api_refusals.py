@@ -277,6 +277,6 @@ async def test_a_full_queue(settings: Settings) -> None:
         assert sorted(answer.status_code for answer in answers) == [202] * 2 + [429] * 10
         refused = next(answer for answer in answers if answer.status_code == 429)
         assert int(refused.headers["retry-after"]) >= 1
-        assert len(server.stored_files()) == 2
+        assert len(server.lasting_files()) == 2
     finally:
         server.stop()

@@ -92,6 +92,21 @@ def test_masks_and_pictures_are_stored(pipeline: Pipeline, store: ScanStore) -> 
         Image.open(io.BytesIO(store.read(report.artefacts["preview"]))).verify()
 
 
+def test_an_unpacked_copy_is_read_in_a_scans_place(
+    pipeline: Pipeline, settings: Settings, store: ScanStore
+) -> None:
+    """What the front desk unpacked serves the first who computes the job; then the scan does."""
+    one, unpacked = claim(store, b"no volume, to tell which was read"), scan_bytes()
+    (key,) = one.submission.scans.values()
+    copy = ScanStore(settings.store_url, unpacked_bytes=1 << 20).begin_unpacked(key, len(unpacked))
+    assert copy is not None
+    copy.write(unpacked)
+    copy.finish()
+    first, second = (run(pipeline, [one])[0] for _ in range(2))
+    assert isinstance(first, Finished)
+    assert isinstance(second, Failed)
+
+
 def test_timings_add_up(pipeline: Pipeline, store: ScanStore) -> None:
     """The stages of a job are contiguous: together with the wait they are its total."""
     (outcome,) = run(pipeline, [claim(store, scan_bytes())])

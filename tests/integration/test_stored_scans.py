@@ -80,7 +80,7 @@ async def test_what_cannot_be_handed_in_again(
         assert_problem(await client.post("/jobs", json={"scan_of": wrong}), 400, "id of a job")
     both = {"scan_of": live, "scan_path": "x.nii"}
     assert_problem(await client.post("/jobs", json=both), 400, "or else")
-    assert len(server.stored_files()) == 1
+    assert len(server.lasting_files()) == 1
 
 
 async def test_a_scan_that_left_the_store(

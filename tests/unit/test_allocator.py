@@ -9,7 +9,7 @@ import pytest
 #: Takes and gives back 64 MiB, and prints how many pages were faulted in the second time.
 SCRIPT = """
 import resource, sys
-from worker.allocator import keep_memory
+from shared.allocator import keep_memory
 import numpy as np
 if sys.argv[1] == "keep" and not keep_memory():
     sys.exit("no glibc")

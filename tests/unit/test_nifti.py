@@ -20,9 +20,15 @@ MAX_VOXELS = 512**3
 Endianness = Literal["<", ">"]
 
 
-def inspect(content: bytes, *, block: int = 1 << 16, **limits: int) -> Inspection:
+def inspect(
+    content: bytes,
+    *,
+    block: int = 1 << 16,
+    max_scan_bytes: int = 1 << 30,
+    max_voxels: int = MAX_VOXELS,
+) -> Inspection:
     """Stream ``content`` through an inspector."""
-    inspector = ScanInspector(**({"max_scan_bytes": 1 << 30, "max_voxels": MAX_VOXELS} | limits))
+    inspector = ScanInspector(max_scan_bytes=max_scan_bytes, max_voxels=max_voxels)
     for start in range(0, len(content), block):
         inspector.feed(content[start : start + block])
     return inspector.finish()
