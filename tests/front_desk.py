@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,10 +15,25 @@ import httpx
 from api.__main__ import Server
 from client.embedded_server import free_port
 from shared.settings import Settings
+from tests.reading_room import ReadingRoom
 from tests.scans import gz, nifti
 
 RAW = {"Content-Type": "application/octet-stream"}
 SCAN = gz(nifti())
+
+
+async def submit(client: httpx.AsyncClient, priority: str = "routine") -> str:
+    """Hand a scan in and return its job's id."""
+    response = await client.post(f"/jobs?priority={priority}", content=SCAN, headers=RAW)
+    assert response.status_code == 202
+    return str(response.json()["id"])
+
+
+async def finished(client: httpx.AsyncClient, room: ReadingRoom) -> str:
+    """Return the id of a job that was handed in and has finished."""
+    job_id = await submit(client)
+    room.settle(room.start())
+    return job_id
 
 
 def assert_problem(response: httpx.Response, status: int, words: str = "") -> None:
@@ -75,6 +90,18 @@ class FrontDeskServer:
         async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110 - the server runs in another thread
                 await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def crowd(self, paths: Sequence[str]) -> AsyncIterator[list[asyncio.StreamReader]]:
+        """GET every path on a connection of its own; the answers end with the connections."""
+        streams = await asyncio.gather(
+            *(asyncio.open_connection("127.0.0.1", self.port) for _ in paths)
+        )
+        for path, (_, writer) in zip(paths, streams, strict=True):
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        yield [reader for reader, _ in streams]
+        for _, writer in streams:
+            writer.close()
 
     def stored_files(self) -> list[Path]:
         """Every file in the store."""

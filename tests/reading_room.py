@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from shared.errors import BadScan
 from shared.nifti import mask_bytes, read_volume
 from shared.results import (
     BatchInfo,
@@ -17,11 +18,16 @@ from shared.results import (
 from shared.settings import Settings
 from shared.store import ScanStore
 from worker.connection import connect
-from worker.lease import Claim, Finished, Leases, Outcome, WorkerFacts
+from worker.lease import Claim, Failed, Finished, Leases, Outcome, WorkerFacts
 
 PICTURE = b"\x89PNG\r\n\x1a\n and so on"
 
 Script = Callable[[Claim], Outcome]
+
+
+def blame_the_scan(_: Claim) -> Failed:
+    """Have a job fail for its scan's sake."""
+    return Failed(BadScan("as told").problem())
 
 
 class ReadingRoom:

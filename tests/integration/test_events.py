@@ -15,7 +15,7 @@ from shared.errors import InferenceFailed
 from shared.jobs import Stage
 from tests.conftest import Valkey
 from tests.event_lines import Message, followed, messages, until
-from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem
+from tests.front_desk import FrontDeskServer, assert_problem, submit
 from tests.reading_room import ReadingRoom
 from worker.lease import Claim, Retry, Step
 
@@ -23,12 +23,6 @@ from worker.lease import Claim, Retry, Step
 def lose(_: Claim) -> Retry:
     """Have a job go back to the queue."""
     return Retry(InferenceFailed("as told").problem())
-
-
-async def submit(client: httpx.AsyncClient, priority: str = "routine") -> str:
-    """Hand a scan in and return its job's id."""
-    response = await client.post(f"/jobs?priority={priority}", content=SCAN, headers=RAW)
-    return str(response.json()["id"])
 
 
 @asynccontextmanager
@@ -248,29 +242,23 @@ async def test_a_thousand_followers(
 ) -> None:
     """A thousand clients follow jobs on one process over a handful of Redis connections."""
     ids = [await submit(client) for _ in range(20)]
-    streams = await asyncio.gather(
-        *(asyncio.open_connection("127.0.0.1", server.port) for _ in range(1000))
-    )
-    for number, (_, writer) in enumerate(streams):
-        path = f"/jobs/{ids[number % len(ids)]}/events"
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-    await server.until(lambda: server.following == 1000)
-    with redis.Redis.from_url(valkey.url) as admin:
-        assert len(admin.client_list()) < 100
-        admin.config_resetstat()
-        claims = reading_room.start(most=1)
-        for reader, _ in streams[len(ids) - 1 :: len(ids)]:  # they follow the last job
-            while b'"position":18' not in (line := await reader.readline()):
-                assert line, "the stream ended"
-        # draw and begin, and a look or two at what changed and at the places of the others
-        assert admin.info("commandstats")["cmdstat_evalsha"]["calls"] < 20
-    assert "voxelq_http_following_clients 1000.0" in (await client.get("/metrics")).text
-    reading_room.settle(claims)
-    for _ in range(3):
-        reading_room.settle(reading_room.start())
-    answers = await asyncio.gather(*(reader.read() for reader, _ in streams))
-    for _, writer in streams:
-        writer.close()
+    paths = [f"/jobs/{ids[number % len(ids)]}/events" for number in range(1000)]
+    async with server.crowd(paths) as readers:
+        await server.until(lambda: server.following == 1000)
+        with redis.Redis.from_url(valkey.url) as admin:
+            assert len(admin.client_list()) < 100
+            admin.config_resetstat()
+            claims = reading_room.start(most=1)
+            for reader in readers[len(ids) - 1 :: len(ids)]:  # they follow the last job
+                while b'"position":18' not in (line := await reader.readline()):
+                    assert line, "the stream ended"
+            # draw and begin, and a look or two at what changed and at the places of the others
+            assert admin.info("commandstats")["cmdstat_evalsha"]["calls"] < 20
+        assert "voxelq_http_following_clients 1000.0" in (await client.get("/metrics")).text
+        reading_room.settle(claims)
+        for _ in range(3):
+            reading_room.settle(reading_room.start())
+        answers = await asyncio.gather(*(reader.read() for reader in readers))
     assert all(b'"status":"finished"' in answer for answer in answers)
     await server.until(lambda: server.following == 0)
 

@@ -4,23 +4,11 @@ import httpx
 import pytest
 from ulid import ULID
 
-from shared.errors import BadScan
 from shared.job_queue import JobQueue
 from shared.sample import SAMPLE_SCAN
 from shared.store import ScanStore
-from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem
-from tests.reading_room import ReadingRoom
-from worker.lease import Claim, Failed
-
-
-async def submit(client: httpx.AsyncClient) -> str:
-    """Hand a scan in and return its job's id."""
-    return str((await client.post("/jobs", content=SCAN, headers=RAW)).json()["id"])
-
-
-def refuse(_: Claim) -> Failed:
-    """Blame the scan."""
-    return Failed(BadScan("as told").problem())
+from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem, submit
+from tests.reading_room import ReadingRoom, blame_the_scan
 
 
 @pytest.mark.parametrize("call", ["/jobs", "/predict?wait=0"])
@@ -33,7 +21,7 @@ async def test_a_scan_is_handed_in_again(
 ) -> None:
     """The scan of a job that is over becomes a new job's, which outlives the old one."""
     first = await submit(client)
-    reading_room.settle(reading_room.start(), refuse)
+    reading_room.settle(reading_room.start(), blame_the_scan)
     response = await client.post(call, json={"scan_of": first, "priority": "stat"})
     assert response.status_code == 202
     again = response.json()
