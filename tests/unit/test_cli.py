@@ -1,52 +1,17 @@
 """The command line against a real HTTP server: its words, its files and its exit codes."""
 
-import gzip
-import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from python_multipart.multipart import File, parse_form
 
 from client import cli
 from client.embedded_server import free_port
 from client.submitting import distinct_stems
-from tests.tiny_service import Request, TinyService, events, job, problem, serving
-
-Run = Callable[..., int]
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyService]:
-    """A service of the test's own, which the command line finds."""
-    with serving() as tiny:
-        monkeypatch.setenv("VOXELQ_URL", tiny.url)
-        yield tiny
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run one command in this process and return its exit code."""
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr("sys.argv", ["voxelq", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ending:
-            cli.main()
-        return int(ending.value.code or 0)
-
-    return call
-
-
-@pytest.fixture
-def scan(tmp_path: Path) -> Path:
-    """A file with a name that tells too much."""
-    path = tmp_path / "mary-smith.nii.gz"
-    path.write_bytes(gzip.compress(b"voxels" * 1000))
-    return path
+from tests.command_line import Run
+from tests.tiny_service import TinyService, job, problem
 
 
 def test_submit_hands_in_the_bytes_and_prints_the_job(
@@ -98,92 +63,6 @@ def test_json_keeps_members_that_the_client_does_not_know(
     assert document["id"] == "01ABC"
     assert document["batch"] == {"id": "b", "size": 4}
     assert document["file"] == str(scan)
-
-
-def on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have output taken for a terminal, wide enough for a whole line."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "160")
-
-
-def test_on_a_terminal_scans_are_followed_live(
-    service: TinyService,
-    run: Run,
-    scan: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Each scan has a line that ends with what became of it, and the table comes after them."""
-    on_terminal(monkeypatch)
-    other = tmp_path / "other.nii.gz"
-    other.write_bytes(scan.read_bytes())
-    ends = {"01ABC": "finished", "01XYZ": "failed"}
-    for job_id, end in ends.items():
-        service.on("POST", "/jobs", 202, job(job_id, position=0))
-        path = f"/jobs/{job_id}/events"
-        half = job(job_id, "started", stage="inference", progress=0.5)
-        service.on("GET", path, 200, events(half, job(job_id, end)), "text/event-stream")
-    assert run("submit", scan, other, "--wait") == 1
-    shown = capsys.readouterr()
-    for name, end in zip(("mary-smith", "other"), ends.values(), strict=True):
-        last = [line for line in shown.err.splitlines() if name in line][-1]
-        assert end in last
-    assert "\x1b[" in shown.err
-    assert all(job_id in shown.out for job_id in ends)
-
-
-def test_where_there_is_no_terminal_nothing_is_live(
-    service: TinyService, run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Piped, a wait is a long poll that says nothing until its table."""
-    service.on("POST", "/jobs", 202, job("01ABC"))
-    service.on("GET", "/jobs/01ABC", 200, job("01ABC", "finished"))
-    assert run("submit", scan, "--wait") == 0
-    assert capsys.readouterr().err == ""
-    assert [request.path for request in service.requests] == ["/jobs", "/jobs/01ABC?wait=20"]
-
-
-def test_json_is_the_same_on_a_terminal(
-    service: TinyService,
-    run: Run,
-    scan: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """What a program reads holds no live lines."""
-    on_terminal(monkeypatch)
-    service.on("POST", "/jobs", 202, job("01ABC"))
-    finished = events(job("01ABC", "finished"))
-    service.on("GET", "/jobs/01ABC/events", 200, finished, "text/event-stream")
-    assert run("submit", scan, "--wait", "--json") == 0
-    (document,) = json.loads(capsys.readouterr().out)
-    assert (document["id"], document["status"]) == ("01ABC", "finished")
-
-
-@pytest.mark.parametrize("found", [True, False])
-def test_view_opens_the_page_of_the_first_job(
-    service: TinyService,
-    run: Run,
-    scan: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    found: bool,
-) -> None:
-    """With --view the browser is sent to the first job that was taken, or its address is said."""
-    opened: list[str] = []
-
-    def open_page(url: str) -> bool:
-        opened.append(url)
-        return found
-
-    monkeypatch.setattr("webbrowser.open", open_page)
-    service.on("POST", "/jobs", 422, problem(422, "The volume is not 3D."))
-    for job_id in ("01ABC", "01XYZ"):
-        service.on("POST", "/jobs", 202, job(job_id))
-    run("submit", scan, scan, scan, "--view")
-    assert opened == [f"{service.url}/?job=01ABC"]
-    assert (opened[0] in capsys.readouterr().err) is not found
 
 
 def test_a_failed_job_is_exit_code_1(
@@ -305,66 +184,6 @@ def test_jobs_and_show_and_models_print_what_the_service_says(
     assert "flair" in capsys.readouterr().out
 
 
-def test_channels_of_one_scan_go_in_one_form(
-    service: TinyService, run: Run, scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Several --channel options are one scan: a form with a field for each, and no file name."""
-    other = tmp_path / "mary-smith-t1.nii"
-    other.write_bytes(b"raw" * 1000)
-    service.on("POST", "/jobs", 202, job("01ABC"))
-    assert run("submit", "--channel", f"t1c={scan}", "--channel", f"t1={other}") == 0
-    assert capsys.readouterr().out.count("01ABC") == 1
-    (request,) = service.requests
-    assert form_fields(request) == {"t1c": scan.read_bytes(), "t1": other.read_bytes()}
-    assert b"mary" not in request.body
-
-
-def test_a_folder_is_one_scan_of_several_channels(
-    service: TinyService, run: Run, tmp_path: Path
-) -> None:
-    """A folder hands in the file that each input of the model names, and leaves the others."""
-    folder = tmp_path / "sub-01"
-    folder.mkdir()
-    for name in ("sub-01_t1.nii.gz", "sub-01_t1c.nii.gz", "flair.nii", "sub-01_seg.nii.gz"):
-        (folder / name).write_bytes(name.encode())
-    inputs = [{"name": name} for name in ("t1c", "t1", "flair")]
-    model = {"name": "glioma", "version": "1.0.0", "inputs": inputs}
-    service.on("GET", "/models/glioma", 200, model)
-    service.on("GET", "/models", 200, {"models": [{**model, "default": True}]})
-    service.on("POST", "/jobs", 202, job("01ABC"))
-    expected = {"t1c": b"sub-01_t1c.nii.gz", "t1": b"sub-01_t1.nii.gz", "flair": b"flair.nii"}
-    for options in (("--model", "glioma"), ()):
-        assert run("submit", folder, *options) == 0
-        assert form_fields(service.requests[-1]) == expected
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--channel", "t1"], "NAME=FILE"),
-        (["--channel", "t1=/nowhere.nii"], "no file"),
-        (["--channel", "t1={scan}", "--channel", "t1={scan}"], "twice"),
-        (["{scan}", "--channel", "t1={scan}"], "--channel"),
-        (["{folder}", "--model", "glioma"], "no file for the channel flair"),
-    ],
-)
-def test_channels_that_cannot_be_meant_are_exit_code_2(
-    service: TinyService,
-    run: Run,
-    scan: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    options: list[str],
-    words: str,
-) -> None:
-    """What is not one file for each channel is said in words, and nothing is handed in."""
-    model = {"name": "glioma", "version": "1.0.0", "inputs": [{"name": "flair"}]}
-    service.on("GET", "/models/glioma", 200, model)
-    assert run("submit", *(text.format(scan=scan, folder=tmp_path) for text in options)) == 2
-    assert words in capsys.readouterr().err
-    assert [request.method for request in service.requests if request.method == "POST"] == []
-
-
 def test_models_lists_what_is_broken_with_its_reason(
     service: TinyService, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -404,22 +223,6 @@ def test_models_check_is_the_workers_own_check(
     assert called == [[sys.executable, "-m", "worker.check", str(tmp_path), "--json"]]
     assert run("models", "check", tmp_path / "nothing") == 2
     assert service.requests == []
-
-
-def form_fields(request: Request) -> dict[str, bytes]:
-    """Read a form as a server does."""
-    fields: dict[str, bytes] = {}
-
-    def keep(file: File) -> None:
-        file.file_object.seek(0)
-        fields[(file.field_name or b"").decode()] = file.file_object.read()
-
-    headers: Any = {
-        "Content-Type": request.headers["content-type"].encode(),
-        "Content-Length": request.headers["content-length"].encode(),
-    }
-    parse_form(headers, io.BytesIO(request.body), None, keep)
-    return fields
 
 
 def test_markup_in_an_answer_is_printed_as_it_is(

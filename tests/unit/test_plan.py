@@ -2,35 +2,27 @@
 
 import json
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.components_load import PARTS, WHOLES
-from client import cli
 from client.plan_cost import BadMeasurement, MeasuredCost, read_cost, share_lanes
 from client.plan_failure import fail_one
 from client.plan_forecast import Demand, forecast
 from shared.batch_cost import BatchCost
 from shared.simulated_workers import Lanes
+from tests.command_line import Run
 
-Run = Callable[..., int]
 NUMBERS = ("--fixed", "0.1", "--per-scan", "0.4", "--scans", "2000")
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(run: Run) -> Run:
     """Run `voxelq plan` in this process and return its exit code."""
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr("sys.argv", ["voxelq", "plan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ending:
-            cli.main()
-        return int(ending.value.code or 0)
-
-    return call
+    return partial(run, "plan")
 
 
 def measured_round(

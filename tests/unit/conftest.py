@@ -1,0 +1,40 @@
+"""What tests of the command line lean on."""
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from client import cli
+from tests.command_line import Run
+from tests.tiny_service import TinyService, serving
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyService]:
+    """A service of the test's own, which the command line finds."""
+    with serving() as tiny:
+        monkeypatch.setenv("VOXELQ_URL", tiny.url)
+        yield tiny
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run one command in this process and return its exit code."""
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr("sys.argv", ["voxelq", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ending:
+            cli.main()
+        return int(ending.value.code or 0)
+
+    return call
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    """A file with a name that tells too much."""
+    path = tmp_path / "mary-smith.nii.gz"
+    path.write_bytes(gzip.compress(b"voxels" * 1000))
+    return path
