@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from benchmarks.components_load import NotMeasured, Rest, measure, service_facts
+from benchmarks.components_load import TURNS, NotMeasured, Rest, measure, service_facts
 from benchmarks.components_plot import plot
 from benchmarks.components_report import print_report, round_numbers
 from benchmarks.machine import RESULTS, write_json
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     scan = options.image.read_bytes() if options.image else sample_scan(SHAPE)
     with rest(options.rest_url, scan) as protocol:
         rounds = [
-            measure(protocol, requests=options.requests, clients=clients)
+            measure(protocol, requests=max(options.requests, TURNS * clients), clients=clients)
             for clients in options.concurrency
         ]
         facts = service_facts(protocol.url)
@@ -79,9 +79,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--image", type=Path, help="a .nii or .nii.gz; default: 256x256x128")
     parser.add_argument("--rest-url", help="the service to measure; default: one of its own")
-    parser.add_argument("--requests", type=_count, default=30, help="of each round")
+    parser.add_argument("--requests", type=_count, default=30, help="of each round, at least")
     parser.add_argument(
-        "--concurrency", type=_count, nargs="+", default=[1, 4], help="clients, a round for each"
+        "--concurrency",
+        type=_count,
+        nargs="+",
+        default=[1, 4, 16],
+        help="clients, a round for each",
     )
     parser.add_argument("--output-json", type=_json_file, default=RESULTS / "components.json")
     parser.add_argument("--output-plot", type=Path, help="default: beside the JSON")

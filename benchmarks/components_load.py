@@ -19,6 +19,8 @@ WHOLES = ("worker", "server_total", "end_to_end")
 
 #: Calls of every client before the first that counts.
 WARM_UP = 2
+#: Scans that each client of a crowd hands in at least: the crowd's first and last are no crowd's.
+TURNS = 5
 _TIMEOUT_S = 330.0
 _ENTRY = re.compile(r"(\w+);dur=([\d.]+)")
 

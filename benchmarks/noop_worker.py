@@ -57,6 +57,7 @@ class NoopEngine:
     device = "cpu"
     model = MODEL
     lanes = 1
+    abreast = 1
     arithmetic = PLAIN
     peak_memory_bytes = None
 

@@ -25,13 +25,21 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.components import SHAPE
-from benchmarks.components_load import NotMeasured, Rest, Round, Way, measure, service_facts
+from benchmarks.components_load import (
+    TURNS,
+    NotMeasured,
+    Rest,
+    Round,
+    Way,
+    measure,
+    service_facts,
+)
 from benchmarks.components_report import round_numbers
 from benchmarks.machine import write_json
 from benchmarks.plan_check_report import COMPARED, plot, print_report, worst
 from benchmarks.sample_scan import sample_scan
 from benchmarks.services import voxelq
-from client.plan_cost import MeasuredCost, cost_of_components
+from client.plan_cost import MAX_BATCH, MeasuredCost, cost_of_components
 from shared.arrivals import poisson_arrivals
 from shared.simulation import Adaptive, simulate
 
@@ -142,10 +150,12 @@ def simulated(
 
 
 def calibrate(way: Rest, *, requests: int) -> list[Round]:
-    """Measure a lone client, and a crowd that keeps every lane of every worker busy."""
+    """Measure a lone client, and a crowd that keeps every lane busy with batches of any size."""
     lone = measure(way, requests=requests, clients=1)
     facts = service_facts(way.url)
-    return [lone, measure(way, requests=requests, clients=2 * facts["lanes"] * facts["workers"])]
+    max_batch = int(os.environ.get("VOXELQ_MAX_BATCH_SIZE", MAX_BATCH))
+    crowd = 2 * max_batch * facts["lanes"] * facts["workers"]
+    return [lone, measure(way, requests=max(requests, TURNS * crowd), clients=crowd)]
 
 
 def cost_of(rounds: Sequence[Sequence[Round]], facts: dict[str, Any]) -> MeasuredCost:

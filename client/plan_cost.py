@@ -163,12 +163,12 @@ def share_lanes(lanes: int, in_hand: int, speed: float, *, on_cpu: bool) -> Lane
     """
     speed = min(max(speed, 0.1), in_hand)
     if lanes == 1 or in_hand < 2:
-        return Lanes((1.0,) * lanes)
+        return Lanes((1.0,) * lanes, abreast=lanes if on_cpu else 1)
     speeds = [1.0]
     for number in range(2, lanes + 1):
         rising = 1 + (speed - 1) * min(1.0, (number - 1) / (in_hand - 1))
         speeds.append(rising if on_cpu else min(float(number), speed))
-    return Lanes(tuple(speeds))
+    return Lanes(tuple(speeds), abreast=lanes if on_cpu else 1)
 
 
 def _shared_out(alone_s: float, batches: dict[str, dict[str, float]]) -> BatchCost:

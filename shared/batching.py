@@ -25,6 +25,8 @@ RATE_PASSES = 50
 FULL_LOAD = 0.95
 #: No queue is as long as this.
 NEVER = 1e9
+#: From so many batches in hand on, in the mean, a batch counts as one in company.
+COMPANY = 1.5
 #: What is held of a model's cost before its first batch.
 UNKNOWN = BatchCost(1.0, 1.0)
 
@@ -76,8 +78,8 @@ def ladder(cost: BatchCost, rate: float, max_size: int, workers: int = 1) -> lis
 def climb(steps: Sequence[int], queued: int, *, idle: int = 1) -> int:
     """Return the size to draw from ``queued`` scans, at least 1.
 
-    ``idle`` workers, the one that draws among them, are left their share. The queue's own script
-    climbs in the same way, for it alone knows the queue at the moment of a draw.
+    ``idle`` workers and lanes, the one that draws among them, are left their share. The queue's own
+    script climbs in the same way, for it alone knows the queue at the moment of a draw.
     """
     size, share = 1, -(-queued // idle)
     while size < min(share, len(steps)) and steps[size] <= queued:
@@ -155,20 +157,28 @@ class BatchPlanner:
 
     def __init__(self, bounds: BatchBounds) -> None:
         self.bounds = bounds
-        self._costs: dict[str, CostLearner] = {}
+        self._costs: dict[tuple[str, bool], CostLearner] = {}
         self._rate = ArrivalRate()
         self._follow_ups = FollowUps(bounds.max_latency_s)
         self._workers = self._idle = 1
         self._now_s = 0.0
 
     def cost(self, model: str) -> BatchCost | None:
-        """Return what is known of a model's batches."""
-        learner = self._costs.get(model)
+        """Return what is known of a model's batches: in company, else of those that were alone.
+
+        A lone batch has cores or a device for itself that it cannot use as well as several do. As
+        lone ones are mostly single scans, that would pass for a pass's fixed cost; and sizes matter
+        where there is company.
+        """
+        learner = self._costs.get((model, True)) or self._costs.get((model, False))
         return learner.cost if learner else None
 
-    def observe(self, model: str, size: int, seconds: float) -> None:
-        """Learn that a batch of ``size`` scans took ``seconds``."""
-        learner = self._costs.setdefault(model, CostLearner())
+    def observe(self, model: str, size: int, seconds: float, abreast: float = 1.0) -> None:
+        """Learn that a batch of ``size`` scans took ``seconds`` of its worker.
+
+        ``abreast`` is how many batches the worker had in hand meanwhile, in the mean.
+        """
+        learner = self._costs.setdefault((model, abreast >= COMPANY), CostLearner())
         learner.observe(size, seconds)
         if learner.cost is not None:
             self._rate.window_s = max(1e-6, RATE_PASSES * learner.cost.seconds(1))
@@ -188,7 +198,8 @@ class BatchPlanner:
             arrived: Scans that came since the queue began.
             workers: Those alive.
             now_s: When it was, on any clock that only goes forward.
-            idle: Workers without anything to do, the one that drew among them.
+            idle: Workers without anything to do, the one that drew among them, and the other lanes
+                of that one that have nothing to compute.
             ages_s: How long before that each scan just drawn had come, in the order of service.
 
         """

@@ -15,9 +15,11 @@ class Lanes:
     ``speedups[n - 1]`` is the work that ``n`` batches in hand get done in a second, in seconds that
     they would take alone. Lanes are no workers: on a CPU they share cores that a lone batch has for
     itself, on a GPU one computes while others are read and written. Each has an equal share.
+    ``abreast`` is how many compute at the same time.
     """
 
     speedups: tuple[float, ...] = (1.0,)
+    abreast: int = 1
 
     def __post_init__(self) -> None:
         if not self.speedups or self.speedups[0] != 1 or min(self.speedups) <= 0:
@@ -37,10 +39,11 @@ class Begun(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A batch that ended, and what it cost in seconds of its whole worker."""
+    """A batch that ended, its cost in seconds of its worker, and batches in hand meanwhile."""
 
     batch: Begun
     cost_s: float
+    abreast: float
 
 
 class _InHand(NamedTuple):
@@ -50,6 +53,7 @@ class _InHand(NamedTuple):
     number: int
     batch: Begun
     cost_before_s: float
+    began_s: float
 
 
 class Crew:
@@ -63,6 +67,8 @@ class Crew:
         self.idle = workers
         self._speeds = [0.0, *(speed / n for n, speed in enumerate(lanes.speedups, start=1))]
         self._lanes = len(lanes.speedups)
+        self._abreast = lanes.abreast
+        self._next: int | None = None  # who begins the next batch, once that is drawn
         self._chance = random.Random(seed)
         self._numbers = count()
         self._hands: list[list[_InHand]] = [[] for _ in range(workers)]
@@ -81,6 +87,11 @@ class Crew:
         return bool(self._open)
 
     @property
+    def spare(self) -> int:
+        """Other lanes that would compute now of the worker that begins the next batch."""
+        return max(0, self._abreast - len(self._hands[self._chosen()]) - 1)
+
+    @property
     def next_end_s(self) -> float:
         """When the next batch ends; infinite with nothing in hand."""
         ends = self._ends
@@ -90,13 +101,13 @@ class Crew:
 
     def begin(self, batch: Begun, work_s: float, now_s: float) -> None:
         """Give a batch that alone takes ``work_s`` to some worker with room."""
-        opened = self._open
-        worker = opened[int(self._chance.random() * len(opened)) if len(opened) > 1 else 0]
+        worker, self._next = self._chosen(), None
         self._tick(worker, now_s)
         hand = self._hands[worker]
         self.idle -= not hand
         ends_at = self._work_s[worker] + work_s
-        heapq.heappush(hand, _InHand(ends_at, next(self._numbers), batch, self._cost_s[worker]))
+        number, cost_s = next(self._numbers), self._cost_s[worker]
+        heapq.heappush(hand, _InHand(ends_at, number, batch, cost_s, now_s))
         if len(hand) == self._lanes:
             self._close(worker)
         self._foresee(worker, now_s)
@@ -116,7 +127,8 @@ class Crew:
         else:
             self.idle += 1
             self._work_s[worker] = self._cost_s[worker] = 0.0
-        return Done(ended.batch, cost_s)
+        passed_s = now_s - ended.began_s
+        return Done(ended.batch, cost_s, passed_s / cost_s if cost_s > 0 else 1.0)
 
     def fail(self, worker: int) -> list[Begun]:
         """Take a worker out of service; returns the batches that it had in hand."""
@@ -127,6 +139,8 @@ class Crew:
         self._work_s[worker] = self._cost_s[worker] = 0.0
         if self._place[worker] >= 0:
             self._close(worker)
+        if self._next == worker:
+            self._next = None
         return [one.batch for one in sorted(hand)]
 
     def restart(self, worker: int) -> None:
@@ -134,6 +148,13 @@ class Crew:
         self.idle += 1
         self._place[worker] = len(self._open)
         self._open.append(worker)
+
+    def _chosen(self) -> int:
+        """Return who begins the next batch: one with room, by chance."""
+        if self._next is None:
+            opened = self._open
+            self._next = opened[int(self._chance.random() * len(opened)) if len(opened) > 1 else 0]
+        return self._next
 
     def _close(self, worker: int) -> None:
         """Take a worker from those with room, in one step: the last takes its place."""

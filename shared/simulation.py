@@ -31,7 +31,7 @@ class Moment(NamedTuple):
     newest_s: float  #: when the last of them came
     held_since_s: float  #: when a free worker first met the first of them
     arrived: int  #: scans that came since the run began
-    idle: int  #: workers with nothing in hand, and the one that draws
+    idle: int  #: workers with nothing in hand, the one that draws, and its other idle lanes
     workers: int
 
 
@@ -56,8 +56,16 @@ class Policy(Protocol):
     def decide(self, moment: Moment) -> Take | HoldUntil:
         """Say what a free worker does now."""
 
-    def served(self, size: int, waited_s: float, seconds: float) -> None:
-        """Hear of a batch: its size, how long its oldest scan had waited, what it took."""
+    def served(self, size: int, waited_s: float, seconds: float, abreast: float) -> None:
+        """Hear of a batch.
+
+        Args:
+            size: Its scans.
+            waited_s: How long the oldest of them had waited.
+            seconds: What it took of its worker.
+            abreast: Batches that its worker had in hand meanwhile, in the mean.
+
+        """
 
 
 class Adaptive:
@@ -87,9 +95,9 @@ class Adaptive:
             return HoldUntil(until_s)
         return Take(size)
 
-    def served(self, size: int, waited_s: float, seconds: float) -> None:
+    def served(self, size: int, waited_s: float, seconds: float, abreast: float) -> None:
         """Learn what the batch cost."""
-        self._planner.observe(self.MODEL, size, seconds)
+        self._planner.observe(self.MODEL, size, seconds, abreast)
 
 
 class FixedWindow:
@@ -109,7 +117,7 @@ class FixedWindow:
             return HoldUntil(until_s)
         return Take(min(moment.queued, self._max_size))
 
-    def served(self, size: int, waited_s: float, seconds: float) -> None:
+    def served(self, size: int, waited_s: float, seconds: float, abreast: float) -> None:
         """Nothing is learnt."""
 
 
@@ -206,9 +214,9 @@ def simulate(
         end_s = crew.next_end_s
         now_s = min(next_s, end_s, wake_s, turn_s)
         if end_s <= now_s:
-            batch, cost_s = crew.end_next()
+            batch, cost_s, abreast = crew.end_next()
             busy_s += cost_s
-            policy.served(len(batch.scans), batch.waited_s, cost_s)
+            policy.served(len(batch.scans), batch.waited_s, cost_s, abreast)
             for index in batch.scans:
                 latencies[index] = now_s - times[index]
         elif turn_s <= now_s:
@@ -238,7 +246,7 @@ def simulate(
                     times[arrived - 1],
                     held_since_s,
                     arrived,
-                    max(1, crew.idle),
+                    max(1, crew.idle) + crew.spare,
                     alive,
                 )
             )

@@ -15,7 +15,7 @@ import fsspec
 from ulid import ULID
 
 from shared.errors import StoreFull
-from shared.unpacked import UnpackedCopy, UnpackedScans
+from shared.unpacked import UnpackedCopy, UnpackedScans, this_boot
 
 CHUNK_BYTES = 1 << 20
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -36,9 +36,10 @@ class ScanStore:
             options = {"auto_mkdir": True}  # object stores have no folders to make
         self._fs, root = fsspec.core.url_to_fs(url, **options)
         self._root = str(root).rstrip("/")
-        # from anywhere else a copy is dearer than unpacking
-        folder = Path(self._root) / "unpacked"
-        self._unpacked = UnpackedScans(folder, unpacked_bytes) if on_disk else None
+        self._unpacked: UnpackedScans | None = None
+        if on_disk and (boot_id := this_boot()):  # from elsewhere a copy is dearer than unpacking
+            folder = Path(self._root) / "unpacked"
+            self._unpacked = UnpackedScans(folder, unpacked_bytes, boot_id)
 
     @staticmethod
     def folder(job_id: str) -> str:

@@ -3,6 +3,9 @@
 To refuse a damaged upload at once the front desk unpacks it all; on the same machine it is ten
 times cheaper to leave a copy of that than to unpack again. A copy is a shortcut only: it may be
 missing, goes as soon as it is read, and the scan itself lies in the store as it was handed in.
+
+Copies are named for the machine's run since it was started: one that outlived a crash of the
+machine may lack what never reached the disk, and another machine reads the scan itself as fast.
 """
 
 import os
@@ -20,6 +23,15 @@ from ulid import ULID
 KEPT_S = 600.0
 
 _PARTIAL = ".partial"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def this_boot() -> str | None:
+    """Return the kernel's name for its run since the machine was started; None if it has none."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return None
 
 
 class UnpackedScans:
@@ -29,8 +41,9 @@ class UnpackedScans:
     moment may exceed the budget by what they begin.
     """
 
-    def __init__(self, folder: Path, budget_bytes: int) -> None:
+    def __init__(self, folder: Path, budget_bytes: int, boot_id: str) -> None:
         self._folder = folder
+        self._boot_id = boot_id
         self._budget_bytes = budget_bytes
         self._beginning = threading.Lock()
 
@@ -70,8 +83,9 @@ class UnpackedScans:
         """Remove copies that nobody came for."""
         limit = time.time() - KEPT_S
         for job_id in self._job_ids():
-            if ULID.from_str(job_id).timestamp < limit:
-                self.drop(job_id)
+            with suppress(ValueError):  # no job's folder, and not ours to judge
+                if ULID.from_str(job_id).timestamp < limit:
+                    self.drop(job_id)
 
     def _job_ids(self) -> list[str]:
         with suppress(FileNotFoundError):
@@ -80,14 +94,14 @@ class UnpackedScans:
 
     def _sizes(self) -> Iterator[int]:
         for job_id in self._job_ids():
-            with suppress(FileNotFoundError):  # a worker took it
+            with suppress(OSError):  # a worker took it, or it is no folder
                 for copy in os.scandir(self._folder / job_id):
                     yield copy.stat().st_size
 
     def _path(self, key: str) -> Path:
         """Return where the copy of ``<shard>/<job id>/<channel>.nii.gz`` lies."""
         _, job_id, name = key.split("/")
-        return self._folder / job_id / name.removesuffix(".gz")
+        return self._folder / job_id / f"{name.removesuffix('.gz')}.{self._boot_id}"
 
 
 class UnpackedCopy:

@@ -27,7 +27,7 @@ from worker.busy_clock import BusyClock
 from worker.connection import connect
 from worker.engine import Engine
 from worker.heartbeat import Heartbeat
-from worker.in_hand import Batch, InHand
+from worker.in_hand import Batch, InHand, Spent
 from worker.lease import Claim, Finished, Leases, Outcome, Retry, WorkerFacts
 from worker.reporter import Reporter
 
@@ -168,7 +168,9 @@ class BatchService:
         most = self._settings.max_batch_size
         with self._planning:
             steps = self._planner.steps(self._engine.model)
-        claims = self._leases.draw(most, steps=steps)
+        # other lanes that would compute now, had they a scan
+        spare = max(0, self._engine.abreast - len(self._in_hand) - 1)
+        claims = self._leases.draw(most, steps=steps, spare=spare)
         self._heartbeat.hold(claims)
         began = self._see_traffic()
         if not claims or claims[0].alone:
@@ -223,10 +225,10 @@ class BatchService:
         if begun:
             with self._watchdog.armed(self._settings.job_timeout_s):
                 outcomes = self._engine.run(begun, self._worker_id, self._heartbeat.is_lost)
-        cost_s = self._in_hand.leave(batch)
+        spent = self._in_hand.leave(batch)
         self._heartbeat.show(self._facts())
         if begun:
-            self._settle(begun, outcomes, cost_s)
+            self._settle(begun, outcomes, spent)
         self._heartbeat.release(claims)
 
     def _change_model(self, model_ref: str) -> None:
@@ -236,24 +238,26 @@ class BatchService:
                 self._engine.prepare(model_ref)
         self._on_model(model_ref)
 
-    def _settle(self, claims: list[Claim], outcomes: list[Outcome], cost_s: float) -> None:
+    def _settle(self, claims: list[Claim], outcomes: list[Outcome], spent: Spent) -> None:
         reports = [outcome.report for outcome in outcomes if isinstance(outcome, Finished)]
         metrics = batch_counts(len(claims), [report.timings_s for report in reports])
         settled = list(zip(claims, outcomes, strict=True))
         dropped = self.persist(
-            lambda: self._leases.settle(settled, self._facts(), batch_s=cost_s, metrics=metrics)
+            lambda: self._leases.settle(
+                settled, self._facts(), batch_s=spent.cost_s, metrics=metrics
+            )
         )
         for claim in dropped:
             self._engine.discard(claim)
         if len(reports) == len(claims):
             with self._planning:
-                self._planner.observe(claims[0].submission.model_ref, len(claims), cost_s)
+                self._planner.observe(claims[0].submission.model_ref, len(claims), *spent)
         log.info(
             "batch settled",
             size=len(claims),
             finished=len(reports),
             dropped=len(dropped),
-            cost_s=round(cost_s, 4),
+            cost_s=round(spent.cost_s, 4),
         )
         if any(isinstance(outcome, Retry) and claim not in dropped for claim, outcome in settled):
             self._rested_until = time.monotonic() + RETRY_PAUSE_S

@@ -24,6 +24,10 @@ class Engine(Protocol):
         """How many batches may be on their way at once, from reading to writing."""
 
     @property
+    def abreast(self) -> int:
+        """How many of those may compute at the same time."""
+
+    @property
     def arithmetic(self) -> Arithmetic:
         """How that network is computed."""
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from worker.lease import Claim
 
@@ -14,6 +15,14 @@ class Batch:
 
     claims: list[Claim]
     entered_s: float
+    began_s: float
+
+
+class Spent(NamedTuple):
+    """What a batch cost: seconds of the whole machine, and batches in hand meanwhile (a mean)."""
+
+    cost_s: float
+    abreast: float
 
 
 class InHand:
@@ -40,17 +49,23 @@ class InHand:
     def enter(self, claims: list[Claim]) -> Batch:
         """Take a batch in hand."""
         with self._changed:
-            batch = Batch(claims, self._tick())
+            batch = Batch(claims, self._tick(), self._at)
             self._batches.append(batch)
         return batch
 
-    def leave(self, batch: Batch) -> float:
-        """Put a batch down; returns what it cost, in seconds of the whole machine."""
+    def leave(self, batch: Batch) -> Spent:
+        """Put a batch down; returns what it cost."""
         with self._changed:
-            cost_s = self._tick()
+            cost_s = self._tick() - batch.entered_s
+            passed_s = self._at - batch.began_s
             self._batches.remove(batch)
             self._changed.notify_all()
-        return cost_s - batch.entered_s
+        return Spent(cost_s, passed_s / cost_s if cost_s > 0 else 1.0)
+
+    def __len__(self) -> int:
+        """How many batches there are."""
+        with self._changed:
+            return len(self._batches)
 
     def wait_until_empty(self) -> None:
         """Return once nothing is in hand."""

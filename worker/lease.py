@@ -125,14 +125,14 @@ class Leases:
         self.traffic = Traffic(left=0, ever_queued=0, workers=1, idle=1)
 
     def draw(
-        self, most: int, *, model: str | None = None, steps: Sequence[int] = ()
+        self, most: int, *, model: str | None = None, steps: Sequence[int] = (), spare: int = 0
     ) -> list[Claim]:
         """Draw up to ``most`` jobs of one model, in the order of service, each with a lease.
 
         A job that must run alone comes alone. With ``model`` (``name@version``) a batch is
         topped up: jobs of that model only, and none that must run alone. With ``steps`` fewer may
-        come: entry ``n`` is how long the queue must be for ``n + 1`` jobs, and idle workers are
-        left their share.
+        come: entry ``n`` is how long the queue must be for ``n + 1`` jobs, and idle workers, as
+        well as ``spare`` lanes of this one, are left their share.
         """
         settings = self._settings
         answer = scripts.DRAW.run(
@@ -145,6 +145,7 @@ class Leases:
             model or "",
             uuid.uuid4().hex,
             int(model is None),
+            spare,
         )
         seen, *drawn = answer
         if seen:

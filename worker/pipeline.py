@@ -92,6 +92,11 @@ class Pipeline:
         return self._device.lanes
 
     @property
+    def abreast(self) -> int:
+        """How many of those may compute at the same time."""
+        return self._device.abreast
+
+    @property
     def arithmetic(self) -> Arithmetic:
         """How that network is computed."""
         return self._predictor.arithmetic
@@ -227,7 +232,7 @@ class Pipeline:
         return loaded
 
     def _each(self, step: Callable[[_Item], None], items: Sequence[_Item]) -> None:
-        """Do one step for every item, side by side; a failure is that item's outcome."""
+        """Do one step for every item; a failure is that item's outcome."""
 
         def guarded(item: _Item) -> None:
             try:
@@ -235,10 +240,11 @@ class Pipeline:
             except Exception as error:  # one scan's fault must stay its own
                 item.outcome = judge(error, item.claim)
 
-        if len(items) == 1:
-            guarded(items[0])
-        else:
+        if len(items) > 1 and self._device.side_by_side:
             list(self._threads.map(guarded, items))
+        else:
+            for item in items:
+                guarded(item)
 
     def _predict(
         self, predictor: Predictor, items: Sequence[_Item], on_shares: Sequence[OnShare]

@@ -39,6 +39,11 @@ class SharedDevice:
         self._turn = threading.Lock()
         self._network = BusyClock()
 
+    @property
+    def abreast(self) -> int:
+        """How many batches may compute at the same time."""
+        return self.lanes if self._on_cpu else 1
+
     @contextmanager
     def share(self) -> Iterator[None]:
         """Give the calling thread its share of the cores for one batch."""
@@ -55,7 +60,18 @@ class SharedDevice:
 
     def use_share(self) -> None:
         """Look again how many others there are, and take no more than a fair share of the cores."""
-        set_threads(max(1, self._threads // self._busy))
+        set_threads(self._share())
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether the scans of a batch may be read and written side by side.
+
+        On a CPU a batch that did so on one core would take the others' from them, and seem cheap.
+        """
+        return not self._on_cpu or self._share() > 1
+
+    def _share(self) -> int:
+        return max(1, self._threads // self._busy)
 
     @contextmanager
     def turn(self) -> Iterator[None]:

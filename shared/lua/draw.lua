@@ -1,10 +1,10 @@
 -- Draw up to a batch of one model's jobs, each with a lease, in the order of service.
 -- ARGV: worker, most, lease seconds, ageing seconds, steps or '' (the lengths of the queue from
 --       which on 1, 2, 3... jobs are drawn), model ref or '' for any, token for the executions'
---       ids, draw jobs that run alone (0 or 1).
--- Returns {{jobs left, jobs ever queued, live workers, idle ones with this}, {id, execution, queue,
--- submission, losses, seconds since it was queued}...}; the first is empty while the workers are
--- suspended.
+--       ids, draw jobs that run alone (0 or 1), other lanes of this worker that are idle.
+-- Returns {{jobs left, jobs ever queued, live workers, idle ones with this and its other lanes},
+-- {id, execution, queue, submission, losses, seconds since it was queued}...}; the first is empty
+-- while the workers are suspended.
 local worker, most, lease_s, aging_s = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local wanted, token, alone_too = ARGV[6], ARGV[7], ARGV[8] == '1'
 local AGED_EVERY = 4
@@ -17,7 +17,7 @@ local ever_queued = before + tonumber(redis.call('GET', TURN) or 0)
 -- Idle is who has nothing in hand; whoever draws has room, whatever it has in hand already.
 local busy = redis.call('ZCOUNT', BUSY, stamp(time), '+inf')
 local itself = tonumber(redis.call('ZSCORE', BUSY, worker) or 0) >= time and 1 or 0
-local idle = math.max(1, workers - busy + itself)
+local idle = math.max(1, workers - busy + itself) + tonumber(ARGV[9])
 if ARGV[5] ~= '' then
     -- as shared.batching.climb does
     local share, size = math.ceil(before / idle), 0

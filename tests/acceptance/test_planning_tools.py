@@ -51,7 +51,7 @@ def test_components_add_up_and_make_a_plan(tmp_path: Path, scan: Path) -> None:
     assert [one["clients"] for one in numbers["rounds"]] == [1, 2]
     for one in numbers["rounds"]:
         seconds = {name: found["mean"] for name, found in one["seconds"].items()}
-        assert one["requests"] == len(one["end_to_end_s"]) == 4
+        assert one["requests"] == len(one["end_to_end_s"]) >= 4
         assert sum(seconds[name] for name in PARTS) == pytest.approx(
             (1 - one["rest"]) * seconds["end_to_end"]
         )

@@ -43,6 +43,17 @@ async def test_a_batch_is_of_one_model(queue: JobQueue, leases: Leases) -> None:
     assert [claim.submission.version for claim in leases.draw(8)] == ["2.0.0"]
 
 
+@pytest.mark.parametrize(("spare", "sizes"), [(0, [4]), (1, [2, 1]), (3, [1, 1])])
+async def test_spare_lanes_are_left_their_share(
+    queue: JobQueue, leases: Leases, spare: int, sizes: list[int]
+) -> None:
+    """A lane takes no job that another one of the same worker could begin at once."""
+    for _ in range(4):
+        await queue.submit(submission())
+    drawn = [len(leases.draw(8, steps=[1, 1, 1, 1], spare=spare)) for _ in sizes]
+    assert drawn == sizes
+
+
 async def test_a_drawn_job_stands_in_the_intermediate_list(
     queue: JobQueue, leases: Leases, valkey: Valkey
 ) -> None:
@@ -241,11 +252,16 @@ async def test_a_fault_while_gathering_loses_nothing(
     draw = Leases.draw
 
     def stumble(
-        self: Leases, most: int, *, model: str | None = None, steps: Sequence[int] = ()
+        self: Leases,
+        most: int,
+        *,
+        model: str | None = None,
+        steps: Sequence[int] = (),
+        spare: int = 0,
     ) -> object:
         if model is not None:
             raise redis.ConnectionError
-        return draw(self, most, model=model, steps=steps)
+        return draw(self, most, model=model, steps=steps, spare=spare)
 
     monkeypatch.setattr(Leases, "draw", stumble)
     assert [claim.id for claim in worker._service._gather()] == [job_id]

@@ -113,6 +113,19 @@ def test_faster_arrivals_never_make_a_smaller_batch(
     )
 
 
+@pytest.mark.parametrize(("told", "size"), [(True, 1), (False, 4)])
+def test_lone_batches_do_not_hide_what_company_costs(told: bool, size: int) -> None:
+    """Single scans are mostly alone and pairs in company; that is not taken for a pair's merit."""
+    plan = BatchPlanner(BatchBounds(8, 0.0, adaptive=True))
+    for _ in range(30):
+        plan.observe(MODEL, 1, 0.33, abreast=1.0)  # all cores for one scan: they are used badly
+        plan.observe(MODEL, 1, 0.25, abreast=2.0 if told else 1.0)
+        plan.observe(MODEL, 2, 0.5, abreast=1.9 if told else 1.0)
+    plan.saw(arrived=0, workers=1, now_s=0.0)
+    plan.saw(arrived=38, workers=1, now_s=10.0)
+    assert climb(plan.steps(MODEL), 4) == size
+
+
 @given(costs, rates, max_sizes, queues, st.integers(1, 100))
 def test_idle_workers_are_left_their_share(
     cost: BatchCost, rate: float, max_size: int, queued: int, idle: int

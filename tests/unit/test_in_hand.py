@@ -32,7 +32,7 @@ def test_a_batch_alone_costs_the_time_it_takes() -> None:
     clock.seconds = 7.0
     batch = in_hand.enter([claim_of("a")])
     clock.seconds = 9.5
-    assert in_hand.leave(batch) == pytest.approx(2.5)
+    assert in_hand.leave(batch) == pytest.approx((2.5, 1.0))
 
 
 def test_batches_side_by_side_share_the_time() -> None:
@@ -44,10 +44,12 @@ def test_batches_side_by_side_share_the_time() -> None:
     second = in_hand.enter([claim_of("c")])
     assert in_hand.ids == ("a", "b", "c")
     clock.seconds = 3.0
-    first_cost = in_hand.leave(first)
+    first_cost, first_beside = in_hand.leave(first)
     clock.seconds = 4.0
+    second_cost, second_beside = in_hand.leave(second)
     assert first_cost == pytest.approx(1.0 + 2.0 / 2)
-    assert first_cost + in_hand.leave(second) == pytest.approx(4.0)
+    assert first_cost + second_cost == pytest.approx(4.0)
+    assert (first_beside, second_beside) == pytest.approx((3 / 2, 3 / 2))
     assert not in_hand.ids
 
 

@@ -44,6 +44,23 @@ def test_the_cores_are_shared_out() -> None:
         assert answers[1].result(30) == 2
 
 
+def test_a_batch_takes_no_more_than_its_share_to_read_and_write() -> None:
+    """Scans of a batch are read side by side where it has cores for that, or a GPU computes."""
+    cpu = SharedDevice("cpu", threads=2, lanes=2)
+    assert SharedDevice("cuda:0", threads=1, lanes=2).side_by_side
+    with cpu.share():
+        assert cpu.side_by_side
+        with cpu.share():
+            assert not cpu.side_by_side
+        assert cpu.side_by_side
+
+
+def test_lanes_compute_abreast_on_a_cpu_only() -> None:
+    """On a CPU every lane has its cores; on a GPU one batch computes while others are read."""
+    assert SharedDevice("cpu", threads=4, lanes=3).abreast == 3
+    assert SharedDevice("cuda:0", threads=4, lanes=3).abreast == 1
+
+
 def test_a_gpu_computes_one_batch_at_a_time() -> None:
     """While one lane computes, another waits for its turn; on a CPU nobody waits."""
     device = SharedDevice("cuda:0", threads=2, lanes=2)

@@ -78,6 +78,16 @@ def test_an_unfinished_copy_is_not_read(store: ScanStore) -> None:
     copy.abandon()
 
 
+def test_a_copy_of_before_a_crash_is_not_read(
+    store: ScanStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the machine was started again a copy may lack bytes, so the scan itself is read."""
+    key = handed_in(store)
+    assert unpacked(store, key)
+    monkeypatch.setattr("shared.store.this_boot", lambda: "another")
+    assert read(ScanStore(f"file://{tmp_path}/store"), key) == PACKED
+
+
 def test_copies_stay_within_their_budget(store: ScanStore) -> None:
     """A third copy finds no room until one is read or given up; one too large never does."""
     keys = [handed_in(store) for _ in range(4)]
@@ -120,6 +130,17 @@ def test_what_nobody_came_for_is_swept(store: ScanStore, tmp_path: Path) -> None
     assert unpacked(store, key)
     store.sweep_unpacked()
     assert [folder.name for folder in leftovers(store, tmp_path)] == [key.split("/")[1]]
+
+
+def test_strangers_are_left_alone(store: ScanStore, tmp_path: Path) -> None:
+    """A file or folder that is no job's hinders no copy, and stays."""
+    folder = tmp_path / "store" / "unpacked"
+    (folder / "lost+found").mkdir(parents=True)
+    (folder / ".hidden").touch()
+    key = handed_in(store)
+    assert unpacked(store, key)
+    assert read(store, key) == UNPACKED
+    assert {path.name for path in leftovers(store, tmp_path)} == {"lost+found", ".hidden"}
 
 
 @contextmanager
