@@ -94,8 +94,9 @@ class UnpackedScans:
 
     def _sizes(self) -> Iterator[int]:
         for job_id in self._job_ids():
-            with suppress(OSError):  # a worker took it, or it is no folder
-                for copy in os.scandir(self._folder / job_id):
+            # a worker took it, or it is no folder
+            with suppress(OSError), os.scandir(self._folder / job_id) as copies:
+                for copy in copies:
                     yield copy.stat().st_size
 
     def _path(self, key: str) -> Path:
