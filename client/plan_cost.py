@@ -161,14 +161,14 @@ def share_lanes(lanes: int, in_hand: int, speed: float, *, on_cpu: bool) -> Lane
     On a GPU one batch computes while others are read and written, so each one adds its own work
     until the device is busy. On a CPU all share the cores, and every one adds a part of the gain.
     """
-    speed = min(max(speed, 0.1), in_hand)
+    speed, abreast = min(max(speed, 0.1), in_hand), lanes if on_cpu else 1
     if lanes == 1 or in_hand < 2:
-        return Lanes((1.0,) * lanes, abreast=lanes if on_cpu else 1)
+        return Lanes((1.0,) * lanes, abreast)
     speeds = [1.0]
     for number in range(2, lanes + 1):
         rising = 1 + (speed - 1) * min(1.0, (number - 1) / (in_hand - 1))
         speeds.append(rising if on_cpu else min(float(number), speed))
-    return Lanes(tuple(speeds), abreast=lanes if on_cpu else 1)
+    return Lanes(tuple(speeds), abreast)
 
 
 def _shared_out(alone_s: float, batches: dict[str, dict[str, float]]) -> BatchCost:

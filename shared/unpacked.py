@@ -53,7 +53,6 @@ class UnpackedScans:
             return None
         path = self._path(key)
         with suppress(OSError), self._beginning:
-            self.sweep()
             self._folder.mkdir(parents=True, exist_ok=True)
             free_bytes = shutil.disk_usage(self._folder).free
             taken_bytes = sum(self._sizes())

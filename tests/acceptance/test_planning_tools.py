@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.components_load import PARTS
+from benchmarks.components_load import PARTS, TURNS
 from benchmarks.sample_scan import sample_scan
 from tests.local_service import BOUND_S, ROOT, environment, local_service
 
@@ -51,7 +51,7 @@ def test_components_add_up_and_make_a_plan(tmp_path: Path, scan: Path) -> None:
     assert [one["clients"] for one in numbers["rounds"]] == [1, 2]
     for one in numbers["rounds"]:
         seconds = {name: found["mean"] for name, found in one["seconds"].items()}
-        assert one["requests"] == len(one["end_to_end_s"]) >= 4
+        assert one["requests"] == len(one["end_to_end_s"]) == max(4, TURNS * one["clients"])
         assert sum(seconds[name] for name in PARTS) == pytest.approx(
             (1 - one["rest"]) * seconds["end_to_end"]
         )
