@@ -1,5 +1,6 @@
 """What a batch costs, learnt as it runs: ``seconds = fixed_s + per_scan_s * scans``."""
 
+import math
 from dataclasses import dataclass
 
 #: Each batch weighs this much less with every one after it: the last 50 or so count.
@@ -12,6 +13,9 @@ OUTLIER_FACTOR = 2.0
 #: Drawing and settling a batch is never quite free: its fixed part is at least this share of what
 #: a scan adds, so that noise cannot hide the little that large batches gain at an overload.
 LEAST_FIXED_SHARE = 0.01
+#: Of the fixed part only that counts which is known: half a standard error less than was fitted.
+#: On shared cores every batch takes another time; their noise must not pass for a reason to batch.
+DOUBT = 0.5
 #: No batch counts as faster: clocks are coarse (seconds).
 CLOCK_TICK_S = 1e-6
 
@@ -38,7 +42,7 @@ class CostLearner:
     def __init__(self) -> None:
         self._cost: BatchCost | None = None
         self._weight = self._sizes = self._squares = 0.0
-        self._seconds = self._products = 0.0
+        self._seconds = self._products = self._seconds_squared = 0.0
 
     @property
     def cost(self) -> BatchCost | None:
@@ -56,6 +60,7 @@ class CostLearner:
         self._squares = self._squares * DECAY + size * size
         self._seconds = self._seconds * DECAY + seconds
         self._products = self._products * DECAY + seconds * size
+        self._seconds_squared = self._seconds_squared * DECAY + seconds * seconds
         self._cost = self._fit()
 
     def _fit(self) -> BatchCost:
@@ -69,9 +74,23 @@ class CostLearner:
         per_scan_s = (weight * self._products - cross * self._seconds) / determinant
         if per_scan_s < 0:
             return BatchCost(self._seconds / self._weight, 0.0)
+        variance = self._squared_errors(fixed_s, per_scan_s) / self._weight
+        fixed_s = max(0.0, fixed_s - DOUBT * math.sqrt(variance * squares / determinant))
+        per_scan_s = (self._products - fixed_s * self._sizes) / self._squares
         if fixed_s < LEAST_FIXED_SHARE * per_scan_s:
             share = LEAST_FIXED_SHARE
             spread = self._squares + 2 * share * self._sizes + share**2 * self._weight
             per_scan_s = (self._products + share * self._seconds) / spread
             return BatchCost(share * per_scan_s, per_scan_s)
-        return BatchCost(fixed_s, per_scan_s)
+        return BatchCost(fixed_s, max(0.0, per_scan_s))
+
+    def _squared_errors(self, fixed_s: float, per_scan_s: float) -> float:
+        """Return the weighted sum of how far off such a line is, squared."""
+        cross = self._products - fixed_s * self._sizes
+        return max(
+            0.0,
+            self._seconds_squared
+            - 2 * fixed_s * self._seconds
+            + fixed_s**2 * self._weight
+            - per_scan_s * (2 * cross - per_scan_s * self._squares),
+        )

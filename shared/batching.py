@@ -25,8 +25,8 @@ RATE_PASSES = 50
 FULL_LOAD = 0.95
 #: No queue is as long as this.
 NEVER = 1e9
-#: From so many batches in hand on, in the mean, a batch counts as one in company.
-COMPANY = 1.5
+#: From so many batches in hand on, in the mean, a batch counts as one in company: nearly always.
+COMPANY = 1.9
 #: What is held of a model's cost before its first batch.
 UNKNOWN = BatchCost(1.0, 1.0)
 

@@ -193,6 +193,25 @@ def test_the_line_is_learnt(fixed_s: float, per_scan_s: float, seed: int) -> Non
         assert learner.cost.seconds(size) == pytest.approx(truth.seconds(size), rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("cost", "noise", "least", "most"),
+    [(BatchCost(0.0, 0.25), 0.2, 0, 60), (BatchCost(0.05, 0.2), 0.05, 200, 200)],
+)
+def test_noise_is_no_reason_for_a_batch(
+    cost: BatchCost, noise: float, least: int, most: int
+) -> None:
+    """Of 200 workers with a noisy device few form a batch that brings nothing; all do that pays."""
+    formed = 0
+    for seed in range(200):
+        chance, learner = random.Random(seed), CostLearner()
+        for _ in range(200):
+            size = 1 + (chance.random() < 0.2)
+            learner.observe(size, cost.seconds(size) * chance.lognormvariate(0, noise))
+        assert learner.cost is not None
+        formed += climb(ladder(learner.cost, 3.2, 4), 6) > 1
+    assert least <= formed <= most
+
+
 @given(batches.filter(bool))
 def test_a_cost_is_never_negative(seen: list[tuple[int, float]]) -> None:
     """Whatever is seen, neither part of a cost falls below zero."""
