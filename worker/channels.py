@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from shared.errors import BadScan
 from shared.models import ModelCard
-from worker.preprocess import Affine, sample_affine
+from worker.resample import Affine, sample_affine
 
 #: One channel: intensities ``[I, J, K]``, slope and intercept applied, and their 4x4 affine.
 Channel = tuple[NDArray[np.generic], Affine]

@@ -26,8 +26,8 @@ from worker.exported_recipe import ExportedRecipe
 from worker.forward_pass import Network, first_output
 from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
-from worker.preprocess import Affine, Volume, sample_affine
 from worker.progress import OnShare, unheard
+from worker.resample import Affine, Volume, sample_affine
 from worker.torchscript import load_torchscript
 from worker.window_passes import WindowedScan, run_windows
 

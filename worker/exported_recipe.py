@@ -25,7 +25,7 @@ from torch import Tensor
 from shared.bundle_metadata import input_format
 from shared.errors import ModelError
 from shared.models import METADATA
-from worker.preprocess import Affine
+from worker.resample import Affine
 from worker.sliding_window import WindowRules
 
 _FIELDS = ("spacing", "orientation", "spatial_shape", "overlap", "normalization")

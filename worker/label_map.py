@@ -16,7 +16,7 @@ from shared.errors import InferenceFailed, ModelError
 from shared.models import ModelLabel
 from shared.results import LabelStats
 from worker.postprocess import Mask, Segmentation, label_statistics
-from worker.preprocess import Affine
+from worker.resample import Affine
 
 #: The volume that has to look like a lesion to make one likely, in millilitres.
 _LEAST_SIGHT_ML = 1.0

@@ -37,8 +37,8 @@ from worker.inference import Inferer, WholeVolumes, from_monai
 from worker.online_argmax import LikeliestLabels, OnlineArgmax
 from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
-from worker.preprocess import Affine
 from worker.progress import OnShare, unheard
+from worker.resample import Affine
 from worker.resolver import Resolver
 from worker.state_dict import WEIGHTS, fill_weights
 from worker.torchscript import load_torchscript

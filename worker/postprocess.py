@@ -14,7 +14,8 @@ from scipy import ndimage
 
 from shared.models import ModelLabel
 from shared.results import LabelStats
-from worker.preprocess import Affine, Frame, Volume, sample_affine
+from worker.preprocess import Frame
+from worker.resample import Affine, Volume, sample_affine
 
 Mask = NDArray[np.uint8]
 

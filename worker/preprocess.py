@@ -10,11 +10,9 @@ from itertools import product
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
-Volume = NDArray[np.float32]
-Affine = NDArray[np.float64]
+from worker.resample import Affine, Volume, sample_affine
 
 #: Normalised brightness is cut to this range, in standard deviations.
 BRIGHTNESS_RANGE = (-4.0, 8.0)
@@ -129,44 +127,6 @@ def normalise(volume: Volume, background: Background) -> Volume:
     return scaled
 
 
-def sample_affine(volume: Volume, shape: tuple[int, ...], to_volume: Affine) -> Volume:
-    """Return ``shape`` voxels drawn linearly from ``volume``, zero where it ends.
-
-    Args:
-        volume: ``[I, J, K]``.
-        shape: The size of the result.
-        to_volume: 4x4, from the result's voxel indices to ``volume``'s.
-    """
-    to_unit = _to_unit(volume.shape) @ to_volume
-    source = torch.from_numpy(volume)[None, None]
-    drawn = F.grid_sample(source, _points(shape, to_unit), mode="bilinear", align_corners=False)
-    return np.asarray(drawn[0, 0].numpy())
-
-
-def _points(shape: tuple[int, ...], matrix: Affine) -> torch.Tensor:
-    """Return ``matrix`` applied to every index of ``shape``, ``[1, *shape, 3]``.
-
-    It does what torch's own ``affine_grid`` does, in a third of the time: the sums over two of
-    the axes are shared by all of the third.
-    """
-    points = torch.empty((1, *shape, 3), dtype=torch.float32)
-    i, j, k = (torch.arange(n, dtype=torch.float64) for n in shape)
-    for axis in range(3):
-        slope_i, slope_j, slope_k, start = matrix[axis].tolist()
-        plane = ((slope_i * i)[:, None] + (slope_j * j + start)[None]).float()
-        line = (slope_k * k).float()
-        # torch counts a volume's axes backwards.
-        torch.add(plane[:, :, None], line[None, None], out=points[0, ..., 2 - axis])
-    return points
-
-
-def _to_unit(shape: tuple[int, ...]) -> Affine:
-    """Map voxel indices to -1..1 between the outer faces of the volume."""
-    matrix = np.diag([2 / n for n in shape] + [1.0])
-    matrix[:3, 3] = [1 / n - 1 for n in shape]
-    return matrix
-
-
 def _survey(data: NDArray[np.generic]) -> tuple[Volume, NDArray[np.intp]]:
     strides = np.array([max(1, n // _SURVEY) for n in data.shape])
     thinned = data[tuple(slice(None, None, int(stride)) for stride in strides)]
@@ -230,12 +190,9 @@ def _resample(data: NDArray[np.generic], level: float, frame: Frame) -> Volume:
     order = [2, 1, 0] if part.strides[0] < part.strides[2] else [0, 1, 2]
     part, factors, low = part.transpose(order), factors[order], low[order]
     source = torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) - level
-    if factors.max() > 1:
-        source = F.avg_pool3d(source[None, None], factors.tolist(), ceil_mode=True)[0, 0]
-    to_source = np.diag([*(1 / factors), 1.0])
-    to_source[:3, 3] = ((1 - factors) / 2 - low) / factors
-    to_scan = frame.grid_to_scan[[*order, 3]]
-    return sample_affine(source.numpy(), frame.grid.shape, to_source @ to_scan)
+    to_part = frame.grid_to_scan[[*order, 3]]
+    to_part[:3, 3] -= low
+    return sample_affine(source.numpy(), frame.grid.shape, to_part, tuple(factors.tolist()))
 
 
 def _scan_box(frame: Frame) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

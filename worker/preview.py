@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.preprocess import Affine
+from worker.resample import Affine
 
 #: Pixels along the picture's longer side.
 SIDE = 512

@@ -27,9 +27,10 @@ from worker.device import (
 from worker.network import UNet3D, tumour_probability
 from worker.out_of_memory import PassSizes
 from worker.postprocess import Segmentation
-from worker.preprocess import Prepared, Volume
+from worker.preprocess import Prepared
 from worker.progress import OnShare
 from worker.race import choose_way
+from worker.resample import Volume
 from worker.sample_head import Mask, sample_head
 
 #: Batches that are run once before the first scan comes. The second has a compiler see that sizes

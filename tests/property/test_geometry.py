@@ -8,8 +8,9 @@ from scipy.spatial.transform import Rotation
 
 from shared.models import ModelLabel
 from worker.postprocess import MaskRules, label_statistics, to_scan_grid
-from worker.preprocess import Affine, Grid, Volume, to_network_grid
+from worker.preprocess import Grid, to_network_grid
 from worker.preview import preview_png
+from worker.resample import Affine, Volume
 
 GRID = Grid((64, 64, 64), 3.0)
 RULES = MaskRules(threshold=0.5, min_component_ml=0.0)
