@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from benchmarks.components_load import TURNS, NotMeasured, Rest, measure, service_facts
+from benchmarks.components_load import NotMeasured, Rest, measure, service_facts
 from benchmarks.components_plot import plot
 from benchmarks.components_report import print_report, round_numbers
 from benchmarks.machine import RESULTS, write_json
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     scan = options.image.read_bytes() if options.image else sample_scan(SHAPE)
     with rest(options.rest_url, scan) as protocol:
         rounds = [
-            measure(protocol, requests=max(options.requests, TURNS * clients), clients=clients)
+            measure(protocol, requests=options.requests, clients=clients)
             for clients in options.concurrency
         ]
         facts = service_facts(protocol.url)

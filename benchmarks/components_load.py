@@ -19,7 +19,7 @@ WHOLES = ("worker", "server_total", "end_to_end")
 
 #: Calls of every client before the first that counts.
 WARM_UP = 2
-#: Scans that each client of a crowd hands in at least: the crowd's first and last are no crowd's.
+#: Scans that each client hands in at least, in the mean: a crowd's first and last are no crowd's.
 TURNS = 5
 _TIMEOUT_S = 330.0
 _ENTRY = re.compile(r"(\w+);dur=([\d.]+)")
@@ -158,10 +158,13 @@ class Round:
 def measure(way: Way, *, requests: int, clients: int) -> Round:
     """Have clients ask ``requests`` times between them, each as soon as it was answered.
 
+    It is :data:`TURNS` times for each client at least.
+
     Raises:
         NotMeasured: A call was not answered with a finished job.
     """
-    left, lock = requests, threading.Lock()
+    total = max(requests, TURNS * clients)
+    left, lock = total, threading.Lock()
     warm = threading.Barrier(clients)
     samples: list[Sample] = []
     began_s: list[float] = []
@@ -189,7 +192,7 @@ def measure(way: Way, *, requests: int, clients: int) -> Round:
             caller.close()
 
     with Progress(transient=True) as bar, ThreadPoolExecutor(clients) as pool:
-        task = bar.add_task(f"{way.name}, {clients} at once", total=requests)
+        task = bar.add_task(f"{way.name}, {clients} at once", total=total)
         running = [pool.submit(loop) for _ in range(clients)]
         faults = [fault for one in running if (fault := one.exception()) is not None]
     seconds = time.perf_counter() - min(began_s, default=0.0)

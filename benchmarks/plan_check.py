@@ -26,7 +26,6 @@ from rich.progress import Progress
 
 from benchmarks.components import SHAPE
 from benchmarks.components_load import (
-    TURNS,
     NotMeasured,
     Rest,
     Round,
@@ -144,18 +143,19 @@ def simulated(
             noise=measured.noise,
             seed=seed,
         )
-        latencies_s = run.latencies_s[_LEARNING_SCANS:] + measured.outside_s
+        latencies_s = measured.answers_s(run)[_LEARNING_SCANS:]
         many.append(Figures.of(np.array(due_s), latencies_s, float(run.sizes.mean())))
     return Figures.mean_of(many)
 
 
 def calibrate(way: Rest, *, requests: int) -> list[Round]:
-    """Measure a lone client, and a crowd that keeps every lane busy with batches of any size."""
+    """Measure a lone client, a scan waiting for every lane, and a crowd for batches of any size."""
     lone = measure(way, requests=requests, clients=1)
     facts = service_facts(way.url)
     max_batch = int(os.environ.get("VOXELQ_MAX_BATCH_SIZE", MAX_BATCH))
-    crowd = 2 * max_batch * facts["lanes"] * facts["workers"]
-    return [lone, measure(way, requests=max(requests, TURNS * crowd), clients=crowd)]
+    busy = 2 * facts["lanes"] * facts["workers"]
+    crowds = sorted({busy, busy * max_batch})
+    return [lone, *(measure(way, requests=requests, clients=clients) for clients in crowds)]
 
 
 def cost_of(rounds: Sequence[Sequence[Round]], facts: dict[str, Any]) -> MeasuredCost:

@@ -41,11 +41,13 @@ def print_report(console: Console, numbers: dict[str, Any]) -> None:
     console.print(table)
     for row in numbers["loads"]:
         cost = row["measured"]
+        busy_s = cost["busy_outside_s"]
+        busy = f" ({busy_s:.3f} s under load)" if busy_s is not None else ""
         speeds = ", ".join(f"{speed:.2f}" for speed in cost["lanes"]["speedups"])
         console.print(
             f"measured around {100 * row['utilisation']:.0f} %: "
             f"{cost['cost']['fixed_s'] + cost['cost']['per_scan_s']:.3f} s for a scan alone, "
-            f"{cost['outside_s']:.3f} s outside, lanes together do {speeds} of one"
+            f"{cost['outside_s']:.3f} s outside{busy}, lanes together do {speeds} of one"
         )
     off = worst(numbers["loads"])
     reached = "reached" if off <= AIM else "missed"

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shared.batch_cost import LEAST_FIXED_SHARE, BatchCost
 from shared.settings import Settings
 from shared.simulated_workers import Lanes
-from shared.simulation import ONE_LANE
+from shared.simulation import ONE_LANE, Outcome
 
 #: Spread of a scan's time where nothing is known of it (standard deviation of the logarithm).
 USUAL_NOISE = 0.1
@@ -37,6 +40,8 @@ class MeasuredCost:
         lanes: Batches in hand at once, and what they do together.
         noise: Standard deviation of the logarithm of a batch's time.
         outside_s: Seconds that a client waits while no worker is at work for it: upload, answer.
+        busy_outside_s: The same while every lane has a batch in hand, which takes the cores that
+            uploads need; None: no more than that.
         device: ``cpu`` or a GPU; empty if that is not known.
         max_batch: Scans in one batch, at most.
         max_latency_s: How long a batch may gather.
@@ -46,6 +51,7 @@ class MeasuredCost:
     lanes: Lanes = ONE_LANE
     noise: float = USUAL_NOISE
     outside_s: float = 0.0
+    busy_outside_s: float | None = None
     device: str = ""
     max_batch: int = MAX_BATCH
     max_latency_s: float = MAX_LATENCY_S
@@ -68,6 +74,11 @@ class MeasuredCost:
         """
         luck = math.exp(z * self.noise - self.noise**2 / 2)
         return self.outside_s + self.cost.seconds(1) * luck
+
+    def answers_s(self, done: Outcome) -> NDArray[np.float64]:
+        """Return how long clients waited for the scans of a simulation, in their order."""
+        busy_s = self.outside_s if self.busy_outside_s is None else self.busy_outside_s
+        return done.latencies_s + np.where(done.waits_s > 0, busy_s, self.outside_s)
 
 
 def read_cost(path: Path) -> MeasuredCost:
@@ -123,9 +134,25 @@ def cost_of_components(numbers: dict[str, Any]) -> MeasuredCost:
         share_lanes(lanes, in_hand, speed, on_cpu=service["device"] == "cpu"),
         noise=math.sqrt(math.log1p((worker["std"] / alone_s) ** 2)),
         outside_s=max(0.0, whole["mean"] - alone_s),
+        busy_outside_s=_busy_outside_s(rounds, lanes * int(service["workers"])),
         device=str(service["device"]),
         **_bounds(numbers),
     )
+
+
+def _busy_outside_s(rounds: list[dict[str, Any]], lanes: int) -> float | None:
+    """Return what clients waited outside in the smallest crowd with a scan more for every lane.
+
+    In a larger one they hand in at once, as they were answered together.
+    """
+    crowds = [one for one in rounds if one["clients"] >= 2 * lanes]
+    if not crowds:
+        return None
+    mean_s = {
+        name: one["mean"]
+        for name, one in min(crowds, key=lambda one: int(one["clients"]))["seconds"].items()
+    }
+    return float(max(0.0, mean_s["end_to_end"] - mean_s["queue"] - mean_s["worker"]))
 
 
 def _from_scan(numbers: dict[str, Any]) -> MeasuredCost:

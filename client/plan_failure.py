@@ -99,7 +99,7 @@ def _failures(
         done = run(measured, demand, workers, count, Outage(at_s, lasts_s, LEASE_S), seed)
         found = int(((done.came_s >= at_s) & (done.came_s < back_s)).sum())
         if found:
-            yield done.came_s, done.latencies_s + measured.outside_s, back_s
+            yield done.came_s, measured.answers_s(done), back_s
         hit, simulated = hit + found, simulated + count
         if hit >= _FAILURE_SCANS or simulated >= scans:
             return

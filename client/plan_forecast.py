@@ -85,7 +85,7 @@ def forecast(
     """Return what ``workers`` make of a load, at least :func:`least_workers`."""
     done = run(measured, demand, workers, scans_for(demand, workers, scans))
     warm = int(len(done.came_s) * _WARM_SHARE)
-    answers_s = done.latencies_s[warm:] + measured.outside_s
+    answers_s = measured.answers_s(done)[warm:]
     goal_s = float(np.percentile(answers_s, demand.percentile))
     return Forecast(
         workers=workers,

@@ -20,6 +20,7 @@ costs = st.builds(
     lanes=st.sampled_from([Lanes(), Lanes((1.0, 1.2)), Lanes((1.0, 1.9, 2.5, 2.5))]),
     noise=st.floats(0.0, 0.3),
     outside_s=st.floats(0.0, 0.2),
+    busy_outside_s=st.none() | st.floats(0.2, 0.5),
     max_batch=st.sampled_from([1, 4]),
 )
 #: How many workers the load would keep busy all the time.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.components_load import (
     PARTS,
+    TURNS,
     WARM_UP,
     NotMeasured,
     Rest,
@@ -142,13 +143,13 @@ class Counting:
         self.closed += 1
 
 
-@pytest.mark.parametrize("clients", [1, 3])
-def test_exactly_so_many_calls_count(clients: int) -> None:
-    """Clients share the calls among them, and those that warm up are not counted."""
+@pytest.mark.parametrize(("clients", "calls"), [(1, 10), (3, 3 * TURNS)])
+def test_exactly_so_many_calls_count(clients: int, calls: int) -> None:
+    """Clients share the calls among them, some turns each; those that warm up are not counted."""
     way = Counting()
     done = measure(way, requests=10, clients=clients)
-    assert len(done.samples) == 10
-    assert way.calls == 10 + WARM_UP * clients
+    assert len(done.samples) == calls
+    assert way.calls == calls + WARM_UP * clients
     assert way.closed == clients
     assert done.seconds > 0
 

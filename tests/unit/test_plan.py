@@ -59,6 +59,7 @@ def test_a_components_file_tells_work_lanes_and_what_is_outside(tmp_path: Path) 
     measured = read_cost(written(tmp_path, components()))
     assert measured.cost.seconds(1) == pytest.approx(0.5)
     assert measured.outside_s == pytest.approx(0.1)
+    assert measured.busy_outside_s == pytest.approx(0.09)  # what waits in the queue is simulated
     assert measured.noise == pytest.approx(0.1, rel=0.01)
     assert measured.lanes.speedups == pytest.approx((1.0, 1.25))
     assert measured.scans_per_s == pytest.approx(2.5, rel=0.01)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,10 @@ def test_the_simulation_is_of_the_very_times() -> None:
     assert apart.mean_s == pytest.approx(1.5)
     together = simulated(measured, [0.0] * 20, rate=0.1, workers=1)
     assert together.mean_s == pytest.approx(0.5 + np.mean(range(3, 21)))
+    measured = replace(measured, busy_outside_s=0.7)
+    assert simulated(measured, [10.0 * n for n in range(20)], rate=0.1, workers=1) == apart
+    together = simulated(measured, [0.0] * 20, rate=0.1, workers=1)
+    assert together.mean_s == pytest.approx(0.7 + np.mean(range(3, 21)))
 
 
 def test_a_report_holds_both_beside_each_other(tmp_path: Path) -> None:
