@@ -69,13 +69,16 @@ def to_scan_grid(probability: Volume, frame: Frame, rules: MaskRules) -> Mask:
 def keep_components(probability: Volume, rules: MaskRules, spacing_mm: float) -> NDArray[np.bool_]:
     """Return where the probability passes the threshold in one piece large enough."""
     above = probability > rules.threshold
-    pieces, count = ndimage.label(above)
-    if not count:
+    if not above.any():
         return above
+    low, high = _box(above)
+    inside = tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
+    pieces, _ = ndimage.label(above[inside])
     sizes_ml = np.bincount(pieces.ravel()) * (spacing_mm**3 / 1000)
     sizes_ml[0] = 0
     large = sizes_ml >= max(rules.min_component_ml, 1e-9)
-    return np.asarray(large[pieces], dtype=np.bool_)
+    above[inside] = large[pieces]
+    return above
 
 
 def label_statistics(mask: Mask, affine: Affine, labels: Sequence[ModelLabel]) -> list[LabelStats]:
