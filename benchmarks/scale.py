@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks.scale_options import combinations, read_options
-from benchmarks.scale_report import HEADINGS, cells, markdown, plot
+from benchmarks.scale_report import HEADINGS, OFTEN_SHARED, cells, markdown, plot
 from benchmarks.scale_rows import Combination, Row, read_summary, write_summary
 from benchmarks.scale_run import Traffic, measure
 from benchmarks.scale_services import (
@@ -104,10 +105,15 @@ def run(
 
 
 def print_report(console: Console, rows: Sequence[Row]) -> None:
-    """Print the table and the conclusion."""
-    table = Table(*HEADINGS, title=f"A clinic's traffic on {rows[0].device}")
-    for row in rows:
-        table.add_row(*cells(row))
+    """Print the table and the conclusion; what all rows share stands below the table."""
+    columns = list(zip(HEADINGS, *map(cells, rows), strict=True))
+    shared = [one for one in columns if one[0] in OFTEN_SHARED and len(set(one[1:])) == 1]
+    headings, *lines = zip(*(one for one in columns if one not in shared), strict=True)
+    table = Table(*headings, box=SIMPLE_HEAD, padding=0)
+    table.title = f"A clinic's traffic on {rows[0].device}"
+    table.caption = ", ".join(f"{one[0]}: {one[1]}" for one in shared if one[1])
+    for line in lines:
+        table.add_row(*line)
     console.print(table)
     for sentence in conclusion(rows):
         console.print(f"- {sentence}", highlight=False)

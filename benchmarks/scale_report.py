@@ -12,8 +12,10 @@ from benchmarks.scale_verdict import Line, conclusion, lines, name
 HEADINGS = (
     "workers", "users", "spawn rate", "batch up to", "jobs", "failed", "scans/s", "p50 s", "p95 s",
     "in queue s", "batch", "workers busy %", "cores idle %", "others %",
-    "locust's cores",
+    "locust cores",
 )  # fmt: skip
+#: Columns that a narrow terminal is spared where all rows say the same.
+OFTEN_SHARED = {"spawn rate", "batch up to", "failed", "others %"}
 #: One for each batch size.
 _MARKERS = "os^Dv"
 
