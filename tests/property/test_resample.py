@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch import Tensor
 
 from worker import resample
 from worker.resample import Affine, Volume, sample_affine
@@ -109,13 +110,13 @@ def test_hardly_oblique_is_parallel(
 def test_parallel_axes_are_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Points anywhere are computed for oblique scans only."""
     asked = []
-    real = resample._points
+    real = resample._draw_points
 
-    def points(shape: tuple[int, ...], matrix: Affine) -> object:
+    def points(source: Tensor, shape: tuple[int, ...], matrix: Affine) -> Tensor:
         asked.append(shape)
-        return real(shape, matrix)
+        return real(source, shape, matrix)
 
-    monkeypatch.setattr(resample, "_points", points)
+    monkeypatch.setattr(resample, "_draw_points", points)
     volume, matrix = noise(0, (6, 7, 8)), affine(np.diag([-1.2, 0.8, 1.0]), (5.0, 0.3, -1.0))
     sample_affine(volume, (5, 6, 7), matrix)
     assert asked == []
