@@ -123,8 +123,7 @@ def _draw_points(source: Tensor, shape: tuple[int, ...], matrix: Affine) -> Tens
     below = F.grid_sample(pictures, points, align_corners=False)
     points[..., 1].add_((rows + 2) * step)
     above = F.grid_sample(pictures, points, align_corners=False)
-    drawn: Tensor = torch.lerp(below[:, 0], above[:, 0], z.sub_(low))
-    return drawn
+    return torch.lerp(below[:, 0], above[:, 0], z.sub_(low))
 
 
 def _applied(shape: tuple[int, ...], row: NDArray[np.float64]) -> Tensor:
@@ -132,4 +131,5 @@ def _applied(shape: tuple[int, ...], row: NDArray[np.float64]) -> Tensor:
     i, j, k = (torch.arange(n, dtype=torch.float64) for n in shape)
     slope_i, slope_j, slope_k, start = row.tolist()
     plane = ((slope_i * i)[:, None] + (slope_j * j + start)[None]).float()
-    return plane[:, :, None] + (slope_k * k).float()
+    applied: Tensor = plane[:, :, None] + (slope_k * k).float()
+    return applied
