@@ -34,7 +34,7 @@ from benchmarks.components_load import (
     service_facts,
 )
 from benchmarks.components_report import round_numbers
-from benchmarks.machine import write_json
+from benchmarks.machine import machine, write_json
 from benchmarks.plan_check_report import COMPARED, plot, print_report, worst
 from benchmarks.sample_scan import sample_scan
 from benchmarks.services import voxelq
@@ -141,6 +141,7 @@ def simulated(
             workers=workers,
             lanes=measured.lanes,
             noise=measured.noise,
+            upload_s=measured.upload_s,
             seed=seed,
         )
         latencies_s = measured.answers_s(run)[_LEARNING_SCANS:]
@@ -171,7 +172,9 @@ def cost_of(rounds: Sequence[Sequence[Round]], facts: dict[str, Any]) -> Measure
     ]
     bounds = {k: v for k, v in os.environ.items() if k.startswith("VOXELQ_")}
     numbers = [round_numbers(one) for one in together]
-    return cost_of_components({"settings": bounds, "service": facts, "rounds": numbers})
+    return cost_of_components(
+        {"machine": machine(), "settings": bounds, "service": facts, "rounds": numbers}
+    )
 
 
 def run_load(way: Way, *, load: float, rate: float, seconds: float) -> dict[str, Any]:

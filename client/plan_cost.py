@@ -42,6 +42,7 @@ class MeasuredCost:
         outside_s: Seconds that a client waits while no worker is at work for it: upload, answer.
         busy_outside_s: The same while every lane has a batch in hand, which takes the cores that
             uploads need; None: no more than that.
+        upload_s: What an upload takes from a worker that computes on the same cores.
         device: ``cpu`` or a GPU; empty if that is not known.
         max_batch: Scans in one batch, at most.
         max_latency_s: How long a batch may gather.
@@ -52,6 +53,7 @@ class MeasuredCost:
     noise: float = USUAL_NOISE
     outside_s: float = 0.0
     busy_outside_s: float | None = None
+    upload_s: float = 0.0
     device: str = ""
     max_batch: int = MAX_BATCH
     max_latency_s: float = MAX_LATENCY_S
@@ -60,7 +62,8 @@ class MeasuredCost:
     def scans_per_s(self) -> float:
         """The most that one worker gets done."""
         sizes = range(1, self.max_batch + 1)
-        return self.lanes.most * max(size / self.cost.seconds(size) for size in sizes)
+        scan_s = min(self.cost.seconds(size) / size for size in sizes)
+        return 1 / (scan_s / self.lanes.most + self.upload_s)
 
     @property
     def unit(self) -> str:
@@ -117,27 +120,37 @@ def cost_of_components(numbers: dict[str, Any]) -> MeasuredCost:
             "--concurrency 1 and a number above the worker's lanes."
         )
     worker, whole = lone[0]["seconds"]["worker"], lone[0]["seconds"]["end_to_end"]
-    alone_s, lanes = worker["mean"], int(service["lanes"])
+    alone_s, lanes, workers = worker["mean"], int(service["lanes"]), int(service["workers"])
+    on_cpu = service["device"] == "cpu"
+    # one core of those that each worker has
+    cores = int(numbers["machine"]["cores"]) / workers
+    upload_s = lone[0]["seconds"]["upload"]["mean"] / cores if on_cpu else 0.0
     crowd = max(rounds, key=lambda one: int(one["clients"]))
     cost = _shared_out(alone_s, crowd["batches"])
     speed = 1.0
-    in_hand = min(lanes, int(crowd["clients"]) // int(service["workers"]))
+    in_hand = min(lanes, int(crowd["clients"]) // workers)
     if in_hand > 1:
         scans = sum(one["scans"] for one in crowd["batches"].values())
         work_s = sum(
             one["scans"] * cost.seconds(int(size)) / int(size)
             for size, one in crowd["batches"].items()
         )
-        speed = crowd["scans_per_s"] * work_s / scans / int(service["workers"])
+        speed = _speed(work_s / scans, crowd["scans_per_s"] / workers, upload_s)
     return MeasuredCost(
         cost,
-        share_lanes(lanes, in_hand, speed, on_cpu=service["device"] == "cpu"),
+        share_lanes(lanes, in_hand, speed, on_cpu=on_cpu),
         noise=math.sqrt(math.log1p((worker["std"] / alone_s) ** 2)),
         outside_s=max(0.0, whole["mean"] - alone_s),
-        busy_outside_s=_busy_outside_s(rounds, lanes * int(service["workers"])),
+        busy_outside_s=_busy_outside_s(rounds, lanes * workers),
+        upload_s=upload_s,
         device=str(service["device"]),
         **_bounds(numbers),
     )
+
+
+def _speed(work_s: float, scans_per_s: float, upload_s: float) -> float:
+    """Return how many seconds of a lone batch's work lanes do in one, uploads left out."""
+    return work_s / max(1 / scans_per_s - upload_s, 1e-9)
 
 
 def _busy_outside_s(rounds: list[dict[str, Any]], lanes: int) -> float | None:
@@ -161,11 +174,15 @@ def _from_scan(numbers: dict[str, Any]) -> MeasuredCost:
     alone_s = idle["stages_s"]["total"] - idle["stages_s"]["queue"]
     lanes = int(settings.get("VOXELQ_LANES", 0)) or min(numbers["cores"], _MOST_CPU_LANES)
     in_hand = min(lanes, numbers["clients"])
+    outside_s = max(0.0, idle["p50_s"] - alone_s)
+    upload_s = outside_s / numbers["cores"]  # nearly all of it is the upload
+    speed = _speed(alone_s, ours["load"]["scans_per_s"], upload_s)
     return MeasuredCost(
         _shared_out(alone_s, {}),
-        share_lanes(lanes, in_hand, ours["load"]["scans_per_s"] * alone_s, on_cpu=True),
+        share_lanes(lanes, in_hand, speed, on_cpu=True),
         noise=max(0.0, math.log(idle["p95_s"] / idle["p50_s"]) / _Z95),
-        outside_s=max(0.0, idle["p50_s"] - alone_s),
+        outside_s=outside_s,
+        upload_s=upload_s,
         device="cpu",
         **_bounds(numbers),
     )

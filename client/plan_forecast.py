@@ -127,6 +127,7 @@ def run(
         workers=workers,
         lanes=measured.lanes,
         noise=measured.noise,
+        upload_s=measured.upload_s,
         seed=seed,
         outage=outage,
     )

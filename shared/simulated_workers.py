@@ -130,6 +130,14 @@ class Crew:
         passed_s = now_s - ended.began_s
         return Done(ended.batch, cost_s, passed_s / cost_s if cost_s > 0 else 1.0)
 
+    def hold_up(self, seconds: float, now_s: float) -> None:
+        """Take time of one of the workers, by chance, from what it has in hand."""
+        worker = int(self._chance.random() * len(self._hands))
+        if in_hand := len(self._hands[worker]):
+            self._tick(worker, now_s)
+            self._work_s[worker] -= seconds * self._speeds[in_hand]
+            self._foresee(worker, now_s)
+
     def fail(self, worker: int) -> list[Begun]:
         """Take a worker out of service; returns the batches that it had in hand."""
         hand = self._hands[worker]

@@ -169,6 +169,7 @@ def simulate(
     workers: int = 1,
     lanes: Lanes = ONE_LANE,
     noise: float = 0.0,
+    upload_s: float = 0.0,
     seed: int = 0,
     outage: Outage | None = None,
 ) -> Outcome:
@@ -182,6 +183,8 @@ def simulate(
         workers: How many serve, at least 1.
         lanes: How many batches each of them may have in hand, and what that brings.
         noise: Standard deviation of the logarithm of a batch's time; 0 for none.
+        upload_s: Time that taking a scan in costs a worker that is busy then; 0 where those who
+            take scans in share nothing with those who compute.
         seed: Of the noise, and of who draws.
         outage: A worker's failure, if there is one.
 
@@ -232,6 +235,8 @@ def simulate(
         elif next_s <= now_s:
             arrived += 1
             policy.came(now_s)
+            if upload_s:
+                crew.hold_up(upload_s, now_s)
         wake_s = math.inf
         while returned and crew.has_room:
             begin((returned.popleft(),))

@@ -189,7 +189,7 @@ def _resample(data: NDArray[np.generic], level: float, frame: Frame) -> Volume:
     # NIfTI stores the first axis fastest: read backwards, such a volume needs no reordering.
     order = [2, 1, 0] if part.strides[0] < part.strides[2] else [0, 1, 2]
     part, factors, low = part.transpose(order), factors[order], low[order]
-    source = torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) - level
+    source = torch.from_numpy(np.array(part, dtype=np.float32, order="C")).sub_(level)
     to_part = frame.grid_to_scan[[*order, 3]]
     to_part[:3, 3] -= low
     return sample_affine(source.numpy(), frame.grid.shape, to_part, tuple(factors.tolist()))

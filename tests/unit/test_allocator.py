@@ -18,12 +18,28 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 np.ones(2**23)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+#: Frees 64 MiB between small pieces that stay, and prints the resident MiB before and after.
+HOLES = """
+import sys, time
+from shared import allocator
+import psutil
+allocator.KEEP_S = 0.5
+if not allocator.keep_memory():
+    sys.exit("no glibc")
+pieces = [bytes(size) for _ in range(1024) for size in (65_536, 600)]
+del pieces[::2]
+resident = lambda: psutil.Process().memory_info().rss // 2**20
+kept, ends = resident(), time.monotonic() + 30
+while resident() > kept - 48 and time.monotonic() < ends:
+    time.sleep(0.05)
+print(kept - resident())
+"""
 
 
-def faults(how: str, env: dict[str, str]) -> int:
-    """Page faults of one more large array in a process of its own."""
+def said(script: str, *arguments: str, env: dict[str, str]) -> int:
+    """Return the number that a script prints in a process of its own."""
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, how],
+        [sys.executable, "-c", script, *arguments],
         cwd=Path(__file__).parents[2],
         env=env,
         capture_output=True,
@@ -36,6 +52,11 @@ def faults(how: str, env: dict[str, str]) -> int:
     return int(ran.stdout)
 
 
+def faults(how: str, env: dict[str, str]) -> int:
+    """Page faults of one more large array in a process of its own."""
+    return said(SCRIPT, how, env=env)
+
+
 def test_a_large_volume_is_not_faulted_in_anew() -> None:
     """The second of two large arrays takes the pages of the first; without it, pages of its own."""
     assert faults("keep", {}) < faults("leave", {}) / 10
@@ -45,3 +66,8 @@ def test_what_a_user_sets_stays() -> None:
     """A threshold in the environment counts: large arrays are given back as it says."""
     low = {"MALLOC_MMAP_THRESHOLD_": "1048576"}
     assert faults("keep", low) > 10 * max(1, faults("keep", {}))
+
+
+def test_holes_are_given_back_after_a_while() -> None:
+    """Memory that is free between what is in use returns to the system, with everything in use."""
+    assert said(HOLES, env={}) >= 48

@@ -44,7 +44,8 @@ def components(batches: dict[str, dict[str, float]] | None = None) -> dict[str, 
     alone = measured_round(1, {"1": {"scans": 30, "mean_s": 0.5}}, 1.6)
     crowd = measured_round(8, batches or {"1": {"scans": 30, "mean_s": 0.8}}, 2.5)
     service = {"workers": 1, "lanes": 2, "device": "cpu"}
-    return {"service": service, "settings": {}, "rounds": [alone, crowd]}
+    machine = {"cores": 2}
+    return {"machine": machine, "service": service, "settings": {}, "rounds": [alone, crowd]}
 
 
 def written(folder: Path, numbers: object) -> Path:
@@ -61,7 +62,8 @@ def test_a_components_file_tells_work_lanes_and_what_is_outside(tmp_path: Path) 
     assert measured.outside_s == pytest.approx(0.1)
     assert measured.busy_outside_s == pytest.approx(0.09)  # what waits in the queue is simulated
     assert measured.noise == pytest.approx(0.1, rel=0.01)
-    assert measured.lanes.speedups == pytest.approx((1.0, 1.25))
+    assert measured.upload_s == pytest.approx(0.005)  # 10 ms of one of two cores
+    assert measured.lanes.speedups == pytest.approx((1.0, 0.5 / (0.4 - 0.005)))
     assert measured.scans_per_s == pytest.approx(2.5, rel=0.01)
     assert measured.unit == "worker"
 
@@ -72,7 +74,7 @@ def test_batches_of_several_sizes_tell_what_a_pass_costs(tmp_path: Path) -> None
     shared = read_cost(written(tmp_path, components(crowd)))
     assert shared.cost.fixed_s == pytest.approx(0.3)
     assert shared.cost.per_scan_s == pytest.approx(0.2)
-    assert shared.lanes.most == pytest.approx(2.5 * (0.5 + 0.35) / 2)
+    assert shared.lanes.most == pytest.approx((0.5 + 0.35) / 2 / (0.4 - 0.005))
     for odd in ({"scans": 2, "mean_s": 1.4}, {"scans": 10, "mean_s": 0.9}):
         crowd["2"] = odd
         assert read_cost(written(tmp_path, components(crowd))).cost.fixed_s < 0.01
@@ -89,7 +91,8 @@ def test_a_scan_file_tells_the_same(tmp_path: Path) -> None:
     numbers = {"systems": [ours], "settings": settings, "cores": 2, "clients": 4}
     measured = read_cost(written(tmp_path, numbers))
     assert measured.cost.seconds(1) == pytest.approx(0.5)
-    assert measured.lanes.speedups == pytest.approx((1.0, 1.2))
+    assert measured.upload_s == pytest.approx(0.05)
+    assert measured.lanes.speedups == pytest.approx((1.0, 0.5 / (1 / 2.4 - 0.05)))
     assert measured.max_batch == 8
 
 

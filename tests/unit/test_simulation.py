@@ -147,6 +147,14 @@ def test_a_batch_costs_its_share_of_a_worker() -> None:
     assert outcome.busy_share * outcome.makespan_s == pytest.approx(1.8 + 1.0)
 
 
+def test_an_upload_holds_up_who_computes() -> None:
+    """Where uploads take cores from a busy worker, its batch ends later; an idle one loses none."""
+    outcome = simulate(
+        ONE_BY_ONE, BatchCost(0.0, 1.0), iter([0.0, 0.5, 9.0]), scans=3, upload_s=0.2
+    )
+    assert outcome.latencies_s == pytest.approx([1.2, 1.7, 1.0])
+
+
 @pytest.mark.parametrize("speedups", [(), (2.0,), (1.0, 0.0)])
 def test_lanes_begin_with_one_alone(speedups: tuple[float, ...]) -> None:
     """The speed of a batch alone is the unit, and no lane stands still."""
