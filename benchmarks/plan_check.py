@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path, help="a .nii or .nii.gz; default: 256x256x128")
     parser.add_argument("--workers", type=int, default=1, help="of the local stack")
     parser.add_argument(
-        "--requests", type=int, default=30, help="of lone client and crowd, each time"
+        "--requests", type=int, default=30, help="of each round of a calibration, at least"
     )
     parser.add_argument("--loads", type=float, nargs="+", default=LOADS, help="between 0 and 1")
     parser.add_argument("--seconds", type=float, default=240.0, help="of each load")

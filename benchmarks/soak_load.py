@@ -39,14 +39,16 @@ def full_load(base: str, scans: Sequence[Scan], clients: int) -> Iterator[Tally]
     tally, stop = Tally(), threading.Event()
     rush = threading.Barrier(clients)
 
+    def turns(first: int) -> Iterator[Scan]:
+        for scan in [*scans] * RUSHES:
+            with suppress(threading.BrokenBarrierError):
+                rush.wait()
+            yield scan
+        yield from itertools.islice(itertools.cycle(scans), first, None)
+
     def loop(first: int) -> None:
-        together = RUSHES * len(scans)
-        mixed = itertools.islice(itertools.cycle(scans), first, None)
         with httpx.Client(base_url=base, timeout=_TIMEOUT_S, trust_env=False) as client:
-            for turn, scan in enumerate(itertools.chain([*scans] * RUSHES, mixed)):
-                if turn < together:
-                    with suppress(threading.BrokenBarrierError):
-                        rush.wait()
+            for scan in turns(first):
                 if stop.is_set():
                     return
                 try:

@@ -77,10 +77,12 @@ def plot(
     upper.bar(middles, rates, 0.9 * width, color="#4878a8")
     upper.set(title="throughput", ylabel="scans/s")
     names = sorted({name for sample in samples for name in sample.mb})
+    shown = [80.0, 110.0]  # a warm-up may leave the picture, what comes after it may not
     for name in names:
         seen = [(sample.at_s, sample.mb[name]) for sample in samples if name in sample.mb]
         settled = [mb for at_s, mb in seen if at_s >= warm_s] or [mb for _, mb in seen]
         mean_mb = sum(settled) / len(settled)
+        shown += [100 * min(settled) / mean_mb, 100 * max(settled) / mean_mb]
         lower.plot(
             [at_s / 60 for at_s, _ in seen],
             [100 * mb / mean_mb for _, mb in seen],
@@ -92,7 +94,7 @@ def plot(
         title="resident memory, % of the mean after warm-up (dotted)",
         xlabel="minutes",
         ylabel="%",
-        ylim=(80, 110),
+        ylim=(min(shown), max(shown)),
     )
     lower.legend(ncols=2, fontsize="small")
     figure.savefig(path, dpi=120)

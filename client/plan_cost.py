@@ -122,9 +122,9 @@ def cost_of_components(numbers: dict[str, Any]) -> MeasuredCost:
     worker, whole = lone[0]["seconds"]["worker"], lone[0]["seconds"]["end_to_end"]
     alone_s, lanes, workers = worker["mean"], int(service["lanes"]), int(service["workers"])
     on_cpu = service["device"] == "cpu"
-    # one core of those that each worker has
-    cores = int(numbers["machine"]["cores"]) / workers
-    upload_s = lone[0]["seconds"]["upload"]["mean"] / cores if on_cpu else 0.0
+    # each takes one core of those that a worker has; another machine tells of its lanes alone
+    cores = (service.get("local", True) and numbers["machine"]["cores"]) or lanes * workers
+    upload_s = lone[0]["seconds"]["upload"]["mean"] * workers / cores if on_cpu else 0.0
     crowd = max(rounds, key=lambda one: int(one["clients"]))
     cost = _shared_out(alone_s, crowd["batches"])
     speed = 1.0
@@ -161,11 +161,9 @@ def _busy_outside_s(rounds: list[dict[str, Any]], lanes: int) -> float | None:
     crowds = [one for one in rounds if one["clients"] >= 2 * lanes]
     if not crowds:
         return None
-    mean_s = {
-        name: one["mean"]
-        for name, one in min(crowds, key=lambda one: int(one["clients"]))["seconds"].items()
-    }
-    return float(max(0.0, mean_s["end_to_end"] - mean_s["queue"] - mean_s["worker"]))
+    seconds = min(crowds, key=lambda one: int(one["clients"]))["seconds"]
+    inside_s = seconds["queue"]["mean"] + seconds["worker"]["mean"]
+    return float(max(0.0, seconds["end_to_end"]["mean"] - inside_s))
 
 
 def _from_scan(numbers: dict[str, Any]) -> MeasuredCost:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from worker.resample import Affine, Volume, sample_affine
@@ -189,10 +188,11 @@ def _resample(data: NDArray[np.generic], level: float, frame: Frame) -> Volume:
     # NIfTI stores the first axis fastest: read backwards, such a volume needs no reordering.
     order = [2, 1, 0] if part.strides[0] < part.strides[2] else [0, 1, 2]
     part, factors, low = part.transpose(order), factors[order], low[order]
-    source = torch.from_numpy(np.array(part, dtype=np.float32, order="C")).sub_(level)
+    source = np.array(part, dtype=np.float32, order="C")
+    source -= level
     to_part = frame.grid_to_scan[[*order, 3]]
     to_part[:3, 3] -= low
-    return sample_affine(source.numpy(), frame.grid.shape, to_part, tuple(factors.tolist()))
+    return sample_affine(source, frame.grid.shape, to_part, tuple(factors.tolist()))
 
 
 def _scan_box(frame: Frame) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -26,16 +26,24 @@ factors = st.tuples(*[st.integers(1, 3)] * 3)
 seeds = st.integers(0, 1000)
 
 
-def noise(seed: int, shape: tuple[int, ...]) -> Volume:
-    """Return a volume in which every voxel tells."""
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
 def affine(linear: NDArray[np.float64], start: tuple[float, ...]) -> Affine:
     """Return a 4x4 matrix."""
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = linear, start
     return matrix
+
+
+def matrices(*oblique: float) -> st.SearchStrategy[Affine]:
+    """Return matrices of which every step also goes so far along every axis."""
+    return st.builds(
+        lambda turn, step, start, off: affine(turn * step + off, start),
+        *(turns, steps, starts, st.sampled_from(oblique)),
+    )
+
+
+def noise(seed: int, shape: tuple[int, ...]) -> Volume:
+    """Return a volume in which every voxel tells."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def expected(volume: Volume, shape: tuple[int, ...], matrix: Affine) -> Volume:
@@ -51,37 +59,27 @@ def expected(volume: Volume, shape: tuple[int, ...], matrix: Affine) -> Volume:
     return np.asarray(drawn, dtype=np.float32)
 
 
-@given(turns, steps, starts, shapes, shapes, seeds, st.sampled_from([0.0, 0.05]))
+@given(matrices(0.0, 0.05), shapes, shapes, seeds)
 def test_every_voxel_is_drawn_linearly(
-    turn: NDArray[np.float64],
-    step: tuple[float, ...],
-    start: tuple[float, ...],
-    size: tuple[int, ...],
-    shape: tuple[int, ...],
-    seed: int,
-    oblique: float,
+    matrix: Affine, size: tuple[int, ...], shape: tuple[int, ...], seed: int
 ) -> None:
     """With axes that are parallel, in any order and direction, or oblique, it is scipy's answer."""
-    volume, matrix = noise(seed, size), affine(turn * step + oblique, start)
+    volume = noise(seed, size)
     drawn = sample_affine(volume, shape, matrix)
     assert drawn.shape == shape
     assert drawn == pytest.approx(expected(volume, shape, matrix), abs=1e-4)
 
 
-@given(turns, steps, starts, shapes, shapes, factors, seeds, st.sampled_from([0.0, 0.05]))
+@given(matrices(0.0, 0.05), shapes, shapes, factors, seeds)
 def test_averages_lie_where_their_voxels_lay(
-    turn: NDArray[np.float64],
-    step: tuple[float, ...],
-    start: tuple[float, ...],
+    matrix: Affine,
     size: tuple[int, ...],
     shape: tuple[int, ...],
     factor: tuple[int, ...],
     seed: int,
-    oblique: float,
 ) -> None:
     """Averaging first is drawing from the averages, in their own grid."""
-    volume, matrix = noise(seed, size), affine(turn * step + oblique, start)
-    averages = volume
+    averages = volume = noise(seed, size)
     for axis, count in enumerate(factor):
         first = range(0, volume.shape[axis], count)
         sums = np.add.reduceat(averages, first, axis=axis)
@@ -92,19 +90,12 @@ def test_averages_lie_where_their_voxels_lay(
     assert drawn == pytest.approx(expected(averages, shape, to_averages @ matrix), abs=1e-4)
 
 
-@given(turns, steps, starts, shapes, seeds)
-def test_hardly_oblique_is_parallel(
-    turn: NDArray[np.float64],
-    step: tuple[float, ...],
-    start: tuple[float, ...],
-    shape: tuple[int, ...],
-    seed: int,
-) -> None:
+@given(matrices(1e-5), shapes, seeds)
+def test_hardly_oblique_is_parallel(matrix: Affine, shape: tuple[int, ...], seed: int) -> None:
     """What a header's rounding leaves of an angle moves no voxel by more than a thousandth."""
     volume = noise(seed, (6, 7, 8))
-    rounded = affine(turn * step + 1e-5, start)
-    drawn = sample_affine(volume, shape, rounded)
-    assert drawn == pytest.approx(expected(volume, shape, rounded), abs=0.02)
+    drawn = sample_affine(volume, shape, matrix)
+    assert drawn == pytest.approx(expected(volume, shape, matrix), abs=0.02)
 
 
 def test_parallel_axes_are_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,16 @@ def test_a_components_file_tells_work_lanes_and_what_is_outside(tmp_path: Path) 
     assert measured.unit == "worker"
 
 
+@pytest.mark.parametrize(("cores", "local"), [(None, True), (64, False)])
+def test_a_machine_that_does_not_tell_its_cores_has_those_of_its_lanes(
+    tmp_path: Path, cores: int | None, local: bool
+) -> None:
+    """The cores of a client's machine are not the service's, and macOS names none."""
+    numbers = components()
+    numbers["machine"]["cores"], numbers["service"]["local"] = cores, local
+    assert read_cost(written(tmp_path, numbers)).upload_s == pytest.approx(0.005)
+
+
 def test_batches_of_several_sizes_tell_what_a_pass_costs(tmp_path: Path) -> None:
     """A crowd's batches give the fixed part's share; too few of a size, or noise, give nothing."""
     crowd = {"1": {"scans": 10, "mean_s": 1.0}, "2": {"scans": 10, "mean_s": 1.4}}
