@@ -104,9 +104,10 @@ class FrontDeskServer:
             writer.close()
 
     def stored_files(self) -> list[Path]:
-        """Every file in the store."""
-        root = Path(self.settings.store_url.removeprefix("file://"))
-        return [path for path in root.rglob("*") if path.is_file()]
+        """Every file in the store, which may change while it is looked through."""
+        # not rglob, which fails on a folder that goes away under it
+        walk = os.walk(self.settings.store_url.removeprefix("file://"))
+        return [Path(folder, name) for folder, _, names in walk for name in names]
 
     def lasting_files(self) -> list[Path]:
         """Every file in the store that is there to stay, which unpacked copies are not."""
