@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 
 import httpx
 
@@ -21,23 +20,76 @@ RUSHES = 2
 _PAUSE_S = 0.5
 
 
-@dataclass
-class Tally:
-    """When scans were done, in seconds of ``time.perf_counter``, and why others were not."""
+class Load:
+    """What clients do, and what they have seen so far.
 
-    done_s: list[float] = field(default_factory=list)
-    errors: Counter[str] = field(default_factory=Counter)
+    ``done_s`` is when scans were done, in seconds of ``time.perf_counter``; ``errors`` counts why
+    others were not.
+    """
+
+    def __init__(self) -> None:
+        self.done_s: list[float] = []
+        self.errors: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._resting = self._ended = False
+        self._at_work = 0
+
+    @property
+    def seen(self) -> int:
+        """How many scans were done or failed."""
+        return len(self.done_s) + sum(self.errors.values())
+
+    @contextmanager
+    def rest(self) -> Iterator[None]:
+        """Have clients hand in nothing; entered once every scan in hand is done."""
+        with self._changed:
+            self._resting = True
+            self._changed.wait_for(lambda: self._at_work == 0)
+        try:
+            yield
+        finally:
+            self._set(resting=False)
+
+    def end(self) -> None:
+        """Let clients end."""
+        self._set(resting=False, ended=True)
+
+    def goes_on(self) -> bool:
+        """Begin a client's next scan, once nobody rests; False if there is to be none."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._resting)
+            self._at_work += not self._ended
+            return not self._ended
+
+    def took(self, fault: str | None) -> None:
+        """Note how that scan ended."""
+        if fault is None:
+            self.done_s.append(time.perf_counter())
+        with self._changed:
+            if fault is not None:
+                self.errors[fault] += 1
+            self._at_work -= 1
+            self._changed.notify_all()
+
+    def pause(self) -> None:
+        """Wait after a failure, not beyond the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended, _PAUSE_S)
+
+    def _set(self, *, resting: bool, ended: bool = False) -> None:
+        with self._changed:
+            self._resting, self._ended = resting, self._ended or ended
+            self._changed.notify_all()
 
 
 @contextmanager
-def full_load(base: str, scans: Sequence[Scan], clients: int) -> Iterator[Tally]:
-    """Run clients until the block ends; yield what they have seen so far.
+def full_load(base: str, scans: Sequence[Scan], clients: int) -> Iterator[Load]:
+    """Run clients until the block ends; yield what they do.
 
     Each hands in one scan after another, waits, fetches the mask and purges the job, so that what
     the service keeps does not grow by itself. After :data:`RUSHES` they no longer mind each other.
     """
-    tally, stop = Tally(), threading.Event()
-    rush = threading.Barrier(clients)
+    load, rush = Load(), threading.Barrier(clients)
 
     def turns(first: int) -> Iterator[Scan]:
         for scan in [*scans] * RUSHES:
@@ -49,24 +101,22 @@ def full_load(base: str, scans: Sequence[Scan], clients: int) -> Iterator[Tally]
     def loop(first: int) -> None:
         with httpx.Client(base_url=base, timeout=_TIMEOUT_S, trust_env=False) as client:
             for scan in turns(first):
-                if stop.is_set():
+                if not load.goes_on():
                     return
                 try:
                     fault = one_scan(client, scan)
-                except httpx.HTTPError as error:
-                    fault = f"no answer: {type(error).__name__}"
-                if fault is None:
-                    tally.done_s.append(time.perf_counter())
-                else:
-                    tally.errors[fault] += 1
-                    stop.wait(_PAUSE_S)
+                except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+                    fault = f"no answer that is understood: {type(error).__name__}"
+                load.took(fault)
+                if fault is not None:
+                    load.pause()
 
     with ThreadPoolExecutor(clients) as pool:
         running = [pool.submit(loop, number) for number in range(clients)]
         try:
-            yield tally
+            yield load
         finally:
-            stop.set()
+            load.end()
             rush.abort()  # or some would wait for those that have gone
     for one in running:
         one.result()

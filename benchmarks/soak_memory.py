@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -12,10 +13,8 @@ from benchmarks.services import part_of
 
 #: More than this many per cent an hour is no settled process.
 LIMIT_PERCENT = 1.0
-#: Memory goes up and down with every batch, so neighbouring samples tell the same thing twice. A
-#: line through the means of this many blocks has an uncertainty that can be believed.
-BLOCKS = 12
-_LEAST_BLOCKS = 4
+#: A line through fewer rests tells of noise.
+LEAST_RESTS = 4
 #: There is one of each.
 _ALONE = {"supervisor", "api", "redis"}
 
@@ -24,7 +23,10 @@ Verdict = Literal["flat", "grows", "unclear"]
 
 @dataclass(frozen=True)
 class Slope:
-    """How memory grows in per cent of its mean an hour; ``uncertainty`` is half a 95 % interval."""
+    """How memory at rest grows, in per cent of the mean under load an hour.
+
+    ``uncertainty`` is half a 95 % interval.
+    """
 
     percent_per_hour: float
     uncertainty: float
@@ -44,23 +46,26 @@ class Slope:
         return "grows" if grows else "unclear"
 
 
-def slope(at_s: Sequence[float], mb: Sequence[float]) -> Slope:
-    """Fit a line to memory in MB at some seconds, by block means; least squares, Student's t.
+def slope(at_s: Sequence[float], at_rest_mb: Sequence[float], mean_mb: float) -> Slope:
+    """Fit a line to memory at rest by least squares; its uncertainty is Student's t.
+
+    Args:
+        at_s: Seconds of load before each rest.
+        at_rest_mb: What was held in each, in MB.
+        mean_mb: What is held under load.
 
     Raises:
-        ValueError: There are too few samples for a line with an uncertainty.
+        ValueError: There are too few rests for a line with an uncertainty.
     """
-    blocks = min(BLOCKS, len(mb))
-    if blocks < _LEAST_BLOCKS:
-        raise ValueError(f"{len(mb)} samples are too few for a slope.")
-    hours = np.array([part.mean() / 3600 for part in np.array_split(np.asarray(at_s), blocks)])
-    means = np.array([part.mean() for part in np.array_split(np.asarray(mb), blocks)])
-    from_middle, mean_mb = hours - hours.mean(), float(np.mean(mb))
+    if len(at_s) < LEAST_RESTS:
+        raise ValueError(f"{len(at_s)} rests are too few for a slope.")
+    hours, mb = np.asarray(at_s) / 3600, np.asarray(at_rest_mb)
+    from_middle = hours - hours.mean()
     spread = float(from_middle @ from_middle)
-    rise = float(from_middle @ means) / spread
-    off = means - means.mean() - rise * from_middle
-    error = float(np.sqrt(off @ off / (blocks - 2) / spread))
-    half = float(stats.t.ppf(0.975, blocks - 2)) * error
+    rise = float(from_middle @ mb) / spread
+    off = mb - mb.mean() - rise * from_middle
+    error = float(np.sqrt(off @ off / (len(mb) - 2) / spread))
+    half = float(stats.t.ppf(0.975, len(mb) - 2)) * error
     return Slope(100 * rise / mean_mb, 100 * half / mean_mb, mean_mb)
 
 
@@ -121,14 +126,52 @@ class Sample:
     mb: Mapping[str, float]
 
 
-def slopes(samples: Sequence[Sample]) -> dict[str, Slope]:
-    """Return the slope of every process that was there in all samples.
+@dataclass(frozen=True)
+class Stretch:
+    """Clients at work, from the first scan handed in to the last answered, and the rest after it.
+
+    Seconds count from when the soak began. At the end of a rest nothing is in hand and what lies
+    free was given back, so ``at_rest_mb`` is what a process keeps; under load memory goes up and
+    down with every batch, which hides for hours what is kept.
+    """
+
+    began_s: float
+    ended_s: float
+    scans: int
+    at_rest_mb: Mapping[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended_s - self.began_s
+
+
+def under_load(stretches: Sequence[Stretch], samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples within the stretches, rests left out."""
+    return [
+        sample
+        for sample in samples
+        if any(one.began_s <= sample.at_s <= one.ended_s for one in stretches)
+    ]
+
+
+def slopes(stretches: Sequence[Stretch], samples: Sequence[Sample]) -> dict[str, Slope]:
+    """Return the slope of every process that was there all the time.
 
     Raises:
-        ValueError: There are too few samples.
+        ValueError: There are too few rests.
     """
-    at_s = [sample.at_s for sample in samples]
-    return {name: slope(at_s, [sample.mb[name] for sample in samples]) for name in steady(samples)}
+    loaded, load_s = under_load(stretches, samples), list[float]()
+    for one in stretches:
+        load_s.append((load_s[-1] if load_s else 0.0) + one.seconds)
+    return {
+        name: slope(
+            load_s,
+            [one.at_rest_mb[name] for one in stretches],
+            fmean(sample.mb[name] for sample in loaded),
+        )
+        for name in steady(samples)
+    }
 
 
 def steady(samples: Sequence[Sample]) -> list[str]:

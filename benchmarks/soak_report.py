@@ -3,16 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.soak_memory import LIMIT_PERCENT, Sample, Slope
-
-
-def throughput(done_s: Sequence[float], window_s: float, buckets: int) -> list[float]:
-    """Return the scans a second in equal parts of the window; ``done_s`` counts from its start."""
-    width_s, counts = window_s / buckets, [0] * buckets
-    for at_s in done_s:
-        if at_s < window_s:
-            counts[int(at_s / width_s)] += 1
-    return [count / width_s for count in counts]
+from benchmarks.soak_memory import LIMIT_PERCENT, Sample, Slope, Stretch
 
 
 def sentences(
@@ -61,41 +52,45 @@ def in_words(one: Slope) -> str:
 
 
 def plot(
-    samples: Sequence[Sample], rates: Sequence[float], window_s: float, warm_s: float, path: Path
+    stretches: Sequence[Stretch],
+    samples: Sequence[Sample],
+    slopes: Mapping[str, Slope],
+    warm_s: float,
+    path: Path,
 ) -> None:
-    """Draw throughput, and the memory of every process in per cent of its mean after warm-up."""
+    """Draw throughput, memory over time, and what is held at rest, in MB since the warm-up."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (upper, lower) = plt.subplots(
-        2, 1, figsize=(10, 6.5), sharex=True, layout="constrained", height_ratios=(1, 2)
+    figure, (rates, held, kept) = plt.subplots(
+        3, 1, figsize=(10, 9), sharex=True, layout="constrained", height_ratios=(1, 2, 2)
     )
-    width = window_s / len(rates) / 60
-    middles = [(number + 0.5) * width for number in range(len(rates))]
-    upper.bar(middles, rates, 0.9 * width, color="#4878a8")
-    upper.set(title="throughput", ylabel="scans/s")
-    names = sorted({name for sample in samples for name in sample.mb})
-    shown = [80.0, 110.0]  # a warm-up may leave the picture, what comes after it may not
-    for name in names:
-        seen = [(sample.at_s, sample.mb[name]) for sample in samples if name in sample.mb]
-        settled = [mb for at_s, mb in seen if at_s >= warm_s] or [mb for _, mb in seen]
-        mean_mb = sum(settled) / len(settled)
-        shown += [100 * min(settled) / mean_mb, 100 * max(settled) / mean_mb]
-        lower.plot(
-            [at_s / 60 for at_s, _ in seen],
-            [100 * mb / mean_mb for _, mb in seen],
-            label=f"{name} ({mean_mb:.0f} MB)",
+    for one in stretches:
+        rate, middle = one.scans / one.seconds, (one.began_s + one.ended_s) / 120
+        rates.bar(middle, rate, one.seconds / 60, color="#4878a8")
+    rates.set(title="throughput between rests", ylabel="scans/s")
+    for name, one_slope in slopes.items():
+        held.plot(
+            [sample.at_s / 60 for sample in samples],
+            [sample.mb.get(name, float("nan")) for sample in samples],
+            label=f"{name} ({one_slope.mean_mb:.0f} MB under load)",
             linewidth=1,
         )
-    lower.axvline(warm_s / 60, color="grey", linestyle=":")
-    lower.set(
-        title="resident memory, % of the mean after warm-up (dotted)",
-        xlabel="minutes",
-        ylabel="%",
-        ylim=(min(shown), max(shown)),
-    )
-    lower.legend(ncols=2, fontsize="small")
+        after = [one for one in stretches if one.began_s >= warm_s]
+        kept.plot(
+            [one.ended_s / 60 for one in after],
+            [one.at_rest_mb[name] - after[0].at_rest_mb[name] for one in after],
+            label=f"{name} ({after[0].at_rest_mb[name]:.0f} MB at rest)",
+            marker="o",
+            markersize=3,
+        )
+    held.set(title="resident memory", ylabel="MB", yscale="log")
+    kept.set(title="held at rest, since the warm-up", xlabel="minutes", ylabel="MB more")
+    for panel in (rates, held):
+        panel.axvline(warm_s / 60, color="grey", linestyle=":")
+    for panel in (held, kept):
+        panel.legend(ncols=2, fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
