@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 
 #: Each batch weighs this much less with every one after it: the last 50 or so count.
 DECAY = 0.98
@@ -27,7 +28,7 @@ class BatchCost:
     fixed_s: float
     per_scan_s: float
 
-    def seconds(self, size: int) -> float:
+    def seconds(self, size: float) -> float:
         """Return what a batch of ``size`` scans costs."""
         return self.fixed_s + self.per_scan_s * size
 
@@ -37,9 +38,17 @@ class CostLearner:
 
     A single batch that took unlike long (a page fault, a throttled chip) moves the line by a
     fiftieth; a lasting change is followed within some fifty batches.
+
+    Args:
+        pool: Batches that are taken together, as their mean. Of batches in hand at once none has
+            just its share of the machine, and larger ones with more threads have more: what one is
+            charged too little another is charged too much. Their sum is right.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pool: int = 1) -> None:
+        self._pool = pool
+        self._pooled: list[tuple[int, float]] = []
+        self._prior_spread = PRIOR_SPREAD / pool
         self._cost: BatchCost | None = None
         self._weight = self._sizes = self._squares = 0.0
         self._seconds = self._products = self._seconds_squared = 0.0
@@ -51,7 +60,12 @@ class CostLearner:
 
     def observe(self, size: int, seconds: float) -> None:
         """Learn from a batch of ``size`` scans, at least 1, that took ``seconds``."""
-        seconds = max(seconds, CLOCK_TICK_S)
+        self._pooled.append((size, max(seconds, CLOCK_TICK_S)))
+        if len(self._pooled) == self._pool:
+            self._learn(*(fmean(values) for values in zip(*self._pooled, strict=True)))
+            self._pooled.clear()
+
+    def _learn(self, size: float, seconds: float) -> None:
         if self._cost is not None:
             expected = self._cost.seconds(size)
             seconds = min(max(seconds, expected / OUTLIER_FACTOR), expected * OUTLIER_FACTOR)
@@ -66,7 +80,7 @@ class CostLearner:
     def _fit(self) -> BatchCost:
         """Minimise the squared errors plus ``prior * (fixed_s - per_scan_s)**2``."""
         # Along the line through the batches' mean, the prior is the steeper the larger they are.
-        prior = PRIOR_SPREAD / (1 + self._sizes / self._weight) ** 2
+        prior = self._prior_spread / (1 + self._sizes / self._weight) ** 2
         weight, cross = self._weight + prior, self._sizes - prior
         squares = self._squares + prior
         determinant = weight * squares - cross * cross  # positive: sizes are 1 at least

@@ -27,6 +27,8 @@ FULL_LOAD = 0.95
 NEVER = 1e9
 #: From so many batches in hand on, in the mean, a batch counts as one in company: nearly always.
 COMPANY = 1.9
+#: Batches in company are taken together by so many: most that overlap are then in one pool.
+POOL = 8
 #: What is held of a model's cost before its first batch.
 UNKNOWN = BatchCost(1.0, 1.0)
 
@@ -170,15 +172,19 @@ class BatchPlanner:
         lone ones are mostly single scans, that would pass for a pass's fixed cost; and sizes matter
         where there is company.
         """
-        learner = self._costs.get((model, True)) or self._costs.get((model, False))
-        return learner.cost if learner else None
+        for company in (True, False):
+            learner = self._costs.get((model, company))
+            if learner is not None and learner.cost is not None:
+                return learner.cost
+        return None
 
     def observe(self, model: str, size: int, seconds: float, abreast: float = 1.0) -> None:
         """Learn that a batch of ``size`` scans took ``seconds`` of its worker.
 
         ``abreast`` is how many batches the worker had in hand meanwhile, in the mean.
         """
-        learner = self._costs.setdefault((model, abreast >= COMPANY), CostLearner())
+        company = abreast >= COMPANY
+        learner = self._costs.setdefault((model, company), CostLearner(POOL if company else 1))
         learner.observe(size, seconds)
         if learner.cost is not None:
             self._rate.window_s = max(1e-6, RATE_PASSES * learner.cost.seconds(1))

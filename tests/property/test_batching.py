@@ -1,6 +1,7 @@
 """The batching policy."""
 
 import random
+import statistics
 
 import pytest
 from hypothesis import assume, given
@@ -116,11 +117,11 @@ def test_faster_arrivals_never_make_a_smaller_batch(
 @pytest.mark.parametrize(("told", "size"), [(True, 1), (False, 4)])
 def test_lone_batches_do_not_hide_what_company_costs(told: bool, size: int) -> None:
     """Single scans are mostly alone and pairs in company; that is not taken for a pair's merit."""
-    plan = BatchPlanner(BatchBounds(8, 0.0, adaptive=True))
-    for _ in range(30):
+    plan, chance = BatchPlanner(BatchBounds(8, 0.0, adaptive=True)), random.Random(3)
+    for _ in range(400):
+        scans = chance.choice([1, 2])
         plan.observe(MODEL, 1, 0.33, abreast=1.0)  # all cores for one scan: they are used badly
-        plan.observe(MODEL, 1, 0.25, abreast=2.0 if told else 1.0)
-        plan.observe(MODEL, 2, 0.5, abreast=1.9 if told else 1.0)
+        plan.observe(MODEL, scans, 0.25 * scans, abreast=2.0 if told else 1.0)
     plan.saw(arrived=0, workers=1, now_s=0.0)
     plan.saw(arrived=38, workers=1, now_s=10.0)
     assert climb(plan.steps(MODEL), 4) == size
@@ -210,6 +211,29 @@ def test_noise_is_no_reason_for_a_batch(
         assert learner.cost is not None
         formed += climb(ladder(learner.cost, 3.2, 4), 6) > 1
     assert least <= formed <= most
+
+
+def test_what_companions_take_from_each_other_is_no_reason_for_a_batch() -> None:
+    """Where a larger batch has more than its share of the cores, pooled costs still tell the truth.
+
+    Taken one by one, they say that a good part of a pass is fixed: so strong is what is at stake.
+    """
+    truth, fixed = BatchCost(0.0, 0.22), {1: list[float](), 8: list[float]()}
+    for seed in range(50):
+        chance, size, taken_s = random.Random(seed), 1, 0.0
+        learners = {pool: CostLearner(pool) for pool in fixed}
+        for _ in range(800):
+            beside = chance.randint(1, 4)
+            takes_s = 0.03 * (beside - size)  # what the one beside does not pay for itself
+            seconds = truth.seconds(size) + takes_s - taken_s
+            for learner in learners.values():
+                learner.observe(size, seconds * chance.lognormvariate(0, 0.05))
+            size, taken_s = beside, takes_s
+        for pool, learner in learners.items():
+            assert learner.cost is not None
+            fixed[pool].append(learner.cost.fixed_s / learner.cost.seconds(1))
+    assert statistics.median(fixed[1]) > 0.25
+    assert statistics.median(fixed[8]) < 0.1
 
 
 @given(batches.filter(bool))
