@@ -71,16 +71,19 @@ class BatchService:
             )
         )
         self._planning = threading.Lock()
-        self._leases = Leases(connect(settings), worker_id, settings)
+        self._connections = [connect(settings) for _ in range(3)]
+        self._leases, beating, reporting = (
+            Leases(one, worker_id, settings) for one in self._connections
+        )
         self._in_hand = InHand()
         self._lanes = BusyClock()
         self._heartbeat = Heartbeat(
-            Leases(connect(settings), worker_id, settings),
+            beating,
             self._facts(),
             interval_s=min(1.0, settings.lease_s / 4),
             counted=self._counted,
         )
-        self._reporter = Reporter(Leases(connect(settings), worker_id, settings), engine.progress)
+        self._reporter = Reporter(reporting, engine.progress)
         self._drawing = threading.Lock()
         self._stopping = False
         self._tend_at = self._rested_until = 0.0
@@ -106,7 +109,11 @@ class BatchService:
         """Be heard of no more; raises RedisError."""
         self._reporter.stop()
         self._heartbeat.stop()
-        self._leases.sign_off()
+        try:
+            self._leases.sign_off()
+        finally:
+            for one in self._connections:
+                one.close()
 
     def persist(self, action: Callable[[], T]) -> T:
         """Do ``action`` however long Redis is away: what is in hand must not be lost.

@@ -15,7 +15,7 @@ from shared.errors import BadScan, InferenceFailed, StoreFull
 from shared.settings import Settings
 from tests.bundles import write_tiny_bundle
 from tests.conftest import Valkey
-from tests.front_desk import RAW, SCAN
+from tests.front_desk import submit
 from tests.integration.test_lanes import serving
 from tests.reading_room import ReadingRoom
 from worker import peak_memory
@@ -40,9 +40,10 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
 @pytest.fixture
 def pipeline(settings: Settings) -> Iterator[Pipeline]:
     """A pipeline round the tiny network."""
-    opened = Pipeline(settings, open_shelf(settings, connect(settings), "in-process"))
-    yield opened
-    opened.close()
+    with connect(settings) as redis:
+        opened = Pipeline(settings, open_shelf(settings, redis, "in-process"))
+        yield opened
+        opened.close()
 
 
 async def read(client: httpx.AsyncClient) -> Page:
@@ -63,12 +64,6 @@ async def page_where(client: httpx.AsyncClient, holds: Callable[[Page], bool]) -
         while not holds(page := await read(client)):  # noqa: ASYNC110 - only a look shows it
             await asyncio.sleep(0.05)
     return page
-
-
-async def submit(client: httpx.AsyncClient, content: bytes = SCAN, priority: str = "") -> str:
-    """Hand a scan in; returns the job's id."""
-    query = f"?priority={priority}" if priority else ""
-    return str((await client.post(f"/jobs{query}", content=content, headers=RAW)).json()["id"])
 
 
 @asynccontextmanager
@@ -173,12 +168,12 @@ async def test_lost_leases_are_counted(
 ) -> None:
     """A job whose worker fell silent counts as a lost lease, and as a failure after the last."""
     await submit(client)
-    redis = connect(settings)
     for attempt in range(settings.max_attempts):
         assert (await read(client))["voxelq_leases_lost_total"] == attempt
         (claim,) = reading_room.start()
-        redis.zadd(keys.RQ_WIP + claim.queue, {f"{claim.id}:{claim.execution}": 1}, xx=True)
-        redis.delete(keys.REAPER)
+        with connect(settings) as redis:
+            redis.zadd(keys.RQ_WIP + claim.queue, {f"{claim.id}:{claim.execution}": 1}, xx=True)
+            redis.delete(keys.REAPER)
         reading_room.leases.reap()
     page = await read(client)
     assert page["voxelq_leases_lost_total"] == settings.max_attempts
@@ -205,7 +200,8 @@ def test_what_was_counted_waits_for_redis(tmp_path: Path, settings: Settings) ->
     server.start()
     settings = settings.model_copy(update={"redis_url": server.url})
     counts, facts = Counts(), WorkerFacts("one", "cpu", None)
-    heartbeat = Heartbeat(Leases(connect(settings), "one", settings), facts, 1.0, counts.take)
+    beating = connect(settings)
+    heartbeat = Heartbeat(Leases(beating, "one", settings), facts, 1.0, counts.take)
 
     def told() -> float:
         with connect(settings) as redis:
@@ -224,4 +220,5 @@ def test_what_was_counted_waits_for_redis(tmp_path: Path, settings: Settings) ->
     heartbeat.beat()
     heartbeat.beat()
     assert told() - kept == 6
+    beating.close()
     server.kill()

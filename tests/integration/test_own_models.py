@@ -46,9 +46,10 @@ def store(settings: Settings) -> ScanStore:
 @pytest.fixture
 def pipeline(settings: Settings) -> Iterator[Pipeline]:
     """A worker's engine, with the four-channel model loaded."""
-    opened = Pipeline(settings, open_shelf(settings, connect(settings), "worker-1"))
-    yield opened
-    opened.close()
+    with connect(settings) as redis:
+        opened = Pipeline(settings, open_shelf(settings, redis, "worker-1"))
+        yield opened
+        opened.close()
 
 
 def claim(store: ScanStore, models_dir: Path, model: str, **affines: np.ndarray) -> Claim:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -56,9 +57,10 @@ def store(settings: Settings) -> ScanStore:
 @pytest.fixture
 def pipeline(settings: Settings) -> Iterator[Pipeline]:
     """A pipeline round the tiny network."""
-    opened = Pipeline(settings, open_shelf(settings, connect(settings), "worker-1"))
-    yield opened
-    opened.close()
+    with connect(settings) as redis:
+        opened = Pipeline(settings, open_shelf(settings, redis, "worker-1"))
+        yield opened
+        opened.close()
 
 
 def claim(store: ScanStore, content: bytes | None) -> Claim:
@@ -154,20 +156,24 @@ class Choosy:
         return self._inner.predict(batch)
 
 
+@contextmanager
 def choosy_pipeline(
     settings: Settings, fault: Callable[[Sequence[Prepared]], object]
-) -> tuple[Choosy, Pipeline]:
-    """A pipeline round the tiny network, which throws what ``fault`` throws."""
+) -> Iterator[tuple[Choosy, Pipeline]]:
+    """Open a pipeline round the tiny network, which throws what ``fault`` throws."""
     (models,) = settings.models_dirs[:1]
     choosy = Choosy(TumorPredictor.load(models / "tiny" / "1.0.0", threads=1), fault)
-    shelf = Shelf(
-        ModelCatalog(settings.models_dirs),
-        lambda _: cast("Predictor", choosy),
-        Verdicts(connect(settings), "worker-1"),
-        default="tiny",
-        capacity=1,
-    )
-    return choosy, Pipeline(settings, shelf)
+    with connect(settings) as redis:
+        shelf = Shelf(
+            ModelCatalog(settings.models_dirs),
+            lambda _: cast("Predictor", choosy),
+            Verdicts(redis, "worker-1"),
+            default="tiny",
+            capacity=1,
+        )
+        pipeline = Pipeline(settings, shelf)
+        yield choosy, pipeline
+        pipeline.close()
 
 
 def odd_scan_bytes() -> bytes:
@@ -188,11 +194,10 @@ def test_a_batch_that_throws_is_bisected(settings: Settings, store: ScanStore) -
         if any(map(is_odd, batch)):
             raise RuntimeError("a message that might quote the scan")
 
-    choosy, pipeline = choosy_pipeline(settings, fault)
     content = [scan_bytes()] * 8
     content[5] = odd_scan_bytes()
-    outcomes = run(pipeline, [claim(store, one) for one in content])
-    pipeline.close()
+    with choosy_pipeline(settings, fault) as (choosy, pipeline):
+        outcomes = run(pipeline, [claim(store, one) for one in content])
     assert [isinstance(outcome, Finished) for outcome in outcomes] == [
         index != 5 for index in range(8)
     ]
@@ -210,11 +215,10 @@ def test_a_batch_that_memory_does_not_bear_is_halved(settings: Settings, store: 
         if len(batch) > 2:
             torch.empty(1 << 60)
 
-    choosy, pipeline = choosy_pipeline(settings, fault)
-    for _ in range(2):
-        outcomes = run(pipeline, [claim(store, scan_bytes()) for _ in range(4)])
-        assert all(isinstance(outcome, Finished) for outcome in outcomes)
-    pipeline.close()
+    with choosy_pipeline(settings, fault) as (choosy, pipeline):
+        for _ in range(2):
+            outcomes = run(pipeline, [claim(store, scan_bytes()) for _ in range(4)])
+            assert all(isinstance(outcome, Finished) for outcome in outcomes)
     assert choosy.sizes == [4, 2, 2, 2, 2]
     assert pipeline.counted()["oom_splits_total"] == 1
 
@@ -228,10 +232,9 @@ def test_a_scan_that_memory_does_not_bear_alone_is_tried_again_later(
         if any(map(is_odd, batch)):
             torch.empty(1 << 60)
 
-    _, pipeline = choosy_pipeline(settings, fault)
     content = [scan_bytes(), odd_scan_bytes(), scan_bytes()]
-    first, huge, last = run(pipeline, [claim(store, one) for one in content])
-    pipeline.close()
+    with choosy_pipeline(settings, fault) as (_, pipeline):
+        first, huge, last = run(pipeline, [claim(store, one) for one in content])
     assert isinstance(first, Finished)
     assert isinstance(last, Finished)
     assert isinstance(huge, Retry)
