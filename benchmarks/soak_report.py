@@ -71,26 +71,25 @@ def plot(
         rate, middle = one.scans / one.seconds, (one.began_s + one.ended_s) / 120
         rates.bar(middle, rate, one.seconds / 60, color="#4878a8")
     rates.set(title="throughput between rests", ylabel="scans/s")
+    after = [one for one in stretches if one.began_s >= warm_s]
     for name, one_slope in slopes.items():
+        at_rest_mb = after[0].at_rest_mb[name]
         held.plot(
             [sample.at_s / 60 for sample in samples],
             [sample.mb.get(name, float("nan")) for sample in samples],
-            label=f"{name} ({one_slope.mean_mb:.0f} MB under load)",
+            label=f"{name}: {one_slope.mean_mb:.0f} MB under load, {at_rest_mb:.0f} at rest",
             linewidth=1,
         )
-        after = [one for one in stretches if one.began_s >= warm_s]
         kept.plot(
             [one.ended_s / 60 for one in after],
-            [one.at_rest_mb[name] - after[0].at_rest_mb[name] for one in after],
-            label=f"{name} ({after[0].at_rest_mb[name]:.0f} MB at rest)",
+            [one.at_rest_mb[name] - at_rest_mb for one in after],
             marker="o",
             markersize=3,
         )
     held.set(title="resident memory", ylabel="MB", yscale="log")
-    kept.set(title="held at rest, since the warm-up", xlabel="minutes", ylabel="MB more")
+    kept.set(title="held at rest, since the warm-up (dotted)", xlabel="minutes", ylabel="MB more")
     for panel in (rates, held):
         panel.axvline(warm_s / 60, color="grey", linestyle=":")
-    for panel in (held, kept):
-        panel.legend(ncols=2, fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
