@@ -8,7 +8,6 @@ interval: ``soak.json``, ``soak_memory.csv`` and a plot. Ends with 1 if a scan f
 
 import argparse
 import csv
-import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +23,16 @@ from benchmarks.clinic import SHAPES, clinic_scans
 from benchmarks.machine import RESULTS, write_json
 from benchmarks.services import Service, voxelq
 from benchmarks.soak_load import Load, full_load
-from benchmarks.soak_memory import LEAST_RESTS, Family, Sample, Slope, Stretch, passing, slopes
+from benchmarks.soak_memory import (
+    LEAST_RESTS,
+    Family,
+    Sample,
+    Slope,
+    Stretch,
+    passing,
+    settled,
+    slopes,
+)
 from benchmarks.soak_report import in_words, plot, sentences
 from shared.allocator import KEEP_S
 
@@ -100,13 +108,7 @@ def write_memory(samples: Sequence[Sample], path: Path) -> None:
         writer.writeheader()
         for sample in samples:
             mb = {name: round(value, 3) for name, value in sample.mb.items()}
-            writer.writerow({"at_s": round(sample.at_s, 3), **mb})
-
-
-def settled(stretches: Sequence[Stretch], warm_s: float) -> list[Stretch]:
-    """Return the stretches that ended after so many seconds of load, the warm-up."""
-    load_s = list(itertools.accumulate(one.seconds for one in stretches))
-    return [one for one, end_s in zip(stretches, load_s, strict=True) if end_s > warm_s]
+            writer.writerow({"at_s": sample.at_s, **mb})
 
 
 def main() -> None:

@@ -48,25 +48,29 @@ class Load:
         try:
             yield
         finally:
-            self._set(resting=False)
+            with self._changed:
+                self._resting = False
+                self._changed.notify_all()
 
     def end(self) -> None:
         """Let clients end."""
-        self._set(resting=False, ended=True)
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
     def goes_on(self) -> bool:
         """Begin a client's next scan, once nobody rests; False if there is to be none."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._resting)
+            self._changed.wait_for(lambda: self._ended or not self._resting)
             self._at_work += not self._ended
             return not self._ended
 
     def took(self, fault: str | None) -> None:
         """Note how that scan ended."""
-        if fault is None:
-            self.done_s.append(time.perf_counter())
         with self._changed:
-            if fault is not None:
+            if fault is None:
+                self.done_s.append(time.perf_counter())
+            else:
                 self.errors[fault] += 1
             self._at_work -= 1
             self._changed.notify_all()
@@ -75,11 +79,6 @@ class Load:
         """Wait after a failure, not beyond the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended, _PAUSE_S)
-
-    def _set(self, *, resting: bool, ended: bool = False) -> None:
-        with self._changed:
-            self._resting, self._ended = resting, self._ended or ended
-            self._changed.notify_all()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from statistics import fmean
 from typing import Literal
 
@@ -146,6 +147,17 @@ class Stretch:
         return self.ended_s - self.began_s
 
 
+def load_s(stretches: Sequence[Stretch]) -> list[float]:
+    """Return the seconds of load by the end of each stretch."""
+    return list(accumulate(one.seconds for one in stretches))
+
+
+def settled(stretches: Sequence[Stretch], warm_s: float) -> list[Stretch]:
+    """Return the stretches that ended after so many seconds of load, the warm-up."""
+    ends = zip(stretches, load_s(stretches), strict=True)
+    return [one for one, end_s in ends if end_s > warm_s]
+
+
 def under_load(stretches: Sequence[Stretch], samples: Sequence[Sample]) -> list[Sample]:
     """Return the samples within the stretches, rests left out."""
     return [
@@ -161,12 +173,10 @@ def slopes(stretches: Sequence[Stretch], samples: Sequence[Sample]) -> dict[str,
     Raises:
         ValueError: There are too few rests.
     """
-    loaded, load_s = under_load(stretches, samples), list[float]()
-    for one in stretches:
-        load_s.append((load_s[-1] if load_s else 0.0) + one.seconds)
+    loaded, at_s = under_load(stretches, samples), load_s(stretches)
     return {
         name: slope(
-            load_s,
+            at_s,
             [one.at_rest_mb[name] for one in stretches],
             fmean(sample.mb[name] for sample in loaded),
         )

@@ -173,13 +173,13 @@ def test_a_soak_tells_of_every_process(tmp_path: Path) -> None:
             [stretches[n]["at_rest_mb"][name] for n in after],
             fmean(float(row[name]) for row in loaded),
         )
-        assert told["mean_mb"] == pytest.approx(found.mean_mb, abs=0.5)
-        assert told["percent_per_hour"] == pytest.approx(found.percent_per_hour, rel=0.05, abs=1)
+        assert told["mean_mb"] == pytest.approx(found.mean_mb, abs=0.01)
+        # memory under load is written to a thousandth of a MB
+        assert told["percent_per_hour"] == pytest.approx(found.percent_per_hour, rel=1e-3, abs=1e-6)
         assert name in printed
     for one, after_it in pairwise(stretches):
         looks = [row for row in samples if one["ended_s"] < float(row["at_s"])]
-        # times are written to a thousandth, and the next look comes right after the rest
-        at_rest = [row for row in looks if float(row["at_s"]) < after_it["began_s"] - 0.002]
+        at_rest = [row for row in looks if float(row["at_s"]) < after_it["began_s"]]
         assert float(at_rest[-1]["api"]) == pytest.approx(one["at_rest_mb"]["api"], abs=0.01)
     assert (written["errors"], written["workers"]) == ({}, 1)
     assert written["scans"] == sum(one["scans"] for one in stretches) > 0
