@@ -241,6 +241,7 @@ class WorkerView(BaseModel):
     """A live worker, the ids of the jobs it has in hand, and how it computes its model.
 
     ``peak_memory_bytes`` is the most it held since it was last idle: resident, or on the GPU.
+    ``paused`` says why it draws no jobs just now, and is null while it serves.
     """
 
     id: str
@@ -251,6 +252,7 @@ class WorkerView(BaseModel):
     memory_format: str = Field(examples=["contiguous"])
     compiled: bool
     peak_memory_bytes: int | None
+    paused: str | None
 
 
 class QueueView(BaseModel):

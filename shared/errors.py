@@ -5,20 +5,27 @@
     VoxelQError                          500
     ├── BadRequest                       400  the request itself is malformed
     ├── ScanPathForbidden                403  a path outside SCAN_ROOT, or no SCAN_ROOT
+    ├── OriginForbidden                  403  a write that another site's page asked for
     ├── NotFound                         404
     │   ├── JobNotFound
     │   ├── ModelNotFound
     │   └── ModelBroken                   its bundle is there, and cannot be served
+    ├── UploadTimeout                    408  the body came too slowly, or stopped
     ├── NotFinished                      409  the job has no mask yet
     ├── ScanTooLarge                     413  too many bytes, or too many voxels
     ├── UnsupportedMedia                 415  neither NIfTI nor gzip
+    ├── HostForbidden                    421  a Host that is not ALLOWED_HOSTS or loopback
     ├── BadScan                          422  a volume that cannot be used
     ├── IdempotencyConflict              422  the key was used for another scan
     ├── QueueFull                        429
     ├── ModelError                       500  a model bundle that cannot be served
     ├── JobLost                          500  the workers died of it, too often
     ├── InferenceFailed                  500  the network raised on this scan alone
+    ├── JobUnreadable                    500  its record in the queue cannot be read
     ├── ServiceUnavailable               503  Redis is away
+    ├── TooManyUploads                   503  MAX_UPLOADS are under way
+    ├── StoreUnavailable                 503  the store does not answer
+    │   └── WrongStore                        it is not the one that this queue belongs to
     ├── ModelNotReady                    503  its files are on their way, or memory is short
     ├── JobTimedOut                      504  alone in its worker, it ran over JOB_TIMEOUT_S
     └── StoreFull                        507
@@ -68,6 +75,24 @@ class ScanPathForbidden(VoxelQError):
     """A ``scan_path`` that may not be read."""
 
     slug, title, status = "scan-path-forbidden", "This scan path is not allowed", 403
+
+
+class OriginForbidden(VoxelQError):
+    """A write that a page of another site asked a browser for."""
+
+    slug, title, status = "origin-forbidden", "This origin may not write here", 403
+
+
+class UploadTimeout(VoxelQError):
+    """A body that came more slowly than ``MIN_UPLOAD_BYTES_PER_S``, or stopped."""
+
+    slug, title, status = "upload-timeout", "The upload was too slow", 408
+
+
+class HostForbidden(VoxelQError):
+    """A ``Host`` that is neither loopback's nor one of ``ALLOWED_HOSTS``."""
+
+    slug, title, status = "host-forbidden", "This service does not answer to this host name", 421
 
 
 class NotFound(VoxelQError):
@@ -156,6 +181,30 @@ class ServiceUnavailable(VoxelQError):
     """Redis does not answer."""
 
     slug, title, status = "service-unavailable", "The queue cannot be reached", 503
+
+
+class JobUnreadable(VoxelQError):
+    """A job whose record in the queue this version cannot read."""
+
+    slug, title = "job-unreadable", "The job's record cannot be read"
+
+
+class TooManyUploads(VoxelQError):
+    """``MAX_UPLOADS`` uploads are under way in this process."""
+
+    slug, title, status = "too-many-uploads", "Too many uploads at once", 503
+
+
+class StoreUnavailable(VoxelQError):
+    """The store cannot be read or written just now."""
+
+    slug, title, status = "store-unavailable", "The store cannot be reached", 503
+
+
+class WrongStore(StoreUnavailable):
+    """The store is there, and is not the one that this queue belongs to."""
+
+    slug, title = "wrong-store", "This is another store"
 
 
 class ModelNotReady(VoxelQError):

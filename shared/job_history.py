@@ -32,7 +32,7 @@ def states_between(seen: int, job: Job) -> Iterator[Job]:
 
 def _ended_in_queue(job: Job) -> bool:
     """Tell whether a terminal job was cancelled while it waited."""
-    return job.status is JobStatus.CANCELED and job.losses >= job.attempts
+    return job.status is JobStatus.CANCELED and job.losses + job.returns >= job.attempts
 
 
 def _as_it_was(job: Job, number: int) -> Job:
@@ -42,6 +42,7 @@ def _as_it_was(job: Job, number: int) -> Job:
             "status": JobStatus.STARTED if started else JobStatus.QUEUED,
             "attempts": attempts,
             "losses": attempts - started,
+            "returns": 0,
             "started_at": job.started_at if attempts else None,
             "finished_at": None,
             "position": None,

@@ -52,7 +52,7 @@ class JobPage:
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """One live worker; ``batch`` lists the jobs it has in hand."""
+    """One live worker; ``batch`` lists its started jobs, ``paused`` says why it draws none."""
 
     id: str
     model: str | None
@@ -62,6 +62,7 @@ class WorkerInfo:
     memory_format: str
     compiled: bool
     peak_memory_bytes: int | None
+    paused: str | None = None
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ class Job(BaseModel):
     """A job as the queue knows it. ``position`` counts the jobs ahead while it is queued.
 
     ``progress`` is 0 while queued, 1 once finished, and never falls within an attempt.
-    ``losses`` counts the attempts that ended with the job back in the queue.
+    ``losses`` counts the attempts that ended with the job back in the queue and were charged to
+    it, ``returns`` those that were not.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -112,6 +113,7 @@ class Job(BaseModel):
     status: JobStatus
     attempts: int
     losses: int = 0
+    returns: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
     position: int | None = None

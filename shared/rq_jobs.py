@@ -69,6 +69,7 @@ def read_job(view: list[Any], pace: tuple[float | None, int]) -> Job:
         status=status,
         attempts=int(fields.get(b"voxelq_attempts", 0)),
         losses=int(fields.get(b"voxelq_losses", 0)),
+        returns=int(fields.get(b"voxelq_returns", 0)),
         started_at=_time(fields.get(b"started_at")),
         finished_at=_time(fields.get(b"ended_at")) if status.terminal else None,
         position=position,

@@ -24,6 +24,12 @@ class Settings(BaseSettings):
         "file://./voxelq-data/store",
         description="Where scans and masks lie: `file://`, or `s3://` with the extra `s3`.",
     )
+    store_reserve_bytes: int = Field(
+        1 << 30,
+        ge=0,
+        description="Free space that uploads leave on the disk of a `file://` store, for masks and "
+        "the queue; of a small disk a twentieth.",
+    )
     unpacked_bytes: int = Field(
         1 << 29,
         ge=0,
@@ -84,16 +90,38 @@ class Settings(BaseSettings):
     )
     max_voxels: int = Field(512**3, ge=1, description="Largest volume in voxels.")
     max_wait_s: float = Field(300.0, gt=0, description="Longest time a client may block.")
+    max_uploads: int = Field(
+        64, ge=1, description="Uploads that one API process takes at once; beyond, 503."
+    )
+    min_upload_bytes_per_s: int = Field(
+        1024, ge=0, description="An upload slower than this is refused with 408."
+    )
+    allowed_hosts: str = Field(
+        "",
+        description="Host names, besides those of loopback, that a request may name, with commas "
+        "between; `*` allows any.",
+    )
     lease_s: float = Field(15.0, ge=0.5, description="A worker silent for this long lost its jobs.")
     max_attempts: int = Field(3, ge=1, description="Losses after which a job fails.")
     job_timeout_s: float = Field(
         600.0, gt=0, description="A batch in hand for longer gets its worker killed."
+    )
+    load_timeout_s: float = Field(
+        300.0, gt=0, description="A worker that loads one model for longer is killed."
+    )
+    drain_s: float = Field(
+        12.0,
+        ge=0,
+        description="A worker that is asked to stop gives back what it has not finished by then.",
     )
     aging_s: float = Field(
         600.0, gt=0, description="A job passed over for longer gets every fourth place."
     )
     retention_s: float = Field(
         7 * 86_400.0, gt=0, description="Terminal jobs, scans and masks are purged after this."
+    )
+    max_kept_jobs: int = Field(
+        100_000, ge=1, description="Terminal jobs that are kept; beyond, the oldest are purged."
     )
 
     @property

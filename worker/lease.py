@@ -74,7 +74,12 @@ class Retry:
     problem: dict[str, Any]
 
 
-Outcome = Finished | Failed | Retry
+@dataclass(frozen=True)
+class Returned:
+    """The job goes back to the queue uncharged: its worker cannot serve it, whatever the scan."""
+
+
+Outcome = Finished | Failed | Retry | Returned
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Step:
 
 @dataclass(frozen=True)
 class WorkerFacts:
-    """What ``GET /queue`` shows of a worker."""
+    """What ``GET /queue`` shows of a worker; ``paused`` says why it draws no jobs just now."""
 
     id: str
     device: str
@@ -96,6 +101,7 @@ class WorkerFacts:
     batch: tuple[str, ...] = ()
     arithmetic: Arithmetic = PLAIN
     peak_memory_bytes: int | None = None
+    paused: str | None = None
 
     def to_json(self) -> str:
         """Encode the facts as the queue's state holds them."""
@@ -284,3 +290,5 @@ def _encode(outcome: Outcome) -> tuple[str, str, str]:
             return ("failed", json.dumps(problem), encode_exception(problem))
         case Retry(problem):
             return ("retry", json.dumps(problem), encode_exception(problem))
+        case Returned():
+            return ("returned", "", "")

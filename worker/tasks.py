@@ -13,7 +13,7 @@ from shared import scripts
 from shared.jobs import Submission
 from shared.settings import Settings
 from worker.connection import connect
-from worker.lease import Claim, Failed, Finished, Retry
+from worker.lease import Claim, Failed, Finished, Retry, Returned
 from worker.pipeline import Pipeline
 from worker.shelf import open_shelf
 
@@ -51,3 +51,5 @@ def segment(job_id: str) -> dict[str, Any]:
             return report.model_dump(mode="json")
         case Failed(problem) | Retry(problem):
             raise TaskFailed(f"{problem['title']}: {problem['detail']}")
+        case Returned():
+            raise TaskFailed("This worker cannot serve the scan; its log says why.")

@@ -123,6 +123,15 @@ local function fail(id, queue, from, problem, exception, worker, retention_s, en
         {'type', 2, 'worker_name', worker, 'exc_string', exception})
 end
 
+-- Back to the queue at no cost to the job: its worker could not serve it, whatever the scan.
+local function return_uncharged(id, queue)
+    redis.call('HINCRBY', RQ_JOB .. id, 'voxelq_returns', 1)
+    redis.call('HSET', RQ_JOB .. id, 'status', 'queued')
+    requeue(id, queue)
+    move(id, 'started', 'queued')
+    count('jobs_returned_total', 1)
+end
+
 -- One more loss: back to the queue, or out of it when there were too many.
 -- Returns true when the job failed.
 local function lose(id, queue, max_attempts, problem, exception, worker, retention_s, ended_at)

@@ -1,0 +1,49 @@
+"""A thread that repeats one round for as long as its process serves, whatever a round meets."""
+
+import threading
+import traceback
+from collections.abc import Callable
+
+import structlog
+from redis.exceptions import RedisError
+
+log = structlog.get_logger()
+
+#: How long `SupervisedThread.stop` waits for a round under way (seconds).
+STOP_S = 10.0
+
+
+class SupervisedThread(threading.Thread):
+    """Calls ``round_`` every ``interval_s`` seconds until it is stopped.
+
+    An error ends the round and not the thread: it is logged by its kind, never by its message,
+    which may quote a scan.
+    """
+
+    def __init__(self, name: str, round_: Callable[[], None], interval_s: float) -> None:
+        super().__init__(name=name, daemon=True)
+        self._round = round_
+        self._interval_s = interval_s
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Repeat the round until stopped."""
+        while not self._stopping.is_set():
+            try:
+                self._round()
+            except RedisError as error:
+                log.warning("round_failed", thread=self.name, error=type(error).__name__)
+            except Exception as error:  # the next round may go well
+                log.error(  # noqa: TRY400 - the message may quote a scan
+                    "round_failed",
+                    thread=self.name,
+                    error=type(error).__name__,
+                    frames=traceback.format_tb(error.__traceback__)[-3:],
+                )
+            self._stopping.wait(self._interval_s)
+
+    def stop(self) -> None:
+        """Ask the thread to end, and wait for the round under way."""
+        self._stopping.set()
+        if self.is_alive() and self is not threading.current_thread():
+            self.join(STOP_S)
