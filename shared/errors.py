@@ -16,6 +16,7 @@
     ├── UnsupportedMedia                 415  neither NIfTI nor gzip
     ├── HostForbidden                    421  a Host that is not ALLOWED_HOSTS or loopback
     ├── BadScan                          422  a volume that cannot be used
+    │   └── ScanMissing                       its file is no longer in the store
     ├── IdempotencyConflict              422  the key was used for another scan
     ├── QueueFull                        429
     ├── ModelError                       500  a model bundle that cannot be served
@@ -147,6 +148,10 @@ class BadScan(VoxelQError):
     slug, title, status = "bad-scan", "The volume cannot be used", 422
 
 
+class ScanMissing(BadScan):
+    """A scan whose file is no longer in the store, though its job is in the queue."""
+
+
 class IdempotencyConflict(VoxelQError):
     """An Idempotency-Key that already stands for another scan."""
 
@@ -211,6 +216,12 @@ class ModelNotReady(VoxelQError):
     """A model that cannot be loaded just now, and may be a little later."""
 
     slug, title, status = "model-not-ready", "The model is not ready", 503
+
+    def __init__(
+        self, detail: str, *, model: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+        self.model = model
 
 
 class JobTimedOut(VoxelQError):

@@ -55,15 +55,18 @@ def main() -> int:
         watchdog.close()
         return 1
     Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
-    MicroBatchWorker(
+    worker = MicroBatchWorker(
         pipeline,
         settings,
         name=name,
         queues=[queue_name(pipeline.model, priority) for priority in Priority],
         watchdog=watchdog,
-    ).work()
+    )
+    code = 0 if worker.work() else 1
+    if worker.abandoned_lanes:
+        os._exit(code)  # a thread within torch can be neither stopped nor waited for
     pipeline.close()
-    return 0
+    return code
 
 
 def _when_redis_answers(ask: Callable[[], T]) -> T:
