@@ -217,12 +217,6 @@ class ModelNotReady(VoxelQError):
 
     slug, title, status = "model-not-ready", "The model is not ready", 503
 
-    def __init__(
-        self, detail: str, *, model: str | None = None, retry_after_s: int | None = None
-    ) -> None:
-        super().__init__(detail, retry_after_s=retry_after_s)
-        self.model = model
-
 
 class JobTimedOut(VoxelQError):
     """A job that ran alone for longer than ``JOB_TIMEOUT_S``."""

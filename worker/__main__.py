@@ -55,16 +55,13 @@ def main() -> int:
         watchdog.close()
         return 1
     Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
-    worker = MicroBatchWorker(
+    code = MicroBatchWorker(
         pipeline,
         settings,
         name=name,
         queues=[queue_name(pipeline.model, priority) for priority in Priority],
         watchdog=watchdog,
-    )
-    code = 0 if worker.work() else 1
-    if worker.abandoned_lanes:
-        os._exit(code)  # a thread within torch can be neither stopped nor waited for
+    ).serve()
     pipeline.close()
     return code
 

@@ -4,6 +4,7 @@ All that leans on RQ's inner workings is in this module: birth and death of a wo
 shows them. A test fails when an RQ release changes them.
 """
 
+import os
 import signal
 import threading
 import time
@@ -79,10 +80,12 @@ class MicroBatchWorker(SimpleWorker):
         self._leave()
         return not self._service.wants_restart
 
-    @property
-    def abandoned_lanes(self) -> bool:
-        """Whether some lane still computes though the worker has left."""
-        return self._lanes_left
+    def serve(self) -> int:
+        """Work, and return the exit code; ends the process itself where a lane still computes."""
+        code = 0 if self.work() else 1
+        if self._lanes_left:
+            os._exit(code)  # a thread within torch can be neither stopped nor waited for
+        return code
 
     def _watch(self, lanes: Sequence[threading.Thread]) -> None:
         """Return once every lane has ended, or ran over the time that a stop gives them.

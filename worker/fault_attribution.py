@@ -56,7 +56,7 @@ class FaultAttribution:
                 or (check_device() if check_device else None)
             )
         self._largest.add(model, largest_finished)
-        return [self._outcome(one, trouble) for one in errors]
+        return [self._outcome(one, model, trouble) for one in errors]
 
     def _lack_of_memory(
         self, suspicious: Sequence[ScanError], model: str, largest_finished: int
@@ -72,8 +72,8 @@ class FaultAttribution:
         return None
 
     @staticmethod
-    def _outcome(one: ScanError, trouble: Trouble | None) -> Outcome:
-        cause = certain_trouble(one.error) or (trouble if is_suspicious(one.error) else None)
+    def _outcome(one: ScanError, model: str, trouble: Trouble | None) -> Outcome:
+        cause = certain_trouble(one.error, model) or (trouble if is_suspicious(one.error) else None)
         if cause is not None:
             return returned(one.error, cause, one.claim)
         return outcome_of(one.error, one.claim)

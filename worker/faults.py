@@ -27,12 +27,12 @@ def is_suspicious(error: Exception) -> bool:
     return not isinstance(error, VoxelQError) or isinstance(error, (ScanMissing, StoreUnavailable))
 
 
-def certain_trouble(error: Exception) -> Trouble | None:
+def certain_trouble(error: Exception, model: str) -> Trouble | None:
     """Return the trouble that an error tells of by itself; None where it takes a self-check."""
     if isinstance(error, StoreFull):
         return Trouble(error.detail)
     if isinstance(error, ModelNotReady):
-        return Trouble(error.detail, model=error.model)
+        return Trouble(error.detail, model=model)
     return None
 
 

@@ -197,18 +197,19 @@ class Pipeline:
             self._each(self._write, segmented)
         self._pace.saw(predictor.card.ref, clock.seconds)
 
-        for item in live():
+        def finish(item: _Item) -> None:
             submission = item.claim.submission
-            result = findings(_known(item.header), _known(item.segmentation), submission.sha256)
-            timings = clock.timings(submission.created_at, began_at)
             report = Report(
-                result=result,
-                timings_s=timings,
+                result=findings(_known(item.header), _known(item.segmentation), submission.sha256),
+                timings_s=clock.timings(submission.created_at, began_at),
                 batch=batch,
                 worker=worker_id,
                 artefacts=item.artefacts,
             )
             item.outcome = Finished(report)
+
+        for item in live():
+            _guarded(finish, item)
         self._attribute(items, predictor)
         return [item.outcome for item in items if item.outcome is not None]
 
@@ -286,20 +287,11 @@ class Pipeline:
 
     def _each(self, step: Callable[[_Item], None], items: Sequence[_Item]) -> None:
         """Do one step for every item; a failure is that item's outcome."""
-
-        def guarded(item: _Item) -> None:
-            try:
-                step(item)
-            except Exception as error:  # one scan's fault must stay its own
-                # What was allocated hangs on the frames, and others need the room.
-                traceback.clear_frames(error.__traceback__)
-                item.error = error
-
         if len(items) > 1 and self._device.side_by_side:
-            list(self._threads.map(guarded, items))
+            list(self._threads.map(partial(_guarded, step), items))
         else:
             for item in items:
-                guarded(item)
+                _guarded(step, item)
 
     def _predict(
         self, predictor: Predictor, items: Sequence[_Item], on_shares: Sequence[OnShare]
@@ -326,6 +318,15 @@ class Pipeline:
         self._store.write(keys["mask"], mask_bytes(mask, _known(item.header)))
         self._store.write(keys["preview"], picture)
         item.artefacts = keys
+
+
+def _guarded(step: Callable[[_Item], None], item: _Item) -> None:
+    try:
+        step(item)
+    except Exception as error:  # one scan's fault must stay its own
+        # What was allocated hangs on the frames, and others need the room.
+        traceback.clear_frames(error.__traceback__)
+        item.error = error
 
 
 def _channel_keys(claim: Claim, card: ModelCard) -> list[str]:
