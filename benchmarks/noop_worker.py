@@ -25,6 +25,7 @@ from worker.arithmetic import PLAIN
 from worker.batch_worker import MicroBatchWorker
 from worker.lease import Claim, Finished, Outcome
 from worker.progress import ProgressBoard
+from worker.trouble import Trouble
 
 MODEL = "noop@1.0.0"
 
@@ -76,6 +77,10 @@ class NoopEngine:
         """Return an empty report for every claim."""
         batch = BatchInfo(id=uuid.uuid4().hex, size=len(claims))
         return [Finished(empty_report(claim, worker_id, batch)) for claim in claims]
+
+    def check(self, *, thorough: bool) -> Trouble | None:
+        """All is well."""
+        return None
 
     def prepare(self, model_ref: str) -> None:
         """Nothing is loaded."""

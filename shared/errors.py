@@ -16,6 +16,7 @@
     ├── UnsupportedMedia                 415  neither NIfTI nor gzip
     ├── HostForbidden                    421  a Host that is not ALLOWED_HOSTS or loopback
     ├── BadScan                          422  a volume that cannot be used
+    │   └── ScanMissing                       its file is no longer in the store
     ├── IdempotencyConflict              422  the key was used for another scan
     ├── QueueFull                        429
     ├── ModelError                       500  a model bundle that cannot be served
@@ -145,6 +146,10 @@ class BadScan(VoxelQError):
     """A NIfTI file whose volume cannot be used."""
 
     slug, title, status = "bad-scan", "The volume cannot be used", 422
+
+
+class ScanMissing(BadScan):
+    """A scan whose file is no longer in the store, though its job is in the queue."""
 
 
 class IdempotencyConflict(VoxelQError):

@@ -5,6 +5,7 @@
 
 import os
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -57,13 +58,14 @@ def main() -> None:
     """Serve until SIGTERM."""
     configure_logging("worker")
     name = f"fake-{os.getpid()}"
-    MicroBatchWorker(
+    worker = MicroBatchWorker(
         ScriptedEngine(),
         Settings(),
         name=name,
         queues=["test-model@1.0.0:routine"],
         watchdog=Watchdog(name),
-    ).work()
+    )
+    sys.exit(worker.serve())
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class Workers:
             "REDIS_URL": settings.redis_url,
             "VOXELQ_LEASE_S": str(settings.lease_s),
             "VOXELQ_MAX_ATTEMPTS": str(settings.max_attempts),
+            "VOXELQ_DRAIN_S": str(settings.drain_s),
             "VOXELQ_JOB_TIMEOUT_S": str(settings.job_timeout_s),
             "VOXELQ_MAX_BATCH_SIZE": str(settings.max_batch_size),
             "VOXELQ_ADAPTIVE_BATCHING": str(settings.adaptive_batching),

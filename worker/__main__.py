@@ -55,15 +55,15 @@ def main() -> int:
         watchdog.close()
         return 1
     Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
-    MicroBatchWorker(
+    code = MicroBatchWorker(
         pipeline,
         settings,
         name=name,
         queues=[queue_name(pipeline.model, priority) for priority in Priority],
         watchdog=watchdog,
-    ).work()
+    ).serve()
     pipeline.close()
-    return 0
+    return code
 
 
 def _when_redis_answers(ask: Callable[[], T]) -> T:

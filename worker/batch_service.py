@@ -9,6 +9,9 @@
 One lane draws at a time, so batches form in the order of service; the engine says how many lanes
 there are and lets as many of them compute as its device can bear. So the device finds the next
 scan read while another is written, and memory holds one batch a lane however long the queue is.
+
+A worker whose environment is in trouble gives its batches back uncharged and draws no more until
+a check of its own goes well.
 """
 
 import threading
@@ -19,17 +22,19 @@ from typing import TypeVar
 import structlog
 from redis.exceptions import RedisError
 
-from shared.batching import BatchBounds, BatchPlanner
 from shared.settings import Settings
 from shared.watchdog import Watchdog
 from shared.worker_metrics import added, batch_counts
 from worker.busy_clock import BusyClock
 from worker.connection import connect
+from worker.drawing import Drawing
 from worker.engine import Engine
 from worker.heartbeat import Heartbeat
 from worker.in_hand import Batch, InHand, Spent
-from worker.lease import Claim, Finished, Leases, Outcome, Retry, WorkerFacts
+from worker.lease import Claim, Finished, Leases, Outcome, Retry, Returned, WorkerFacts
 from worker.reporter import Reporter
+from worker.trouble import Pause, Trouble
+from worker.unready_models import UnreadyModels
 
 log = structlog.get_logger()
 
@@ -37,16 +42,18 @@ T = TypeVar("T")
 
 #: An idle worker looks at the queue this often even if nobody wakes it (seconds).
 IDLE_WAIT_S = 1.0
-#: Between two looks for company while a batch gathers (seconds).
-GATHER_TICK_S = 0.001
 #: Longest pause between tries while Redis is away (seconds).
 MAX_BACKOFF_S = 2.0
 #: Between two looks for new models (seconds).
 TEND_S = 1.0
+#: Between two looks at the environment while all is well (seconds).
+CHECK_S = 1.0
 #: After a fault that may pass, before the same is tried again (seconds).
 RETRY_PAUSE_S = 1.0
 #: A worker that is asked to stop tries this long to settle what it has in hand (seconds).
 LAST_TRIES_S = 10.0
+#: A wait that a stop must end looks for one this often (seconds).
+STOP_TICK_S = 0.1
 
 
 class BatchService:
@@ -65,14 +72,10 @@ class BatchService:
         self._worker_id = worker_id
         self._watchdog = watchdog
         self._on_model = on_model
-        self._planner = BatchPlanner(
-            BatchBounds(
-                settings.max_batch_size, settings.max_latency_ms / 1000, settings.adaptive_batching
-            )
-        )
-        self._planning = threading.Lock()
-        self._connections = [connect(settings) for _ in range(3)]
-        self._leases, beating, reporting = (
+        self._pause = Pause()
+        self._unready = UnreadyModels()
+        self._connections = [connect(settings) for _ in range(4)]
+        self._leases, beating, reporting, self._returning = (
             Leases(one, worker_id, settings) for one in self._connections
         )
         self._in_hand = InHand()
@@ -84,9 +87,12 @@ class BatchService:
             counted=self._counted,
         )
         self._reporter = Reporter(reporting, engine.progress)
+        self._draws = Drawing(self._leases, self._heartbeat, self._in_hand, settings)
         self._drawing = threading.Lock()
         self._stopping = False
-        self._tend_at = self._rested_until = 0.0
+        self._tend_at = self._check_at = self._rested_until = 0.0
+        #: Whether the worker stopped by itself, so that a fresh process takes over.
+        self.wants_restart = False
 
     def start(self) -> None:
         """Begin to be heard of."""
@@ -98,12 +104,32 @@ class BatchService:
         # A flag, not an exception: one could strike between a draw and its lease's keeper.
         self._stopping = True
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the lanes are asked to end."""
+        return self._stopping
+
+    def vital_thread_lost(self) -> str | None:
+        """Return the name of a thread without which no worker may serve, if it has ended."""
+        dead = [one.name for one in (self._heartbeat, self._reporter) if not one.is_alive()]
+        return dead[0] if dead else None
+
     def run_lane(self) -> None:
         """Serve one batch after another until stopped."""
         while not self._stopping:
             batch = self._next()
             if batch:
                 self._compute(batch)
+
+    def give_back_all(self) -> int:
+        """Return every job that is held to the queue uncharged; return how many.
+
+        Raises:
+            RedisError: Redis does not answer; the leases run out by themselves.
+        """
+        claims = self._heartbeat.held
+        self._heartbeat.release(claims)
+        return self._returning.give_back(claims) if claims else 0
 
     def leave(self) -> None:
         """Be heard of no more; raises RedisError."""
@@ -129,7 +155,7 @@ class BatchService:
                 if self._stopping and waited_s > LAST_TRIES_S:
                     raise
                 waited_s += pause_s
-                log.warning("waiting for Redis", error=type(error).__name__)
+                log.warning("redis_awaited", error=type(error).__name__)
                 time.sleep(pause_s)
                 pause_s = min(MAX_BACKOFF_S, pause_s * 2)
 
@@ -139,14 +165,21 @@ class BatchService:
             if self._stopping:
                 return None
             self._tend()
-            time.sleep(max(0.0, self._rested_until - time.monotonic()))
+            if not self._may_draw():
+                return None
+            self._wait_until(self._rested_until)
             try:
-                claims = self._gather()
+                claims = self._draws.gather(
+                    self._engine.model,
+                    self._engine.abreast,
+                    self._unready.refs,
+                    lambda: not self._stopping,
+                )
                 if not claims:
                     self._rest()
                     return None
             except RedisError as error:
-                log.warning("queue unreachable", error=type(error).__name__)
+                log.warning("queue_unreachable", error=type(error).__name__)
                 time.sleep(MAX_BACKOFF_S / 4)
                 return None
             if claims[0].alone:
@@ -166,52 +199,47 @@ class BatchService:
         """Let the engine look at the models, guarded as a batch is, every now and then."""
         if time.monotonic() < self._tend_at:
             return
-        with self._watchdog.armed(self._settings.job_timeout_s):
+        with self._watchdog.armed(self._settings.load_timeout_s):
             self._engine.tend()
         self._tend_at = time.monotonic() + TEND_S
 
-    def _gather(self) -> list[Claim]:
-        """Draw the first jobs, then what belongs with them and comes within the window."""
-        most = self._settings.max_batch_size
-        with self._planning:
-            steps = self._planner.steps(self._engine.model)
-        # other lanes that would compute now, had they a scan
-        spare = max(0, self._engine.abreast - len(self._in_hand) - 1)
-        claims = self._leases.draw(most, steps=steps, spare=spare)
-        self._heartbeat.hold(claims)
-        began = self._see_traffic()
-        if not claims or claims[0].alone:
-            return claims
-        model = claims[0].submission.model_ref
-        while not self._stopping and self._wants_more(model, len(claims), began):
-            try:
-                more = self._leases.draw(most - len(claims), model=model)
-            except RedisError:
-                break  # what is in hand is held, and must not be forgotten
-            self._heartbeat.hold(more)
-            self._see_traffic()
-            claims += more
-            if not more:
-                time.sleep(GATHER_TICK_S)
-        return claims
+    def _may_draw(self) -> bool:
+        """Tell whether the environment lets this worker serve; waits for a while if not."""
+        paused = self._pause.reason is not None
+        if paused:
+            self._wait_until(time.monotonic() + self._pause.left_s)
+            if self._stopping:
+                return False
+        elif time.monotonic() < self._check_at:
+            return True
+        trouble = self._engine.check(thorough=paused)
+        self._check_at = time.monotonic() + CHECK_S
+        if trouble is not None:
+            self._meet(trouble)
+            return False
+        if paused:
+            self._pause.end()
+            self._heartbeat.show(self._facts())
+            log.info("worker_resumed")
+        return True
 
-    def _wants_more(self, model: str, size: int, began: float) -> bool:
-        left, waited_s = self._leases.traffic.left, time.monotonic() - began
-        with self._planning:
-            return self._planner.wants_more(model, size=size, left=left, waited_s=waited_s)
+    def _meet(self, trouble: Trouble) -> None:
+        """Draw nothing for a while, or not from one model, or stop for a fresh process."""
+        if trouble.model is not None:
+            if self._unready.hold(trouble.model):
+                log.warning("model_held_back", model=trouble.model, reason=trouble.reason)
+            return
+        if self._pause.begin(trouble.reason):
+            log.error("worker_paused", reason=trouble.reason, restart=trouble.restart)
+        self._heartbeat.show(self._facts())
+        if trouble.restart:
+            self.wants_restart = True
+            self.stop()
 
-    def _see_traffic(self) -> float:
-        """Tell the planner what the last draw saw; return when (monotonic seconds)."""
-        seen, now_s = self._leases.traffic, time.monotonic()
-        with self._planning:
-            self._planner.saw(
-                arrived=seen.ever_queued,
-                workers=seen.workers,
-                idle=seen.idle,
-                now_s=now_s,
-                ages_s=seen.ages_s,
-            )
-        return now_s
+    def _wait_until(self, moment: float) -> None:
+        """Wait until ``moment`` (monotonic seconds), or until the worker is asked to stop."""
+        while not self._stopping and (left_s := moment - time.monotonic()) > 0:
+            time.sleep(min(STOP_TICK_S, left_s))
 
     def _rest(self) -> None:
         if not self._in_hand.ids:
@@ -241,12 +269,16 @@ class BatchService:
     def _change_model(self, model_ref: str) -> None:
         """Load another model before its jobs begin, so that none of them is charged for it."""
         if model_ref != self._engine.model:
-            with self._watchdog.armed(self._settings.job_timeout_s):
+            with self._watchdog.armed(self._settings.load_timeout_s):
                 self._engine.prepare(model_ref)
         self._on_model(model_ref)
 
     def _settle(self, claims: list[Claim], outcomes: list[Outcome], spent: Spent) -> None:
+        model = claims[0].submission.model_ref
         reports = [outcome.report for outcome in outcomes if isinstance(outcome, Finished)]
+        # Before the jobs are back in the queue, so that no lane of this worker draws them again.
+        for trouble in {one.trouble for one in outcomes if isinstance(one, Returned)}:
+            self._meet(trouble)
         metrics = batch_counts(len(claims), [report.timings_s for report in reports])
         settled = list(zip(claims, outcomes, strict=True))
         dropped = self.persist(
@@ -256,9 +288,11 @@ class BatchService:
         )
         for claim in dropped:
             self._engine.discard(claim)
+        if reports:
+            self._pause.forget()
+            self._unready.forget(model)
         if len(reports) == len(claims):
-            with self._planning:
-                self._planner.observe(claims[0].submission.model_ref, len(claims), *spent)
+            self._draws.observe(model, len(claims), spent)
         log.info(
             "batch settled",
             size=len(claims),
@@ -277,6 +311,7 @@ class BatchService:
             self._in_hand.ids,
             self._engine.arithmetic,
             self._engine.peak_memory_bytes,
+            self._pause.reason,
         )
 
     def _counted(self) -> dict[str, float]:

@@ -4,8 +4,10 @@ All that leans on RQ's inner workings is in this module: birth and death of a wo
 shows them. A test fails when an RQ release changes them.
 """
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -30,7 +32,10 @@ LOOK_S = 0.2
 
 
 class MicroBatchWorker(SimpleWorker):
-    """Serves batches until SIGTERM or SIGINT; then finishes those in hand and leaves."""
+    """Serves batches until SIGTERM or SIGINT; then finishes those in hand and leaves.
+
+    What is not finished within ``DRAIN_S`` goes back to the queue uncharged.
+    """
 
     def __init__(
         self,
@@ -53,9 +58,11 @@ class MicroBatchWorker(SimpleWorker):
         self._service = BatchService(engine, settings, name, watchdog, self._list_model)
         self._listing = threading.Lock()
         self._fault: BaseException | None = None
+        self._drain_s = settings.drain_s
+        self._lanes_left = False
 
     def work(self, *_: Any, **__: Any) -> bool:
-        """Serve until asked to stop; returns True, as RQ has it for a worker that worked."""
+        """Serve until asked to stop; returns False when only a fresh process can go on."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         self._service.persist(self.register_birth)
@@ -69,15 +76,49 @@ class MicroBatchWorker(SimpleWorker):
         ]
         for lane in lanes:
             lane.start()
-        # No `finally`: whoever falls out of this loop dies without a word, and so its watchdog
-        # tells the queue.
-        while any(lane.is_alive() for lane in lanes):
-            for lane in lanes:
-                lane.join(LOOK_S / len(lanes))
-            if self._fault is not None:
-                raise self._fault
+        self._watch(lanes)
         self._leave()
-        return True
+        return not self._service.wants_restart
+
+    def serve(self) -> int:
+        """Work, and return the exit code; ends the process itself where a lane still computes."""
+        code = 0 if self.work() else 1
+        if self._lanes_left:
+            os._exit(code)  # a thread within torch can be neither stopped nor waited for
+        return code
+
+    def _watch(self, lanes: Sequence[threading.Thread]) -> None:
+        """Return once every lane has ended, or ran over the time that a stop gives them.
+
+        An error leaves this loop and ends the process without deregistering, so that the watchdog
+        reports a crash.
+        """
+        give_back_at: float | None = None
+        while self._alive(lanes):
+            if (lost := self._service.vital_thread_lost()) is not None:
+                raise RuntimeError(f"the thread {lost} has ended")
+            if not self._service.stopping:
+                continue
+            give_back_at = give_back_at or time.monotonic() + self._drain_s
+            if time.monotonic() >= give_back_at:
+                self._give_back()
+                return
+
+    def _alive(self, lanes: Sequence[threading.Thread]) -> bool:
+        """Wait a little for lanes to end, and tell whether any goes on; raises what one met."""
+        for lane in lanes:
+            lane.join(LOOK_S / len(lanes))
+        if self._fault is not None:
+            raise self._fault
+        return any(lane.is_alive() for lane in lanes)
+
+    def _give_back(self) -> None:
+        """Return what is still computed to the queue: killed later, it would count as a crash."""
+        self._lanes_left = True
+        try:
+            log.info("held_jobs_given_back", count=self._service.give_back_all())
+        except RedisError as error:
+            log.warning("held_jobs_kept", error=type(error).__name__)
 
     def _run_lane(self) -> None:
         try:
@@ -108,6 +149,6 @@ class MicroBatchWorker(SimpleWorker):
             self.register_death()  # type: ignore[no-untyped-call]
         except RedisError as error:
             # Silence tells the same, only later.
-            log.warning("left without a word", error=type(error).__name__)
+            log.warning("worker_left_silently", error=type(error).__name__)
         self._watchdog.close()
         log.info("worker stopped", worker=self.name)

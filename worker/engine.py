@@ -6,6 +6,7 @@ from typing import Protocol
 from worker.arithmetic import Arithmetic
 from worker.lease import Claim, Outcome
 from worker.progress import ProgressBoard
+from worker.trouble import Trouble
 
 
 class Engine(Protocol):
@@ -46,6 +47,12 @@ class Engine(Protocol):
         self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
     ) -> list[Outcome]:
         """Compute one batch of one model; one outcome a claim, in order. Never raises."""
+
+    def check(self, *, thorough: bool) -> Trouble | None:
+        """Return what keeps this worker from serving; None while all is well. Never raises.
+
+        It is asked every second or so; a ``thorough`` check may cost as much as a scan.
+        """
 
     def prepare(self, model_ref: str) -> None:
         """Load ``name@version`` if it is not loaded. Never raises."""

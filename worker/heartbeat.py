@@ -4,19 +4,23 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
-from redis.exceptions import RedisError
 
 from shared.worker_metrics import added
 from worker.lease import Claim, Leases, WorkerFacts
+from worker.supervised import SupervisedThread
 
 log = structlog.get_logger()
 
+#: What the scripts know a lease by: job, execution and queue.
+Lease = tuple[str, str, str]
 
-class Heartbeat(threading.Thread):
+
+class Heartbeat(SupervisedThread):
     """Every ``interval_s`` seconds: extend what is held, then reap.
 
-    It shares with the main thread what the worker holds and shows, under one lock. ``counted``
-    returns what the worker counted since its last call.
+    It shares with the lanes what the worker holds and shows, under one lock. ``counted`` returns
+    what the worker counted since its last call. Leases are told apart by execution: a worker may
+    hold a job again that it lost before.
     """
 
     def __init__(
@@ -26,16 +30,14 @@ class Heartbeat(threading.Thread):
         interval_s: float,
         counted: Callable[[], Mapping[str, float]],
     ) -> None:
-        super().__init__(name="heartbeat", daemon=True)
+        super().__init__("heartbeat", self.beat, interval_s)
         self._leases = leases
-        self._interval_s = interval_s
         self._counted = counted
         self._untold: dict[str, float] = {}
         self._lock = threading.Lock()
         self._facts = facts
-        self._held: dict[str, Claim] = {}
-        self._lost: set[str] = set()
-        self._stopping = threading.Event()
+        self._held: dict[Lease, Claim] = {}
+        self._lost: set[Lease] = set()
 
     @property
     def facts(self) -> WorkerFacts:
@@ -43,17 +45,23 @@ class Heartbeat(threading.Thread):
         with self._lock:
             return self._facts
 
+    @property
+    def held(self) -> list[Claim]:
+        """The jobs whose leases are kept alive."""
+        with self._lock:
+            return list(self._held.values())
+
     def hold(self, claims: Iterable[Claim]) -> None:
         """Keep these leases alive from now on."""
         with self._lock:
-            self._held |= {claim.id: claim for claim in claims}
+            self._held |= {claim.lease: claim for claim in claims}
 
     def release(self, claims: Iterable[Claim]) -> None:
         """Let go of these leases."""
         with self._lock:
             for claim in claims:
-                self._held.pop(claim.id, None)
-                self._lost.discard(claim.id)
+                self._held.pop(claim.lease, None)
+                self._lost.discard(claim.lease)
 
     def show(self, facts: WorkerFacts) -> None:
         """Change what the worker shows of itself, from the next beat on."""
@@ -63,31 +71,16 @@ class Heartbeat(threading.Thread):
     def is_lost(self, claim: Claim) -> bool:
         """Tell whether the job was cancelled or taken away, so that work on it is in vain."""
         with self._lock:
-            return claim.id in self._lost
+            return claim.lease in self._lost
 
     def beat(self) -> None:
         """Extend and reap once; raises RedisError, and keeps what was counted until the next."""
         self._untold = added([self._untold, self._counted()])
-        with self._lock:
-            held, facts = list(self._held.values()), self._facts
+        held, facts = self.held, self.facts
         lost = self._leases.extend(held, facts, self._untold)
         self._untold = {}
         with self._lock:
-            self._lost |= lost & self._held.keys()
+            self._lost |= {claim.lease for claim in lost} & self._held.keys()
         taken = self._leases.reap()
         if taken:
-            log.info("leases reaped", count=taken)
-
-    def run(self) -> None:
-        """Beat until told to stop; Redis being away is not a reason to."""
-        while not self._stopping.is_set():
-            try:
-                self.beat()
-            except RedisError as error:
-                log.warning("heartbeat failed", error=type(error).__name__)
-            self._stopping.wait(self._interval_s)
-
-    def stop(self) -> None:
-        """Stop beating, and wait for the last beat to end."""
-        self._stopping.set()
-        self.join()
+            log.info("leases_reaped", count=taken)

@@ -23,6 +23,7 @@ from shared.rq_jobs import encode_exception, encode_return_value, rq_stamp
 from shared.scripts import Argument
 from shared.settings import Settings
 from worker.arithmetic import PLAIN, Arithmetic
+from worker.trouble import Trouble
 
 #: A worker that counted nothing.
 NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -76,7 +77,13 @@ class Retry:
 
 @dataclass(frozen=True)
 class Returned:
-    """The job goes back to the queue uncharged: its worker cannot serve it, whatever the scan."""
+    """The job goes back to the queue uncharged: its worker cannot serve it, whatever the scan.
+
+    ``problem`` is what the job would fail with if it came back again and again.
+    """
+
+    problem: dict[str, Any]
+    trouble: Trouble
 
 
 Outcome = Finished | Failed | Retry | Returned
@@ -220,8 +227,8 @@ class Leases:
 
     def extend(
         self, claims: Sequence[Claim], facts: WorkerFacts, metrics: Mapping[str, float] = NOTHING
-    ) -> set[str]:
-        """Say that this worker lives, and what it counted; return the ids of jobs it lost."""
+    ) -> list[Claim]:
+        """Say that this worker lives, and what it counted; return what it holds no longer."""
         lost = scripts.EXTEND.run(
             self._redis,
             self._worker_id,
@@ -231,7 +238,8 @@ class Leases:
             *_counted(metrics),
             *_leases(claims),
         )
-        return {job_id.decode() for job_id in lost}
+        members = {member.decode() for member in lost}
+        return [claim for claim in claims if f"{claim.id}:{claim.execution}" in members]
 
     def report(self, steps: Sequence[Step]) -> int:
         """Say how far jobs have come; return for how many this worker still may."""
@@ -290,5 +298,5 @@ def _encode(outcome: Outcome) -> tuple[str, str, str]:
             return ("failed", json.dumps(problem), encode_exception(problem))
         case Retry(problem):
             return ("retry", json.dumps(problem), encode_exception(problem))
-        case Returned():
-            return ("returned", "", "")
+        case Returned(problem):
+            return ("returned", json.dumps(problem), encode_exception(problem))

@@ -5,19 +5,21 @@ to the batch's; several batches may be on their way, each in a lane of its own. 
 with one scan ends that scan and no other.
 """
 
+import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from shared.errors import BadScan, JobLost, VoxelQError
+from shared.errors import BadScan, JobLost, ScanMissing, VoxelQError
 from shared.jobs import Stage
 from shared.models import ModelCard
 from shared.nifti import Volume, VolumeHeader, mask_bytes, read_volume
@@ -29,7 +31,7 @@ from worker.arithmetic import Arithmetic
 from worker.channels import Channel
 from worker.counts import Counts
 from worker.device import release_idle_memory, set_threads
-from worker.faults import judge
+from worker.fault_attribution import FaultAttribution, ScanError
 from worker.findings import findings
 from worker.lease import Claim, Finished, Outcome, Retry
 from worker.postprocess import Segmentation
@@ -37,10 +39,12 @@ from worker.predictor import Predictor
 from worker.preview import preview_png
 from worker.progress import BatchProgress, OnShare, ProgressBoard
 from worker.scan_passes import predict_each
+from worker.self_check import StoreCheck, check_device
 from worker.shared_device import SharedDevice
 from worker.shelf import Shelf
 from worker.stage_clock import StageClock
 from worker.stage_pace import StagePace
+from worker.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -49,7 +53,7 @@ T = TypeVar("T")
 
 @dataclass
 class _Item:
-    """One scan on its way; ``outcome`` is set as soon as its fate is known."""
+    """One scan on its way; ``error`` is what it met, ``outcome`` what becomes of its job."""
 
     claim: Claim
     header: VolumeHeader | None = None
@@ -58,14 +62,18 @@ class _Item:
     prediction: Any = None
     segmentation: Segmentation | None = None
     artefacts: dict[str, str] = field(default_factory=dict)
+    error: Exception | None = None
     outcome: Outcome | None = None
 
 
 class Pipeline:
     """One network on one device, fed from the store; the engine of a MicroBatchWorker."""
 
-    def __init__(self, settings: Settings, shelf: Shelf[Predictor]) -> None:
+    def __init__(
+        self, settings: Settings, shelf: Shelf[Predictor], check_store: StoreCheck | None = None
+    ) -> None:
         self._settings = settings
+        self._check_store = check_store
         self._store = ScanStore(settings.store_url)
         self._shelf = shelf
         self._predictor = shelf.default()
@@ -73,6 +81,7 @@ class Pipeline:
         self._counts = Counts()
         self._progress = ProgressBoard()
         self._pace = StagePace()
+        self._attribution = FaultAttribution(check_store)
         # Reading and writing mostly wait on disks and on gzip, which leaves the GIL.
         self._threads = ThreadPoolExecutor(4, "scan", set_threads, (1,))
 
@@ -140,14 +149,17 @@ class Pipeline:
         try:
             predictor = self._predictor_for(claims[0].submission.model_ref)
         except VoxelQError as error:
-            return [judge(error, claim) for claim in claims]
+            for item in items:
+                item.error = error
+            self._attribute(items, None)
+            return [item.outcome for item in items if item.outcome is not None]
         progress = BatchProgress(self._progress, self._pace.spans(predictor.card.ref))
 
         def live() -> list[_Item]:
             for item in items:
                 if item.outcome is None and is_lost(item.claim):
                     item.outcome = Retry(JobLost("Its lease was lost.").problem())
-            return [item for item in items if item.outcome is None]
+            return [item for item in items if item.outcome is None and item.error is None]
 
         @contextmanager
         def stage(stage: Stage) -> Iterator[list[_Item]]:
@@ -185,19 +197,31 @@ class Pipeline:
             self._each(self._write, segmented)
         self._pace.saw(predictor.card.ref, clock.seconds)
 
-        for item in live():
+        def finish(item: _Item) -> None:
             submission = item.claim.submission
-            result = findings(_known(item.header), _known(item.segmentation), submission.sha256)
-            timings = clock.timings(submission.created_at, began_at)
             report = Report(
-                result=result,
-                timings_s=timings,
+                result=findings(_known(item.header), _known(item.segmentation), submission.sha256),
+                timings_s=clock.timings(submission.created_at, began_at),
                 batch=batch,
                 worker=worker_id,
                 artefacts=item.artefacts,
             )
             item.outcome = Finished(report)
+
+        for item in live():
+            _guarded(finish, item)
+        self._attribute(items, predictor)
         return [item.outcome for item in items if item.outcome is not None]
+
+    def check(self, *, thorough: bool) -> Trouble | None:
+        """Return what keeps this worker from serving; None while all is well. Never raises.
+
+        A ``thorough`` check also writes to the store and runs the network.
+        """
+        trouble = self._check_store(thorough=thorough) if self._check_store else None
+        if trouble or not thorough:
+            return trouble
+        return self._check_device(self._predictor)
 
     def prepare(self, model_ref: str) -> None:
         """Load a model ahead of its batch; what is wrong with it shows when the batch runs."""
@@ -223,6 +247,36 @@ class Pipeline:
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown()
+        if self._check_store:
+            self._check_store.close()
+
+    def _check_device(self, predictor: Predictor) -> Trouble | None:
+        with self._device.turn():
+            return check_device(predictor.warm_up)
+
+    def _attribute(self, items: Sequence[_Item], predictor: Predictor | None) -> None:
+        """Give an outcome to every item that met an error."""
+        failed = [item for item in items if item.error is not None and item.outcome is None]
+        outcomes = self._attribution.outcomes(
+            [
+                ScanError(
+                    item.claim, _known(item.error), item.header.voxels if item.header else None
+                )
+                for item in failed
+            ],
+            items[0].claim.submission.model_ref,
+            max(
+                (
+                    _known(item.header).voxels
+                    for item in items
+                    if isinstance(item.outcome, Finished)
+                ),
+                default=0,
+            ),
+            partial(self._check_device, predictor) if predictor else None,
+        )
+        for item, outcome in zip(failed, outcomes, strict=True):
+            item.outcome = outcome
 
     def _predictor_for(self, model_ref: str) -> Predictor:
         loaded = self._shelf.predictor(model_ref)
@@ -233,18 +287,11 @@ class Pipeline:
 
     def _each(self, step: Callable[[_Item], None], items: Sequence[_Item]) -> None:
         """Do one step for every item; a failure is that item's outcome."""
-
-        def guarded(item: _Item) -> None:
-            try:
-                step(item)
-            except Exception as error:  # one scan's fault must stay its own
-                item.outcome = judge(error, item.claim)
-
         if len(items) > 1 and self._device.side_by_side:
-            list(self._threads.map(guarded, items))
+            list(self._threads.map(partial(_guarded, step), items))
         else:
             for item in items:
-                guarded(item)
+                _guarded(step, item)
 
     def _predict(
         self, predictor: Predictor, items: Sequence[_Item], on_shares: Sequence[OnShare]
@@ -252,7 +299,7 @@ class Pipeline:
         answers = predict_each(predictor, [_known(item.prepared) for item in items], on_shares)
         for item, answer in zip(items, answers, strict=True):
             if isinstance(answer, Exception):
-                item.outcome = judge(answer, item.claim)
+                item.error = answer
             else:
                 item.prediction = answer
         self._counts.add({"oom_splits_total": predictor.pass_sizes.take_splits()})
@@ -262,7 +309,7 @@ class Pipeline:
             with self._store.open_scan(key) as file:
                 return read_volume(file, max_voxels=self._settings.max_voxels)
         except FileNotFoundError as error:
-            raise BadScan("The scan is no longer in the store.") from error
+            raise ScanMissing("The scan is no longer in the store.") from error
 
     def _write(self, item: _Item) -> None:
         mask, keys = _known(item.segmentation).mask, _artefacts(item.claim)
@@ -271,6 +318,15 @@ class Pipeline:
         self._store.write(keys["mask"], mask_bytes(mask, _known(item.header)))
         self._store.write(keys["preview"], picture)
         item.artefacts = keys
+
+
+def _guarded(step: Callable[[_Item], None], item: _Item) -> None:
+    try:
+        step(item)
+    except Exception as error:  # one scan's fault must stay its own
+        # What was allocated hangs on the frames, and others need the room.
+        traceback.clear_frames(error.__traceback__)
+        item.error = error
 
 
 def _channel_keys(claim: Claim, card: ModelCard) -> list[str]:

@@ -49,7 +49,5 @@ def segment(job_id: str) -> dict[str, Any]:
     match outcome:
         case Finished(report):
             return report.model_dump(mode="json")
-        case Failed(problem) | Retry(problem):
+        case Failed(problem) | Retry(problem) | Returned(problem):
             raise TaskFailed(f"{problem['title']}: {problem['detail']}")
-        case Returned():
-            raise TaskFailed("This worker cannot serve the scan; its log says why.")

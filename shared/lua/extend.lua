@@ -1,6 +1,6 @@
 -- A worker's heartbeat. ARGV: worker, what it is as JSON, lease seconds, last heartbeat,
 -- count of metrics, then name and amount of each, then id, execution, queue of each job it holds.
--- Returns the ids it holds no longer.
+-- Returns "<job>:<execution>" of those it holds no longer.
 local time, lease_s = now(), tonumber(ARGV[3])
 show_worker(ARGV[1], ARGV[2], lease_s)
 local rq_worker = RQ_WORKER .. ARGV[1]
@@ -21,7 +21,7 @@ for i = 6 + 2 * metrics, #ARGV, 3 do
         redis.call('ZADD', RQ_EXECUTIONS .. id, stamp(time + lease_s + 60), execution)
         redis.call('HSET', RQ_JOB .. id, 'last_heartbeat', ARGV[4])
     else
-        lost[#lost + 1] = id
+        lost[#lost + 1] = member
     end
 end
 return lost

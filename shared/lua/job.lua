@@ -5,6 +5,8 @@ local PRIORITIES = {'stat', 'routine', 'bulk'}
 local EVENTS_KEPT_S = 15
 local WAKE_TOKENS_KEPT = 64
 local RATE_MINUTES = 10
+-- After so many returns at no cost a job is charged once, so that none comes back for ever.
+local RETURNS_PER_LOSS = 50
 
 local function now()
     local time = redis.call('TIME')
@@ -130,6 +132,12 @@ local function return_uncharged(id, queue)
     requeue(id, queue)
     move(id, 'started', 'queued')
     count('jobs_returned_total', 1)
+end
+
+-- Whether a job that is to be returned has been returned so often that it may be at fault itself.
+local function returned_too_often(id)
+    local returns = tonumber(redis.call('HGET', RQ_JOB .. id, 'voxelq_returns') or 0)
+    return returns > 0 and returns % RETURNS_PER_LOSS == 0
 end
 
 -- One more loss: back to the queue, or out of it when there were too many.

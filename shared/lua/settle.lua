@@ -25,7 +25,7 @@ for i = 9 + 2 * metrics, #ARGV, 6 do
         elseif outcome == 'failed' then
             fail(id, queue, 'started', problem, result, worker, retention_s, ended_at)
             failed = failed + 1
-        elseif outcome == 'returned' then
+        elseif outcome == 'returned' and not returned_too_often(id) then
             return_uncharged(id, queue)
         elseif lose(id, queue, max_attempts, problem, result, worker, retention_s, ended_at) then
             failed = failed + 1

@@ -194,7 +194,7 @@ async def test_extending_tells_which_leases_are_lost(queue: JobQueue, leases: Le
         await queue.submit(submission())
     claims = leases.begin(leases.draw(2), FACTS)
     await queue.cancel(claims[0].id)
-    assert leases.extend(claims, FACTS) == {claims[0].id}
+    assert leases.extend(claims, FACTS) == [claims[0]]
 
 
 async def test_idle_workers_get_their_share(queue: JobQueue, leases: Leases) -> None:
@@ -264,5 +264,6 @@ async def test_a_fault_while_gathering_loses_nothing(
         return draw(self, most, model=model, steps=steps, spare=spare)
 
     monkeypatch.setattr(Leases, "draw", stumble)
-    assert [claim.id for claim in worker._service._gather()] == [job_id]
+    drawn = worker._service._draws.gather("noop@1.0.0", 1, frozenset(), lambda: True)
+    assert [claim.id for claim in drawn] == [job_id]
     worker._watchdog.close()
