@@ -1,5 +1,6 @@
 """Small disks of a test's own, in memory, which can be filled and freed."""
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _BALLAST = ".ballast"
+_LEAST_BYTES = 4096
 
 
 class MountNotPermitted(Exception):
@@ -40,9 +42,16 @@ def filled(folder: Path) -> Iterator[None]:
     """Leave no free byte on the file system of ``folder`` until the block ends."""
     ballast = folder / _BALLAST
     try:
-        with ballast.open("wb") as file:
-            status = os.statvfs(folder)
-            os.posix_fallocate(file.fileno(), 0, max(1, status.f_bavail * status.f_frsize))
+        with ballast.open("wb", buffering=0) as file:
+            size_bytes, piece_bytes = 0, 1 << 24
+            while piece_bytes >= _LEAST_BYTES:  # others write meanwhile
+                try:
+                    os.posix_fallocate(file.fileno(), size_bytes, piece_bytes)
+                    size_bytes += piece_bytes
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    piece_bytes //= 2
         yield
     finally:
         ballast.unlink(missing_ok=True)

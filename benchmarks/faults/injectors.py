@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
+import httpx
 import redis as redis_py
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -28,6 +29,7 @@ from shared import keys
 
 Injector = Callable[[FaultedService, Jobs, Target], AbstractContextManager[None]]
 _REDIS_LOADS_S = 15.0
+_MANY_UPLOADS = 45
 
 
 # Processes
@@ -102,9 +104,14 @@ def redis_failed_over(service: FaultedService, jobs: Jobs, target: Target) -> It
 
 @contextmanager
 def redis_emptied(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Everything in Redis is deleted at one blow."""
+    """Everything in Redis is deleted at one blow; then an operator has it recovered."""
+    jobs.forgotten = True
     service.redis.flushall()
-    yield
+    try:
+        yield
+    finally:
+        service.run("client", "recover")
+        jobs.forgotten = False
 
 
 @contextmanager
@@ -355,6 +362,29 @@ def hung_pass(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[N
 
 
 # Clients
+
+
+@contextmanager
+def hung_uploads(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """The API's store hangs under more uploads than the API has threads; the rest answers."""
+
+    def upload() -> None:
+        with service.client(20.0) as client:
+            jobs.submit(client)
+
+    with _threads(_MANY_UPLOADS, upload), service.api_disk.rule(HANG, "/store/data/"):
+        service.api_disk.wait_until_met(10)
+        time.sleep(1)
+        with service.client(3.0) as client:
+            for path in ("/livez", "/readyz", "/queue", "/models", "/jobs"):
+                try:
+                    answer = client.get(path)
+                except httpx.HTTPError as error:
+                    jobs.rude.append(f"GET {path} while the store hangs: {type(error).__name__}")
+                else:
+                    if answer.status_code != httpx.codes.OK:
+                        jobs.rude.append(f"GET {path} while the store hangs: {answer.status_code}")
+        yield
 
 
 @contextmanager

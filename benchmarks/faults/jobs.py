@@ -59,6 +59,8 @@ class Jobs:
     #: Answers that no state of the service excuses.
     rude: list[str] = field(default_factory=list)
     refused: int = 0
+    #: Set while the queue has lost its data: jobs are not known then.
+    forgotten: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -150,6 +152,8 @@ class Jobs:
             return True
         with self._lock:
             self.refused += 1
+            if self.forgotten and answer.status_code == httpx.codes.NOT_FOUND:
+                return False
             if answer.status_code not in CALM_REFUSALS:
                 self.rude.append(f"{answer.request.method} {answer.status_code}: {_title(answer)}")
         return False

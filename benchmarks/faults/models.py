@@ -12,7 +12,7 @@ def write_models(models: Path) -> None:
     """Write every bundle under ``models``; two of them are quick."""
     for name in (QUICK, OTHER):
         _write(models, name, edge=32, channels=[4, 8])
-    _write(models, SLOW, edge=128, channels=[16, 32])
+    _write(models, SLOW, edge=112, channels=[16, 32])
 
 
 def write_broken_model(models: Path) -> Path:

@@ -11,6 +11,7 @@ disks of their own; the file calls of API and workers obey rules; the clock of R
 
 import os
 import secrets
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from benchmarks.faults.parts import ROOT, Part
 from client.embedded_server import EmbeddedServer, free_port
 from shared.watchdog import LAST_WORDS_S
 
-STORE_BYTES, QUEUE_BYTES = 96 << 20, 64 << 20
+STORE_BYTES, QUEUE_BYTES = 96 << 20, 128 << 20
 START_S = 90.0
 #: In the environment of every process of a service, so that those left behind are found.
 MARK = "VOXELQ_FAULTS_MARK"
@@ -90,6 +91,7 @@ class FaultedService:
     worker_link: Link
     api_disk: DiskFaults
     worker_disk: DiskFaults
+    operator_environment: dict[str, str]
     clock: Clock | None = None
     clock_offset_s: int = 0
 
@@ -151,6 +153,23 @@ class FaultedService:
             if time.monotonic() > deadline:
                 raise TimeoutError("the service did not become ready")
             time.sleep(0.05)
+
+    def run(self, *arguments: str) -> None:
+        """Run one of VoxelQ's commands on this service as an operator does, to its end.
+
+        Raises:
+            RuntimeError: It failed.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            env=self.operator_environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=START_S,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
 
     def worker_named(self, worker_id: str) -> Part | None:
         """Return the part whose process has this id in the queue, if it still runs."""
@@ -225,9 +244,10 @@ def _assemble(folder: Path, kind: Kind, stack: ExitStack) -> FaultedService:
     for name, link in zip(("api", "worker"), links, strict=True):
         disk = DiskFaults(library, folder / f"{name}.rules")
         disks.append(disk)
-        url = f"redis://:{password}@127.0.0.1:{link.port}/0"
-        environments.append({**common, **disk.environment, "REDIS_URL": url})
+        redis_url = f"redis://:{password}@127.0.0.1:{link.port}/0"
+        environments.append({**common, **disk.environment, "REDIS_URL": redis_url})
     port, python = free_port(), [sys.executable, "-m"]
+    url = f"http://127.0.0.1:{port}"
     logs = folder / "logs"
     api = Part("api", [*python, "api", "--port", str(port)], logs / "api.log", environments[0])
     workers = [
@@ -236,9 +256,12 @@ def _assemble(folder: Path, kind: Kind, stack: ExitStack) -> FaultedService:
         for number in range(1, kind.workers + 1)
     ]  # fmt: skip
     service = FaultedService(
-        kind=kind, folder=folder, url=f"http://127.0.0.1:{port}", mark=mark, api=api,
+        kind=kind, folder=folder, url=url, mark=mark, api=api,
         workers=workers, servers=servers, api_link=links[0], worker_link=links[1],
         api_disk=disks[0], worker_disk=disks[1], clock=clock,
+        operator_environment={
+            **common, "VOXELQ_URL": url, "REDIS_URL": environments[1]["REDIS_URL"]
+        },
     )  # fmt: skip
     for part in (api, *workers):
         part.start()
@@ -270,7 +293,8 @@ def _environment(folder: Path, kind: Kind, mark: str) -> dict[str, str]:
 
 def _server(folder: Path, name: str, environment: dict[str, str]) -> Server:
     embedded = EmbeddedServer(folder / "redis" / name)
-    command = embedded.prepare()
+    # the append-only file stays small on its small disk
+    command = [*embedded.prepare(), "--auto-aof-rewrite-min-size", "8mb"]
     part = Part(name, command, folder / "logs" / f"{name}.log", environment)
     address = urlsplit(embedded.url)
     assert address.port is not None

@@ -60,6 +60,7 @@ _ROWS = [
     Row("hung store, API", faults.api_files(HANG, "/store/data/"), hold_s=3),
     Row("hung store, longer than a batch may take",
         faults.worker_files(HANG, "/store/data/"), bound_s=30, hold_s=7, kind=HURRIED),
+    Row("hung store under uploads", faults.hung_uploads, hold_s=0.5),
     Row("store's folder away", faults.store_away, hold_s=5),
     Row("store's folder replaced", faults.store_replaced, hold_s=5),
     Row("models' folder away", faults.models_away, hold_s=4),
