@@ -24,12 +24,13 @@ from benchmarks.faults.disk_faults import HANG, Calls, DiskFaults
 from benchmarks.faults.jobs import Jobs
 from benchmarks.faults.models import OTHER, QUICK, SLOW, VERSION, write_broken_model
 from benchmarks.faults.service import FaultedService
-from benchmarks.faults.stages import Target, upload_slowly
+from benchmarks.faults.stages import Target, upload_slowly, wait_until_loading
 from shared import keys
 
 Injector = Callable[[FaultedService, Jobs, Target], AbstractContextManager[None]]
 _REDIS_LOADS_S = 15.0
 _MANY_UPLOADS = 45
+_LOADS_KILLED = 3
 
 
 # Processes
@@ -57,6 +58,26 @@ def frozen(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None
         yield
     finally:
         _signal(target.pid, signal.SIGCONT)
+
+
+@contextmanager
+def killed_again_and_again(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """SIGKILL to a worker that loads, and to the next ones as soon as they have come so far."""
+    for _ in range(_LOADS_KILLED):
+        starts = target.part.starts
+        target.part.signal(signal.SIGKILL)
+        wait_until_loading(service, target.part.wait_for_next(starts))
+    yield
+
+
+@contextmanager
+def stopped_while_hung(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """SIGTERM to a worker that cannot end what it has begun: its mask cannot be written."""
+    with service.worker_disk.rule(HANG, ".mask.nii.gz", "write"), service.client() as client:
+        jobs.submit(client)
+        service.worker_disk.wait_until_met(30)
+        _signal(target.pid, signal.SIGTERM)
+        yield
 
 
 # Redis

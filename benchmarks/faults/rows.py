@@ -67,12 +67,12 @@ def try_row(service: FaultedService, row: Row, *, before: int = 4, during: int =
 
 
 def _inject(service: FaultedService, row: Row, jobs: Jobs, before: int, during: int) -> None:
+    with service.client() as client:
+        for _ in range(before):
+            jobs.submit(client)
     staged = row.stage(service, jobs)
     target = staged.__enter__()
     try:
-        with service.client() as client:
-            for _ in range(before):
-                jobs.submit(client)
         fault = row.inject(service, jobs, target)
         fault.__enter__()
     finally:

@@ -10,11 +10,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from redis.exceptions import RedisError
 
 from benchmarks.faults.disk_faults import HANG
 from benchmarks.faults.jobs import SCAN, Jobs
@@ -50,12 +52,11 @@ def starting(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
 
 @contextmanager
 def loading(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
-    """A worker that starts and is about to read its model's weights."""
+    """A worker that starts and loads its model, as of this moment."""
     part = service.workers[0]
-    with service.worker_disk.rule(HANG, weights(service.kind.default_model)):
-        pid = _started_anew(part)
-        service.worker_disk.wait_until_met(BOUND_S)
-        yield Target(part, pid)
+    pid = _started_anew(part)
+    wait_until_loading(service, pid)
+    yield Target(part, pid)
 
 
 @contextmanager
@@ -160,6 +161,18 @@ def serving_clients(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
             thread.join()
 
 
+def wait_until_loading(service: FaultedService, pid: int) -> None:
+    """Return at the moment when a worker's process says that it loads a model."""
+
+    def loads() -> bool:
+        with suppress(RedisError):
+            loading: Any = service.redis.hkeys(keys.LOADING)
+            return any(f"-{pid}-" in worker.decode() for worker in loading)
+        return False
+
+    _until(loads, "a worker loaded its model", tick_s=0.001)
+
+
 def upload_slowly(service: FaultedService, seconds: float = 1.5, *, whole: bool = False) -> None:
     """Send a scan's bytes bit by bit for so long; then send the rest, or hang up."""
     address = urlsplit(service.url)
@@ -240,9 +253,9 @@ def _finish(jobs: Jobs, client: httpx.Client, model: str) -> None:
     _until(lambda: _status(client, job_id) == "finished", "a scan was finished")
 
 
-def _until(condition: Callable[[], bool], what: str) -> None:
+def _until(condition: Callable[[], bool], what: str, tick_s: float = 0.01) -> None:
     deadline = time.monotonic() + BOUND_S
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"it did not come about that {what}")
-        time.sleep(0.01)
+        time.sleep(tick_s)

@@ -96,18 +96,33 @@ def outcomes(service: FaultedService, jobs: Jobs, everybody: set[str]) -> list[s
     found = []
     with service.client() as client:
         for job_id in sorted(everybody):
-            results = service.redis.xlen(keys.RQ_RESULTS + job_id)
-            if results > 1:
-                found.append(f"a job has {results} outcomes")
-            seen = jobs.ended.get(job_id)
-            if seen is None:
-                continue
-            now = client.get(f"/jobs/{job_id}")
-            if now.status_code != httpx.codes.OK:
-                found.append(f"a job that was {seen['status']} answers {now.status_code}")
-            elif (stands := end_of(now.json())) != end_of(seen):
-                found.append(f"a job that was {end_of(seen)} is {stands}")
+            found += check_end(service, client, job_id, jobs.ended.get(job_id))
     return found
+
+
+def check_end(
+    service: FaultedService, client: httpx.Client, job_id: str, seen: dict[str, Any] | None
+) -> list[str]:
+    """Return what is wrong with how a job ended; ``seen`` is the end that a client saw first.
+
+    Raises:
+        httpx.HTTPError: The API is away.
+        RedisError: Redis is away.
+    """
+    results = service.redis.xlen(keys.RQ_RESULTS + job_id)
+    if seen is None:
+        return [f"a job has {results} outcomes"] if results > 1 else []
+    now = client.get(f"/jobs/{job_id}")
+    if now.status_code != httpx.codes.OK:
+        return [f"a job that was {seen['status']} answers {now.status_code}"]
+    if (stands := end_of(now.json())) != end_of(seen):
+        return [f"a job that was {end_of(seen)} is {stands}"]
+    if results != (seen["status"] != "canceled"):
+        return [f"a job that is {seen['status']} has {results} outcomes"]
+    if seen["status"] == "finished":
+        mask = client.get(f"/jobs/{job_id}/mask").status_code
+        return [] if mask == httpx.codes.OK else [f"the mask of a finished job answers {mask}"]
+    return []
 
 
 def unhealthy(jobs: Jobs) -> list[str]:

@@ -41,6 +41,9 @@ def worker_rows() -> list[Row]:
 _ROWS = [
     *worker_rows(),
     Row("SIGKILL, worker under load", faults.killed, stages.anywhere, kind=PAIR),
+    Row("SIGKILL again and again, worker loading",
+        faults.killed_again_and_again, stages.loading, kind=SLOW_START),
+    Row("SIGTERM, worker that cannot end its batch", faults.stopped_while_hung, hold_s=7),
     # the API, with uploads under way and blocked clients
     Row("SIGKILL, API serving clients", faults.killed, stages.serving_clients, 45, kind=SWEPT),
     Row("SIGTERM, API serving clients", faults.terminated, stages.serving_clients, 30),
@@ -99,7 +102,7 @@ _ROWS = [
     Row("a scan that kills its worker", faults.killing_scan, bound_s=30),
     Row("a pass that hangs", faults.hung_pass, bound_s=30, kind=HURRIED),
     # last, for it takes every job along
-    Row("Redis emptied", faults.redis_emptied),
+    Row("Redis emptied", faults.redis_emptied, stages.computing, hold_s=1),
 ]  # fmt: skip
 
 
