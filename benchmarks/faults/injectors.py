@@ -131,7 +131,7 @@ def redis_emptied(service: FaultedService, jobs: Jobs, target: Target) -> Iterat
     try:
         yield
     finally:
-        service.run("client", "recover")
+        service.run("client", "recover", "--adopt-all")
         jobs.forgotten = False
 
 
