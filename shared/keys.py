@@ -20,6 +20,8 @@ RQ_FAILED = "rq:failed:"
 RQ_CANCELED = "rq:canceled:"
 
 BUSY = "voxelq:busy"  # sorted set: those of WORKERS with jobs in hand, by the same time
+ENDED = "voxelq:ended"  # sorted set: terminal jobs by the time at which they ended
+ENDED_FROM = "voxelq:ended-from:"  # string by status: the id after which INDEX_ENDED goes on
 EVENTS = "voxelq:events"  # stream: every change of a job's status
 FINISHED_IN = "voxelq:finished-in:"  # counter by minute: scans that were finished in it
 GPU_LEASES = "voxelq:gpu-leases"  # sorted set: workers by the end of their lease of a GPU

@@ -17,9 +17,14 @@ Argument = str | bytes | int | float
 
 
 class Script:
-    """One file of ``shared/lua``, run on the server by its hash."""
+    """One file of ``shared/lua``, run on the server by its hash.
 
-    def __init__(self, name: str) -> None:
+    ``parts`` are files whose functions it calls. The server checks ``flags`` before the script
+    begins: without any it is refused while memory is short, with ``allow-oom`` it runs all the
+    same, and with ``no-writes`` also while Redis takes no writes.
+    """
+
+    def __init__(self, name: str, *parts: str, flags: str = "") -> None:
         folder = resources.files("shared") / "lua"
         constants = "".join(
             f"local {key} = '{value}'\n"
@@ -27,9 +32,8 @@ class Script:
             if key.isupper() and isinstance(value, str)
         )
         self.name = name
-        self.source = "\n".join(
-            [constants, *((folder / f"{part}.lua").read_text("utf-8") for part in ("job", name))]
-        )
+        texts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("job", *parts, name)]
+        self.source = "\n".join([f"#!lua flags={flags}", constants, *texts])
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, redis: Redis, *arguments: Argument) -> Any:
@@ -56,7 +60,13 @@ PLACES = Script("places")
 LIST = Script("list")
 STATE = Script("state")
 CANCEL = Script("cancel")
-PURGE = Script("purge")
+PURGE = Script("purge", "forget", flags="allow-oom")
+#: ``run(redis, *ids)`` returns how many terminal or missing jobs it forgot.
+PURGE_ALL = Script("purge_all", "forget", flags="allow-oom")
+#: ``run(redis, retention_s, max_kept, limit)`` returns ids of terminal jobs, oldest first.
+EXPIRED = Script("expired", flags="no-writes")
+#: ``run(redis, limit)`` returns how many terminal jobs it added to those that EXPIRED looks at.
+INDEX_ENDED = Script("index_ended", flags="allow-oom")
 DRAW = Script("draw")
 BEGIN = Script("begin")
 EXTEND = Script("extend")

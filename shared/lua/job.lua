@@ -18,10 +18,22 @@ local function stamp(seconds)
     return string.format('%.6f', seconds)
 end
 
--- A job's listing by state, and the word of it to whoever waits.
+local STATUSES = {'queued', 'started', 'finished', 'failed', 'canceled'}
+
+local function is_live(status) return status == 'queued' or status == 'started' end
+
+-- Take a job out of every listing by state.
+local function unlist(id)
+    for _, status in ipairs(STATUSES) do redis.call('ZREM', INDEX .. ':' .. status, id) end
+    redis.call('ZREM', ENDED, id)
+end
+
+-- List a job under its new state, and write the event that clients wait for.
 local function move(id, from, to)
-    if from then redis.call('ZREM', INDEX .. ':' .. from, id) end
+    -- RQ's own tools change a job's state without our listings: then it is listed elsewhere
+    if from and redis.call('ZREM', INDEX .. ':' .. from, id) == 0 then unlist(id) end
     redis.call('ZADD', INDEX .. ':' .. to, 0, id)
+    if not is_live(to) then redis.call('ZADD', ENDED, stamp(now()), id) end
     local oldest = string.format('%.0f', (now() - EVENTS_KEPT_S) * 1000)
     redis.call('XADD', EVENTS, 'MINID', '~', oldest, '*', 'job', id, 'status', to)
 end
