@@ -4,6 +4,8 @@ A script sees the constants of :mod:`shared.keys` and the functions of ``lua/job
 """
 
 import hashlib
+import zlib
+from base64 import b64encode
 from importlib import resources
 from typing import Any
 
@@ -14,6 +16,11 @@ from redis.exceptions import NoScriptError
 from shared import keys
 
 Argument = str | bytes | int | float
+
+#: Why a job was set aside, as RQ's results hold an exception.
+_UNREADABLE = b64encode(
+    zlib.compress(b"VoxelQ did not submit this job and cannot read it.")
+).decode()
 
 
 class Script:
@@ -31,6 +38,7 @@ class Script:
             for key, value in vars(keys).items()
             if key.isupper() and isinstance(value, str)
         )
+        constants += f"local UNREADABLE = '{_UNREADABLE}'\n"
         self.name = name
         texts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("job", *parts, name)]
         self.source = "\n".join([f"#!lua flags={flags}", constants, *texts])
@@ -52,14 +60,14 @@ class Script:
 
 
 # In the order in which a worker, and then a job, meets them.
-LEASE_GPU = Script("lease_gpu")
+LEASE_GPU = Script("lease_gpu", flags="allow-oom")
 SUBMIT = Script("submit")
-VIEW = Script("view")
-VIEWS = Script("views")
-PLACES = Script("places")
-LIST = Script("list")
-STATE = Script("state")
-CANCEL = Script("cancel")
+VIEW = Script("view", flags="no-writes")
+VIEWS = Script("views", flags="no-writes")
+PLACES = Script("places", flags="no-writes")
+LIST = Script("list", flags="no-writes")
+STATE = Script("state", flags="no-writes")
+CANCEL = Script("cancel", flags="allow-oom")
 PURGE = Script("purge", "forget", flags="allow-oom")
 #: ``run(redis, *ids)`` returns how many terminal or missing jobs it forgot.
 PURGE_ALL = Script("purge_all", "forget", flags="allow-oom")
@@ -67,13 +75,16 @@ PURGE_ALL = Script("purge_all", "forget", flags="allow-oom")
 EXPIRED = Script("expired", flags="no-writes")
 #: ``run(redis, limit)`` returns how many terminal jobs it added to those that EXPIRED looks at.
 INDEX_ENDED = Script("index_ended", flags="allow-oom")
-DRAW = Script("draw")
-BEGIN = Script("begin")
-EXTEND = Script("extend")
-REPORT = Script("report")
-SETTLE = Script("settle")
-GIVE_BACK = Script("give_back")
-REAP = Script("reap")
-ABANDON = Script("abandon")
-SIGN_OFF = Script("sign_off")
-ADOPT = Script("adopt")
+#: ``run(redis, key, seconds)`` returns 1 for whoever may do what is due every so many seconds.
+TAKE_TURN = Script("take_turn", "turn", flags="allow-oom")
+DRAW = Script("draw", "forget", flags="allow-oom")
+REFUSE = Script("refuse", flags="allow-oom")
+BEGIN = Script("begin", flags="allow-oom")
+EXTEND = Script("extend", flags="allow-oom")
+REPORT = Script("report", flags="allow-oom")
+SETTLE = Script("settle", flags="allow-oom")
+GIVE_BACK = Script("give_back", flags="allow-oom")
+REAP = Script("reap", "forget", "turn", "strays", flags="allow-oom")
+ABANDON = Script("abandon", flags="allow-oom")
+SIGN_OFF = Script("sign_off", flags="allow-oom")
+ADOPT = Script("adopt", flags="allow-oom")
