@@ -48,7 +48,7 @@ class Drawing:
             steps = self._planner.steps(model)
         # other lanes that would compute now, had they a scan
         spare = max(0, concurrency - len(self._in_hand) - 1)
-        claims = self._leases.draw(self._most, steps=steps, spare=spare)
+        claims = self._leases.draw(self._most, ladders={model: steps}, spare=spare, skipped=skipped)
         self._heartbeat.hold(claims)
         began = self._see_traffic()
         if not claims or claims[0].alone:
