@@ -11,7 +11,7 @@ from typing import Any
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from shared import keys
 
@@ -57,6 +57,11 @@ class Script:
             return await redis.evalsha(self.sha, 0, *arguments)
         except NoScriptError:
             return await redis.eval(self.source, 0, *arguments)
+
+
+def is_script_fault(error: RedisError) -> bool:
+    """Tell whether a script itself failed, so that to run it again would fail again."""
+    return isinstance(error, ResponseError) and " script: " in str(error)
 
 
 # In the order in which a worker, and then a job, meets them.

@@ -267,6 +267,6 @@ async def test_a_fault_while_gathering_loses_nothing(
         return draw(self, most, model=model, ladders=ladders, spare=spare, skipped=skipped)
 
     monkeypatch.setattr(Leases, "draw", stumble)
-    drawn = worker._service._draws.gather("noop@1.0.0", 1, frozenset(), lambda: True)
+    drawn = worker._service._draws.gather(1, frozenset(), lambda: True)
     assert [claim.id for claim in drawn] == [job_id]
     worker._watchdog.close()
