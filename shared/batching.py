@@ -229,6 +229,15 @@ class BatchPlanner:
             return ladder(UNKNOWN, 0.0, bounds.max_size, self._workers)
         return ladder(cost, self._share(), bounds.max_size, self._workers)
 
+    def ladders(self) -> dict[str, list[int]]:
+        """Return the ladder of each model whose batches are known, and under "" that of others.
+
+        Nothing is known of a job's model before it is drawn, so a draw takes them all along.
+        """
+        if not self.bounds.adaptive:
+            return {}
+        return {model: self.steps(model) for model in ("", *(model for model, _ in self._costs))}
+
     def wants_more(self, model: str, *, size: int, left: int, waited_s: float) -> bool:
         """Tell whether ``size`` scans, with ``left`` still queued, should wait for company."""
         bounds = self.bounds

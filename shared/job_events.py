@@ -4,12 +4,14 @@ Two streams of Redis, read together: one message a change of status, and one a w
 which may be about several jobs. Reports are only written while somebody listens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from shared import keys
 from shared.jobs import JobStatus, Stage
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,24 +55,40 @@ class News:
 
 
 def read_news(answer: Any, after: Marks) -> News:
-    """Read the answer to an ``XREAD`` of both streams from ``after`` on."""
+    """Read the answer to an ``XREAD`` of both streams from ``after`` on.
+
+    What this version cannot read, such as a status of a newer one, is left out.
+    """
     entries = {key.decode(): found for key, found in _streams(answer)}
     events, progress = entries.get(keys.EVENTS, []), entries.get(keys.PROGRESS, [])
     return News(
-        events=[
-            JobEvent(fields[b"job"].decode(), JobStatus(fields[b"status"].decode()))
-            for _, fields in events
-        ],
-        progress=[
-            _progress(job_id, told) for _, fields in progress for job_id, told in fields.items()
-        ],
+        events=list(_readable(_event(fields) for _, fields in events)),
+        progress=list(
+            _readable(
+                _progress(job_id, told) for _, fields in progress for job_id, told in fields.items()
+            )
+        ),
         marks=Marks(_last(events, after.events), _last(progress, after.progress)),
     )
 
 
-def _progress(job_id: bytes, told: bytes) -> JobProgress:
-    attempt, stage, progress = told.decode().split()
-    return JobProgress(job_id.decode(), int(attempt), Stage(stage), float(progress))
+def _readable(read: Iterable[T | None]) -> Iterator[T]:
+    return (one for one in read if one is not None)
+
+
+def _event(fields: Mapping[bytes, bytes]) -> JobEvent | None:
+    try:
+        return JobEvent(fields[b"job"].decode(), JobStatus(fields[b"status"].decode()))
+    except (KeyError, ValueError):
+        return None
+
+
+def _progress(job_id: bytes, told: bytes) -> JobProgress | None:
+    try:
+        attempt, stage, progress = told.decode().split()
+        return JobProgress(job_id.decode(), int(attempt), Stage(stage), float(progress))
+    except ValueError:
+        return None
 
 
 def _last(entries: list[Any], before: str) -> str:

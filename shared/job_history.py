@@ -31,7 +31,9 @@ def states_between(seen: int, job: Job) -> Iterator[Job]:
 
 
 def _ended_in_queue(job: Job) -> bool:
-    """Tell whether a terminal job was cancelled while it waited."""
+    """Tell whether a terminal job was cancelled while it waited, or failed before it began."""
+    if job.attempts == 0:
+        return True
     return job.status is JobStatus.CANCELED and job.losses + job.returns >= job.attempts
 
 

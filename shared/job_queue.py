@@ -6,13 +6,14 @@ one script, so one round trip, at a cost that does not grow with the queue.
 """
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from redis.exceptions import RedisError
+import structlog
+from pydantic import TypeAdapter, ValidationError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from shared import keys, scripts
 from shared.errors import (
@@ -20,18 +21,24 @@ from shared.errors import (
     JobNotFound,
     NotFinished,
     QueueFull,
+    StoreFull,
 )
 from shared.job_events import Marks, News, read_news
+from shared.job_reading import read_job
 from shared.jobs import Job, JobStatus, Submission
 from shared.queue_connection import COMMAND_TIMEOUT_S, away, connect
-from shared.rq_jobs import estimate, read_job, read_pace, rq_fields, rq_stamp
+from shared.rq_jobs import estimate, read_pace, rq_fields, rq_stamp
 from shared.scripts import Argument, Script
 from shared.settings import Settings
+
+log = structlog.get_logger()
 
 #: Commands of one API process wait for one of so many connections.
 MAX_CONNECTIONS = 32
 #: Whoever listens is believed to listen for so long (seconds).
 LISTENED_S = 15
+#: When Redis has no memory left, retention has made room by then, or an operator must (seconds).
+NO_MEMORY_RETRY_S = 60
 
 
 @dataclass(frozen=True)
@@ -55,14 +62,18 @@ class WorkerInfo:
     """One live worker; ``batch`` lists its started jobs, ``paused`` says why it draws none."""
 
     id: str
-    model: str | None
-    device: str
-    batch: tuple[str, ...]
-    precision: str
-    memory_format: str
-    compiled: bool
-    peak_memory_bytes: int | None
+    model: str | None = None
+    device: str = ""
+    batch: tuple[str, ...] = ()
+    precision: str = ""
+    memory_format: str = ""
+    compiled: bool = False
+    peak_memory_bytes: int | None = None
     paused: str | None = None
+
+
+#: Reads a worker's facts: those that this version does not know are left out.
+_WORKER = TypeAdapter(WorkerInfo)
 
 
 @dataclass(frozen=True)
@@ -112,12 +123,40 @@ class JobQueue:
         Raises:
             QueueFull: ``MAX_QUEUED`` jobs are waiting; nothing was queued.
             IdempotencyConflict: The key stands for another scan or model.
+            StoreFull: Redis has no memory left; nothing was queued.
 
         """
+        try:
+            answer = await self._submit(submission)
+        except OutOfMemoryError as error:
+            raise StoreFull(
+                "The queue's Redis has no memory left. Purge old jobs or give it more, and "
+                "submit the scan again.",
+                retry_after_s=NO_MEMORY_RETRY_S,
+            ) from error
+        except RedisError as error:
+            raise away() from error
+        match answer[0]:
+            case b"conflict":
+                raise IdempotencyConflict(
+                    "This Idempotency-Key was used for another scan or model. "
+                    "Take a new key for a new scan."
+                )
+            case b"full":
+                wait_s = estimate(0, read_pace(answer[1])) or 10.0
+                raise QueueFull(
+                    f"{self._settings.max_queued} jobs are waiting, and the queue takes no more. "
+                    "Try again later.",
+                    retry_after_s=max(1, round(wait_s)),
+                )
+        job = read_job(answer[1], read_pace(answer[2]))
+        return Receipt(job, created=answer[0] == b"created")
+
+    async def _submit(self, submission: Submission) -> Any:
         settings = self._settings
         queue = keys.queue_name(submission.model_ref, submission.priority)
-        answer = await self._run(
-            scripts.SUBMIT,
+        return await scripts.SUBMIT.arun(
+            self._redis,
             submission.id,
             submission.model_ref,
             submission.priority,
@@ -128,21 +167,6 @@ class JobQueue:
             max(1, int(settings.retention_s)),
             *rq_fields(submission.model_copy(update={"idempotency_key": None}), settings),
         )
-        match answer[0]:
-            case b"conflict":
-                raise IdempotencyConflict(
-                    "This Idempotency-Key was used for another scan or model. "
-                    "Take a new key for a new scan."
-                )
-            case b"full":
-                wait_s = estimate(0, read_pace(answer[1])) or 10.0
-                raise QueueFull(
-                    f"{settings.max_queued} jobs are waiting, and the queue takes no more. "
-                    "Try again later.",
-                    retry_after_s=max(1, round(wait_s)),
-                )
-        job = read_job(answer[1], read_pace(answer[2]))
-        return Receipt(job, created=answer[0] == b"created")
 
     async def get(self, job_id: str) -> Job:
         """Return a job as it stands; raises JobNotFound."""
@@ -165,9 +189,20 @@ class JobQueue:
 
     async def page(self, status: JobStatus | None, limit: int, cursor: str | None) -> JobPage:
         """Return up to ``limit`` jobs, newest first, from ``cursor`` on."""
-        views, pace = await self._run(scripts.LIST, status or "", cursor or "", limit)
+        views, pace, following, missing = await self._run(
+            scripts.LIST, status or "", cursor or "", limit
+        )
+        if missing:
+            await self._unlist(missing)
         jobs = [read_job(view, read_pace(pace)) for view in views]
-        return JobPage(jobs, jobs[-1].id if len(jobs) == limit else None)
+        return JobPage(jobs, following.decode() or None)
+
+    async def _unlist(self, job_ids: Sequence[bytes]) -> None:
+        """Take ids that Redis no longer knows out of the listings."""
+        try:
+            await scripts.PURGE_ALL.arun(self._redis, *job_ids)
+        except RedisError as error:  # a page can be read while nothing can be written
+            log.warning("listing_not_cleaned", error=type(error).__name__)
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it is terminal already. Raises JobNotFound."""
@@ -201,7 +236,7 @@ class JobQueue:
         return QueueState(
             queued=queued,
             started=started,
-            workers=tuple(_worker(about) for about in workers),
+            workers=tuple(_read_workers(workers)),
             seconds_per_scan=seconds_per_scan,
             eta_s=estimate(queued, (seconds_per_scan, live)),
             scans_per_batch=metrics.get("scans_per_batch"),
@@ -257,6 +292,8 @@ class JobQueue:
         """Have workers' reports written to the news for the next `LISTENED_S` seconds."""
         try:
             await self._redis.set(keys.LISTENED, 1, ex=LISTENED_S)
+        except OutOfMemoryError:
+            return  # progress is not told then; changes of status are
         except RedisError as error:
             raise away() from error
 
@@ -271,9 +308,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _worker(about: bytes) -> WorkerInfo:
-    facts = json.loads(about)
-    return WorkerInfo(**{**facts, "batch": tuple(facts["batch"])})
+def _read_workers(told: Iterable[bytes]) -> Iterator[WorkerInfo]:
+    for about in told:
+        try:
+            yield _WORKER.validate_json(about)
+        except ValidationError:
+            log.warning("worker_facts_unreadable")
 
 
 def _pairs(flat: list[Any]) -> Iterator[tuple[Any, Any]]:

@@ -1,8 +1,17 @@
 """What a worker finds in a scan, and how long each stage took."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+
+def _millionths(value: float) -> float:
+    return round(value, 6)
+
+
+#: A measured number. It is written to a millionth of its unit: no measurement is finer, and the
+#: record of a job that is kept in Redis stays small.
+Measured = Annotated[float, PlainSerializer(_millionths, return_type=float)]
 
 
 class _Frozen(BaseModel):
@@ -19,8 +28,8 @@ class LabelStats(_Frozen):
     value: int
     name: str
     voxels: int
-    volume_ml: float
-    centroid_mm: tuple[float, float, float]
+    volume_ml: Measured
+    centroid_mm: tuple[Measured, Measured, Measured]
     bounding_box: tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
@@ -28,15 +37,15 @@ class TumorFinding(_Frozen):
     """Present or absent, how sure, and how large (millilitres)."""
 
     present: bool
-    probability: float
-    volume_ml: float
+    probability: Measured
+    volume_ml: Measured
 
 
 class ScanGeometry(_Frozen):
     """The scan's grid: voxels per axis, millimetres per voxel, axis codes such as ``LPS``."""
 
     shape: tuple[int, int, int]
-    voxel_mm: tuple[float, float, float]
+    voxel_mm: tuple[Measured, Measured, Measured]
     orientation: str
 
 
@@ -56,13 +65,13 @@ class Timings(_Frozen):
     its batch.
     """
 
-    queue: float
-    load: float
-    preprocess: float
-    inference: float
-    postprocess: float
-    store: float
-    total: float
+    queue: Measured
+    load: Measured
+    preprocess: Measured
+    inference: Measured
+    postprocess: Measured
+    store: Measured
+    total: Measured
 
     def server_timing(self) -> str:
         """Return the ``Server-Timing`` header (W3C), in milliseconds."""

@@ -33,6 +33,7 @@ FAMILIES = {
     "job_failures_total": Family("Jobs that failed, by the type of their problem.", label="reason"),
     "jobs_retried_total": Family("Jobs put back after a fault that may pass."),
     "jobs_returned_total": Family("Started jobs that a worker gave back uncharged."),
+    "unreadable_jobs_total": Family("Jobs whose record in the queue could not be read."),
     "leases_lost_total": Family("Started jobs whose worker died or fell silent."),
     "outcomes_dropped_total": Family("Outcomes of jobs that were cancelled or lost meanwhile."),
     "batches_total": Family("Batches settled."),

@@ -22,6 +22,7 @@ from typing import TypeVar
 import structlog
 from redis.exceptions import RedisError
 
+from shared.scripts import is_script_fault
 from shared.settings import Settings
 from shared.watchdog import Watchdog
 from shared.worker_metrics import added, batch_counts
@@ -145,14 +146,15 @@ class BatchService:
         """Do ``action`` however long Redis is away: what is in hand must not be lost.
 
         Raises:
-            RedisError: Redis stayed away until long after this worker was asked to stop.
+            RedisError: Redis stayed away until long after this worker was asked to stop, or the
+                action can never go well.
         """
         pause_s, waited_s = 0.05, 0.0
         while True:
             try:
                 return action()
             except RedisError as error:
-                if self._stopping and waited_s > LAST_TRIES_S:
+                if is_script_fault(error) or (self._stopping and waited_s > LAST_TRIES_S):
                     raise
                 waited_s += pause_s
                 log.warning("redis_awaited", error=type(error).__name__)
@@ -170,7 +172,6 @@ class BatchService:
             self._wait_until(self._rested_until)
             try:
                 claims = self._draws.gather(
-                    self._engine.model,
                     self._engine.abreast,
                     self._unready.refs,
                     lambda: not self._stopping,

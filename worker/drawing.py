@@ -34,21 +34,20 @@ class Drawing:
         self._planning = threading.Lock()
 
     def gather(
-        self, model: str, concurrency: int, skipped: frozenset[str], go_on: Callable[[], bool]
+        self, concurrency: int, skipped: frozenset[str], go_on: Callable[[], bool]
     ) -> list[Claim]:
         """Draw a batch, and hold its leases; raises RedisError when nothing was drawn yet.
 
         Args:
-            model: ``name@version`` of the model that was loaded last.
             concurrency: How many batches this worker may compute at the same time.
             skipped: Models whose jobs are left to other workers.
             go_on: Whether more jobs may still be waited for.
         """
         with self._planning:
-            steps = self._planner.steps(model)
+            ladders = self._planner.ladders()
         # other lanes that would compute now, had they a scan
         spare = max(0, concurrency - len(self._in_hand) - 1)
-        claims = self._leases.draw(self._most, steps=steps, spare=spare)
+        claims = self._leases.draw(self._most, ladders=ladders, spare=spare, skipped=skipped)
         self._heartbeat.hold(claims)
         began = self._see_traffic()
         if not claims or claims[0].alone:

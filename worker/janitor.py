@@ -36,7 +36,7 @@ class Janitor(threading.Thread):
         while True:
             time.sleep(self._interval_s)
             try:
-                if self._redis.set(keys.JANITOR, 1, nx=True, px=int(self._interval_s * 900)):
+                if scripts.TAKE_TURN.run(self._redis, keys.JANITOR, 0.9 * self._interval_s):
                     self._store.sweep_unpacked()
                     purged = self.purge_expired() + self.purge_orphans()
                     if purged:

@@ -7,23 +7,32 @@ the reaper, to a cancel) cannot write anything any more.
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+import structlog
+from pydantic import ValidationError
 from redis import Redis
+from redis.exceptions import RedisError
 
 from shared import keys, scripts
-from shared.errors import JobLost, JobTimedOut
+from shared.errors import JobLost, JobTimedOut, JobUnreadable
 from shared.jobs import Stage, Submission
 from shared.results import Report
-from shared.rq_jobs import encode_exception, encode_return_value, rq_stamp
+from shared.rq_jobs import UNREADABLE, encode_exception, encode_return_value, rq_stamp
 from shared.scripts import Argument
 from shared.settings import Settings
 from worker.arithmetic import PLAIN, Arithmetic
 from worker.trouble import Trouble
+
+log = structlog.get_logger()
+
+#: A model without a ladder is drawn by this one, if there is one.
+ANY_MODEL = ""
+NO_LADDERS: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 #: A worker that counted nothing.
 NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -138,42 +147,82 @@ class Leases:
         self.traffic = Traffic(left=0, ever_queued=0, workers=1, idle=1)
 
     def draw(
-        self, most: int, *, model: str | None = None, steps: Sequence[int] = (), spare: int = 0
+        self,
+        most: int,
+        *,
+        model: str | None = None,
+        ladders: Mapping[str, Sequence[int]] = NO_LADDERS,
+        spare: int = 0,
+        skipped: Collection[str] = (),
     ) -> list[Claim]:
         """Draw up to ``most`` jobs of one model, in the order of service, each with a lease.
 
         A job that must run alone comes alone. With ``model`` (``name@version``) a batch is
-        topped up: jobs of that model only, and none that must run alone. With ``steps`` fewer may
-        come: entry ``n`` is how long the queue must be for ``n + 1`` jobs, and idle workers, as
-        well as ``spare`` lanes of this one, are left their share.
+        topped up: jobs of that model only, and none that must run alone. With ``ladders`` (by
+        model) fewer may come: entry ``n`` is how long the queue must be for ``n + 1`` jobs, and
+        idle workers, as well as ``spare`` lanes of this one, are left their share. Jobs of the
+        models ``skipped`` are left to other workers. A job that cannot be read fails, and is
+        not returned.
         """
+        encoded = ";".join(f"{ref}={','.join(map(str, ladder))}" for ref, ladder in ladders.items())
+        while True:
+            claims, unreadable = self._draw(most, model, encoded, spare, skipped)
+            if not unreadable:
+                return claims
+            self._refuse(unreadable)
+            if claims:
+                return claims
+
+    def _draw(
+        self, most: int, model: str | None, ladders: str, spare: int, skipped: Collection[str]
+    ) -> tuple[list[Claim], list[tuple[str, str, str]]]:
+        """Return the jobs drawn, and the leases of those that cannot be read."""
         settings = self._settings
-        answer = scripts.DRAW.run(
+        seen, *drawn = scripts.DRAW.run(
             self._redis,
             self._worker_id,
             most,
             settings.lease_s,
             settings.aging_s,
-            ",".join(map(str, steps)),
+            ladders,
             model or "",
             uuid.uuid4().hex,
             int(model is None),
             spare,
+            ";".join(skipped),
         )
-        seen, *drawn = answer
+        claims: list[Claim] = []
+        unreadable: list[tuple[str, str, str]] = []
+        ages_s: list[float] = []
+        for job_id, execution, queue, text, losses, age_s in drawn:
+            try:
+                submission = Submission.model_validate_json(text)
+            except ValidationError:
+                unreadable.append((job_id.decode(), execution.decode(), queue.decode()))
+                continue
+            claims.append(Claim(submission, execution.decode(), queue.decode(), losses))
+            ages_s.append(float(age_s))
         if seen:
             left, ever_queued, workers, idle = seen
-            ages_s = tuple(float(job[-1]) for job in drawn)
-            self.traffic = Traffic(left, ever_queued, workers, idle, ages_s)
-        return [
-            Claim(
-                submission=Submission.model_validate_json(submission),
-                execution=execution.decode(),
-                queue=queue.decode(),
-                losses=losses,
+            self.traffic = Traffic(left, ever_queued, workers, idle, tuple(ages_s))
+        return claims, unreadable
+
+    def _refuse(self, leases: Sequence[tuple[str, str, str]]) -> None:
+        problem = JobUnreadable(UNREADABLE).problem()
+        log.error("jobs_refused", jobs=[job_id for job_id, _, _ in leases])
+        try:
+            scripts.REFUSE.run(
+                self._redis,
+                self._worker_id,
+                rq_stamp(datetime.now(UTC)),
+                self._settings.retention_s,
+                json.dumps(problem),
+                encode_exception(problem),
+                *(part for lease in leases for part in lease),
             )
-            for _, execution, queue, submission, losses, _ in drawn
-        ]
+        except RedisError as error:
+            # Jobs drawn with them must not be forgotten; these come back when their leases end.
+            log.warning("refusal_failed", error=type(error).__name__)
 
     def wait_for_work(self, seconds: float) -> None:
         """Sleep until a job may have come, ``seconds`` at most."""
@@ -222,7 +271,7 @@ class Leases:
         return [claim for (claim, _), held in zip(settled, flags, strict=True) if not held]
 
     def give_back(self, claims: Sequence[Claim]) -> int:
-        """Return drawn jobs that were not begun to their old places, uncharged."""
+        """Return jobs, begun or only drawn, to their old places uncharged; return how many."""
         return int(scripts.GIVE_BACK.run(self._redis, *_leases(claims)))
 
     def extend(
@@ -273,7 +322,8 @@ class Leases:
                 encode_exception(lost),
                 json.dumps(late),
                 encode_exception(late),
-                max(100, min(1000, int(self._settings.lease_s * 1000 / 15))),
+                max(0.1, min(1.0, self._settings.lease_s / 15)),
+                self._settings.lease_s,
             )
         )
 

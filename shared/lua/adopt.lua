@@ -1,6 +1,9 @@
 -- A stock RQ worker runs this job: keep the listings beside RQ's own in step. ARGV: id.
+-- Returns 1, or 0 when the job is none of ours.
 local id = ARGV[1]
-redis.call('ZREM', PENDING .. redis.call('HGET', RQ_JOB .. id, 'voxelq_priority'), id)
+local priority = redis.call('HGET', RQ_JOB .. id, 'voxelq_priority')
+if not priority then return 0 end
+redis.call('ZREM', PENDING .. priority, id)
 redis.call('HINCRBY', RQ_JOB .. id, 'voxelq_attempts', 1)
 redis.call('HSET', RQ_JOB .. id, 'voxelq_stage', 'load', 'voxelq_progress', 0)
 move(id, 'queued', 'started')

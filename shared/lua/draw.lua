@@ -1,7 +1,8 @@
 -- Draw up to a batch of one model's jobs, each with a lease, in the order of service.
--- ARGV: worker, most, lease seconds, ageing seconds, steps or '' (the lengths of the queue from
---       which on 1, 2, 3... jobs are drawn), model ref or '' for any, token for the executions'
---       ids, draw jobs that run alone (0 or 1), other lanes of this worker that are idle.
+-- ARGV: worker, most, lease seconds, ageing seconds, ladders as "model=1,1,2;..." (a ladder holds
+--       the lengths of the queue from which on 1, 2, 3... jobs are drawn; the one of '' is for
+--       models without one), model ref or '' for any, token for the executions' ids, draw jobs that
+--       run alone (0 or 1), other lanes of this worker that are idle, models to skip as "a;b".
 -- Returns {{jobs left, jobs ever queued, live workers, idle ones with this and its other lanes},
 -- {id, execution, queue, submission, losses, seconds since it was queued}...}; the first is empty
 -- while the workers are suspended.
@@ -18,18 +19,33 @@ local ever_queued = before + tonumber(redis.call('GET', TURN) or 0)
 local busy = redis.call('ZCOUNT', BUSY, stamp(time), '+inf')
 local itself = tonumber(redis.call('ZSCORE', BUSY, worker) or 0) >= time and 1 or 0
 local idle = math.max(1, workers - busy + itself) + tonumber(ARGV[9])
-if ARGV[5] ~= '' then
-    -- as shared.batching.climb does
+
+-- How many jobs of a model may be drawn, as shared.batching.climb has it.
+local function size_for(model)
+    local ladder, any = nil, nil
+    for ref, steps in string.gmatch(ARGV[5], '([^;=]*)=([%d,]+)') do
+        if ref == model then ladder = steps elseif ref == '' then any = steps end
+    end
+    ladder = ladder or any
+    if not ladder then return most end
     local share, size = math.ceil(before / idle), 0
-    for step in string.gmatch(ARGV[5], '%d+') do
+    for step in string.gmatch(ladder, '%d+') do
         if size > 0 and (tonumber(step) > before or size >= share) then break end
         size = size + 1
     end
-    most = math.min(most, size)
+    return math.min(most, size)
 end
 
 local models = {wanted}
-if wanted == '' then models = redis.call('SMEMBERS', MODELS) end
+if wanted == '' then
+    local skipped = ';' .. ARGV[10] .. ';'
+    models = {}
+    for _, model in ipairs(redis.call('SMEMBERS', MODELS)) do
+        if not string.find(skipped, ';' .. model .. ';', 1, true) then
+            models[#models + 1] = model
+        end
+    end
+end
 
 local function head(model, priority)
     local queue = model .. ':' .. priority
@@ -78,27 +94,31 @@ while #drawn <= most do
     end
     local list = RQ_QUEUE .. job.queue
     local fields = redis.call('HMGET', RQ_JOB .. job.id, 'status', 'voxelq_execution',
-        'voxelq_submission', 'voxelq_losses')
+        'voxelq_submission', 'voxelq_losses', 'voxelq_model', 'voxelq_priority')
     local leased = fields[2] and redis.call('ZSCORE', RQ_WIP .. job.queue, job.id .. ':' .. fields[2])
     if fields[1] ~= 'queued' or leased then
         redis.call('LPOP', list) -- gone, or queued twice by a registry clean-up of RQ's own
         redis.call('ZREM', PENDING .. job.priority, job.id)
+        if not fields[1] then forget(job.id) end
+    elseif not (fields[3] and fields[5] and fields[6]) then
+        set_aside(job.id, job.queue)
     else
-        local losses = tonumber(fields[4] or 0)
+        local losses = tonumber(fields[4] or 0) or 0
         if losses > 0 and (#drawn > 1 or not alone_too) then break end
+        if #drawn == 1 then most = size_for(job.model) end
         local execution = token .. '-' .. #drawn
         local member = job.id .. ':' .. execution
         redis.call('LMOVE', list, list .. RQ_INTERMEDIATE, 'LEFT', 'RIGHT')
         redis.call('ZREM', PENDING .. job.priority, job.id)
         redis.call('ZADD', RQ_WIP .. job.queue, stamp(time + lease_s), member)
         redis.call('HSET', RQ_EXECUTION .. member, 'id', execution, 'worker_name', worker,
-            'created_at', stamp(time), 'last_heartbeat', stamp(time))
+            'created_at', stamp(time), 'last_heartbeat', stamp(time), 'voxelq_lease_s', lease_s)
         redis.call('EXPIRE', RQ_EXECUTION .. member, math.ceil(lease_s) + 60)
         redis.call('ZADD', RQ_EXECUTIONS .. job.id, stamp(time + lease_s + 60), execution)
         redis.call('HSET', RQ_JOB .. job.id, 'voxelq_execution', execution)
         redis.call('INCR', TURN)
-        drawn[#drawn + 1] = {job.id, execution, job.queue, fields[3], losses,
-            stamp(time - job.arrival)}
+        local waited_s = job.arrival > 0 and math.max(0, time - job.arrival) or 0
+        drawn[#drawn + 1] = {job.id, execution, job.queue, fields[3], losses, stamp(waited_s)}
         models = {job.model}
         wanted = job.model
         if losses > 0 then break end

@@ -14,9 +14,14 @@ local lost = {}
 for i = 6 + 2 * metrics, #ARGV, 3 do
     local id, execution, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     local member = id .. ':' .. execution
+    if redis.call('EXISTS', RQ_JOB .. id) == 0 then -- RQ's own tools deleted it
+        release(id, execution, queue)
+    end
     if redis.call('ZSCORE', RQ_WIP .. queue, member) then
         redis.call('ZADD', RQ_WIP .. queue, 'XX', stamp(time + lease_s), member)
-        redis.call('HSET', RQ_EXECUTION .. member, 'last_heartbeat', stamp(time))
+        -- all of it: a clock that is stepped forward lets the hash expire
+        redis.call('HSET', RQ_EXECUTION .. member, 'id', execution, 'worker_name', ARGV[1],
+            'voxelq_lease_s', lease_s, 'last_heartbeat', stamp(time))
         redis.call('EXPIRE', RQ_EXECUTION .. member, math.ceil(lease_s) + 60)
         redis.call('ZADD', RQ_EXECUTIONS .. id, stamp(time + lease_s + 60), execution)
         redis.call('HSET', RQ_JOB .. id, 'last_heartbeat', ARGV[4])

@@ -7,6 +7,12 @@ local WAKE_TOKENS_KEPT = 64
 local RATE_MINUTES = 10
 -- After so many returns at no cost a job is charged once, so that none comes back for ever.
 local RETURNS_PER_LOSS = 50
+local DEAD_LETTERS_KEPT = 1000
+-- The end of a lease whose worker is known to be dead.
+local KNOWN_DEAD = 1
+local KEPT_ONCE_FINISHED = {'status', 'origin', 'data', 'description', 'created_at', 'enqueued_at',
+    'started_at', 'ended_at', 'worker_name', 'timeout', 'result_ttl', 'failure_ttl',
+    'voxelq_attempts', 'voxelq_losses', 'voxelq_returns', 'voxelq_settled', 'voxelq_idempotency'}
 
 local function now()
     local time = redis.call('TIME')
@@ -18,10 +24,22 @@ local function stamp(seconds)
     return string.format('%.6f', seconds)
 end
 
--- A job's listing by state, and the word of it to whoever waits.
+local STATUSES = {'queued', 'started', 'finished', 'failed', 'canceled'}
+
+local function is_live(status) return status == 'queued' or status == 'started' end
+
+-- Take a job out of every listing by state.
+local function unlist(id)
+    for _, status in ipairs(STATUSES) do redis.call('ZREM', INDEX .. ':' .. status, id) end
+    redis.call('ZREM', ENDED, id)
+end
+
+-- List a job under its new state, and write the event that clients wait for.
 local function move(id, from, to)
-    if from then redis.call('ZREM', INDEX .. ':' .. from, id) end
+    -- RQ's own tools change a job's state without our listings: then it is listed elsewhere
+    if from and redis.call('ZREM', INDEX .. ':' .. from, id) == 0 then unlist(id) end
     redis.call('ZADD', INDEX .. ':' .. to, 0, id)
+    if not is_live(to) then redis.call('ZADD', ENDED, stamp(now()), id) end
     local oldest = string.format('%.0f', (now() - EVENTS_KEPT_S) * 1000)
     redis.call('XADD', EVENTS, 'MINID', '~', oldest, '*', 'job', id, 'status', to)
 end
@@ -45,11 +63,18 @@ local function live_workers()
     return redis.call('ZCOUNT', WORKERS, stamp(now()), '+inf')
 end
 
+-- The first job that a worker says it has in hand.
+local function first_job(about)
+    local decoded, facts = pcall(cjson.decode, about)
+    if not decoded or type(facts) ~= 'table' or type(facts.batch) ~= 'table' then return nil end
+    return facts.batch[1]
+end
+
 -- What the queue's state shows of a worker, for as long as it is heard of.
 local function show_worker(worker, about, lease_s)
     local silent_at = stamp(now() + tonumber(lease_s))
     redis.call('ZADD', WORKERS, silent_at, worker)
-    if cjson.decode(about).batch[1] then
+    if first_job(about) then
         redis.call('ZADD', BUSY, silent_at, worker)
     else
         redis.call('ZREM', BUSY, worker)
@@ -95,15 +120,62 @@ local function release(id, execution, queue)
     return true
 end
 
+-- Write RQ's one result of a job. `entry` is the tail of its stream's entry.
+local function write_result(id, entry)
+    local key = RQ_RESULTS .. id
+    redis.call('XADD', key, 'MAXLEN', 1, '*', unpack(entry))
+    -- Redis reserves 4 KiB for a new stream; a restored one takes no more than it needs
+    redis.call('RESTORE', key, 0, redis.call('DUMP', key), 'REPLACE')
+end
+
+-- Fail a job that VoxelQ did not submit, or whose fields are gone, and list it for operators.
+local function set_aside(id, queue)
+    redis.call('LREM', RQ_QUEUE .. queue, 0, id)
+    redis.call('LREM', RQ_QUEUE .. queue .. RQ_INTERMEDIATE, 0, id)
+    for _, priority in ipairs(PRIORITIES) do redis.call('ZREM', PENDING .. priority, id) end
+    redis.call('HSET', RQ_JOB .. id, 'status', 'failed')
+    local kept_s = tonumber(redis.call('HGET', RQ_JOB .. id, 'failure_ttl') or '') or 31536000
+    redis.call('ZADD', RQ_FAILED .. queue, stamp(now() + kept_s), id)
+    write_result(id, {'type', 2, 'exc_string', UNREADABLE})
+    redis.call('ZADD', DEAD_LETTERS, stamp(now()), id)
+    redis.call('ZREMRANGEBYRANK', DEAD_LETTERS, 0, -1 - DEAD_LETTERS_KEPT)
+    count('unreadable_jobs_total', 1)
+    if redis.call('ZSCORE', INDEX, id) then
+        count('jobs_total{status="failed"}', 1)
+        unlist(id)
+        move(id, nil, 'failed')
+    end
+end
+
 -- Put a job back at the head of its queue, at the place it had by its arrival.
+-- Returns false when it had to be set aside.
 local function requeue(id, queue)
     redis.call('HDEL', RQ_JOB .. id, 'voxelq_stage', 'voxelq_progress')
     local job = redis.call('HMGET', RQ_JOB .. id, 'voxelq_model', 'voxelq_priority', 'voxelq_arrival')
+    if not job[1] or not job[2] then
+        set_aside(id, queue)
+        return false
+    end
     redis.call('LPUSH', RQ_QUEUE .. queue, id)
     redis.call('SADD', RQ_QUEUES, RQ_QUEUE .. queue)
     redis.call('SADD', MODELS, job[1])
-    redis.call('ZADD', PENDING .. job[2], job[3], id)
+    redis.call('ZADD', PENDING .. job[2], tonumber(job[3] or '') and job[3] or stamp(now()), id)
     wake_one_worker()
+    return true
+end
+
+-- Make a finished job's hash small: its submission stands in its result from then on, and what
+-- no client reads of an ended job goes. Redis packs a hash only when it is made of short values.
+local function shrink(id)
+    local job, kept = redis.call('HMGET', RQ_JOB .. id, unpack(KEPT_ONCE_FINISHED)), {}
+    for i, value in ipairs(job) do
+        if value and value ~= '' then
+            kept[#kept + 1] = KEPT_ONCE_FINISHED[i]
+            kept[#kept + 1] = value
+        end
+    end
+    redis.call('DEL', RQ_JOB .. id)
+    redis.call('HSET', RQ_JOB .. id, unpack(kept))
 end
 
 -- End a job that holds no lease any more. `result` is the tail of RQ's stream entry.
@@ -111,7 +183,12 @@ local function finish(id, queue, from, to, registry, retention_s, ended_at, resu
     redis.call('HSET', RQ_JOB .. id, 'status', to, 'ended_at', ended_at)
     redis.call('ZADD', registry .. queue, stamp(now() + retention_s), id)
     if result then
-        redis.call('XADD', RQ_RESULTS .. id, 'MAXLEN', 10, '*', unpack(result))
+        if to == 'finished' then
+            result[#result + 1] = 'voxelq_submission'
+            result[#result + 1] = redis.call('HGET', RQ_JOB .. id, 'voxelq_submission') or ''
+            shrink(id)
+        end
+        write_result(id, result)
     end
     count('jobs_total{status="' .. to .. '"}', 1)
     move(id, from, to)
@@ -119,7 +196,7 @@ end
 
 local function fail(id, queue, from, problem, exception, worker, retention_s, ended_at)
     redis.call('HSET', RQ_JOB .. id, 'voxelq_problem', problem)
-    local reason = string.match(cjson.decode(problem).type, '([%w-]+)$')
+    local reason = string.match(cjson.decode(problem).type, '([%w-]+)$') or 'unknown'
     count('job_failures_total{reason="' .. reason .. '"}', 1)
     finish(id, queue, from, 'failed', RQ_FAILED, retention_s, ended_at,
         {'type', 2, 'worker_name', worker, 'exc_string', exception})
@@ -129,9 +206,10 @@ end
 local function return_uncharged(id, queue)
     redis.call('HINCRBY', RQ_JOB .. id, 'voxelq_returns', 1)
     redis.call('HSET', RQ_JOB .. id, 'status', 'queued')
-    requeue(id, queue)
-    move(id, 'started', 'queued')
-    count('jobs_returned_total', 1)
+    if requeue(id, queue) then
+        move(id, 'started', 'queued')
+        count('jobs_returned_total', 1)
+    end
 end
 
 -- Whether a job that is to be returned has been returned so often that it may be at fault itself.
@@ -150,7 +228,7 @@ local function lose(id, queue, max_attempts, problem, exception, worker, retenti
         return true
     end
     redis.call('HSET', RQ_JOB .. id, 'status', 'queued')
-    requeue(id, queue)
+    if not requeue(id, queue) then return true end
     move(id, from, 'queued')
     return false
 end
@@ -159,6 +237,7 @@ end
 local function place(id)
     local job = redis.call('HMGET', RQ_JOB .. id, 'status', 'voxelq_priority')
     if job[1] ~= 'queued' then return -1 end
+    if not job[2] then return 0 end
     local ahead = redis.call('ZRANK', PENDING .. job[2], id)
     if not ahead then return 0 end
     for _, priority in ipairs(PRIORITIES) do
@@ -168,11 +247,11 @@ local function place(id)
     return ahead
 end
 
--- All that a client may know of a job: {hash, position, latest result}.
+-- All that a client may know of a job: {hash, position, latest result, id}.
 local function view(id)
     local job = redis.call('HGETALL', RQ_JOB .. id)
     if #job == 0 then return false end
-    return {job, place(id), redis.call('XREVRANGE', RQ_RESULTS .. id, '+', '-', 'COUNT', 1)}
+    return {job, place(id), redis.call('XREVRANGE', RQ_RESULTS .. id, '+', '-', 'COUNT', 1), id}
 end
 
 -- What an estimate of time needs: {seconds a scan costs or '', live workers}.

@@ -6,6 +6,11 @@ local worker, time = ARGV[1], now()
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', GPU_LEASES, '-inf', stamp(time - 3600))) do
     leave_gpu(gone)
 end
+-- One that a clock stepped back left in the future ends as if it were given now.
+local latest = stamp(time + tonumber(ARGV[2]))
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', GPU_LEASES, '(' .. latest, '+inf')) do
+    redis.call('ZADD', GPU_LEASES, latest, other)
+end
 local users = {}
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', GPU_LEASES, stamp(time), '+inf')) do
     local gpu = other ~= worker and redis.call('HGET', GPUS, other)
@@ -16,5 +21,5 @@ for i = 4, #ARGV do
     if (users[ARGV[i]] or 0) < (users[ARGV[best]] or 0) then best = i end
 end
 redis.call('HSET', GPUS, worker, ARGV[best])
-redis.call('ZADD', GPU_LEASES, stamp(time + tonumber(ARGV[2])), worker)
+redis.call('ZADD', GPU_LEASES, latest, worker)
 return best - 2

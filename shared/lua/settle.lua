@@ -12,18 +12,22 @@ for i = 9 + 2 * metrics, #ARGV, 6 do
     local id, execution, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     local outcome, problem, result = ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
     local held = release(id, execution, queue)
-    if not held then
+    local status = redis.call('HGET', RQ_JOB .. id, 'status')
+    if held and not is_live(status) then -- RQ's own tools deleted or ended it
+        held = false
+        count('outcomes_dropped_total', 1)
+    elseif not held then
         -- an earlier try may have settled it, and only its answer was lost
         held = redis.call('HGET', RQ_JOB .. id, 'voxelq_settled') == execution
         if held then repeated = true else count('outcomes_dropped_total', 1) end
     else
         redis.call('HSET', RQ_JOB .. id, 'voxelq_settled', execution)
         if outcome == 'finished' then
-            finish(id, queue, 'started', 'finished', RQ_FINISHED, retention_s, ended_at,
+            finish(id, queue, status, 'finished', RQ_FINISHED, retention_s, ended_at,
                 {'type', 1, 'worker_name', worker, 'return_value', result, 'execution_id', execution})
             finished = finished + 1
         elseif outcome == 'failed' then
-            fail(id, queue, 'started', problem, result, worker, retention_s, ended_at)
+            fail(id, queue, status, problem, result, worker, retention_s, ended_at)
             failed = failed + 1
         elseif outcome == 'returned' and not returned_too_often(id) then
             return_uncharged(id, queue)
@@ -50,8 +54,8 @@ if finished > 0 then
     redis.call('EXPIRE', minute, 60 * (RATE_MINUTES + 1))
 end
 show_worker(worker, ARGV[2], ARGV[3])
-local batch = cjson.decode(ARGV[2]).batch -- it may have others in hand
-set_rq_worker(worker, batch[1] and 'busy' or 'idle', batch[1])
+local other = first_job(ARGV[2])
+set_rq_worker(worker, other and 'busy' or 'idle', other)
 if redis.call('EXISTS', RQ_WORKER .. worker) == 1 then
     redis.call('HINCRBY', RQ_WORKER .. worker, 'successful_job_count', finished)
     redis.call('HINCRBY', RQ_WORKER .. worker, 'failed_job_count', failed)

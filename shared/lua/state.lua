@@ -1,11 +1,8 @@
 -- Returns {queued, started, pace, workers as JSON, age of the oldest queued job, metrics,
 -- jobs that wait by priority, scans finished lately, in how many seconds}.
 local time = now()
-for _, known in ipairs({WORKERS, BUSY}) do
-    redis.call('ZREMRANGEBYSCORE', known, '-inf', '(' .. stamp(time))
-end
 local workers = {}
-for _, id in ipairs(redis.call('ZRANGE', WORKERS, 0, -1)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, stamp(time), '+inf')) do
     local about = redis.call('GET', WORKER .. id)
     if about then workers[#workers + 1] = about end
 end

@@ -11,7 +11,7 @@ if key ~= '' then
     local known = redis.call('GET', IDEMPOTENCY .. key)
     if known then
         local print, job = string.match(known, '^(%S+) (%S+)$')
-        local seen = view(job)
+        local seen = job and view(job)
         if seen then
             if print ~= fingerprint then return {'conflict'} end
             return {'known', seen, pace()}

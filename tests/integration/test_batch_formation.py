@@ -106,7 +106,7 @@ async def test_the_script_climbs_as_the_policy_does(
     for _ in range(queued):
         await queue.submit(submission())
     idle = max(1, workers - busy)
-    drawn = leases.draw(8, steps=steps)
+    drawn = leases.draw(8, ladders={"test-model@1.0.0": steps})
     assert len(drawn) == climb(steps, queued, idle=idle)
     assert leases.traffic.left == queued - len(drawn)
     assert leases.traffic.workers == workers

@@ -1,12 +1,13 @@
 """The worker's side of the queue, on a real server."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 import redis
 
 from benchmarks.noop_worker import NoopEngine, build
+from shared import keys
 from shared.errors import InferenceFailed
 from shared.job_queue import JobQueue
 from shared.jobs import JobStatus, Priority
@@ -15,8 +16,9 @@ from tests.conftest import Valkey
 from tests.fake_worker import report
 from tests.jobs import submission
 from worker.connection import connect
-from worker.lease import Claim, Failed, Finished, Leases, Retry, WorkerFacts
+from worker.lease import NO_LADDERS, Claim, Failed, Finished, Leases, Retry, WorkerFacts
 
+MODEL = "test-model@1.0.0"
 FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
 
 
@@ -31,7 +33,7 @@ def expire(leases: Leases, valkey: Valkey, settings: Settings) -> None:
         for key in client.scan_iter("rq:wip:*"):
             for member in client.zrange(key, 0, -1):
                 client.zadd(key, {member: time.time() - 1})
-        client.delete("voxelq:reaper")
+        client.set(keys.REAPED_AT, time.time() - 1)
     leases.reap()
 
 
@@ -50,7 +52,7 @@ async def test_spare_lanes_are_left_their_share(
     """A lane takes no job that another one of the same worker could begin at once."""
     for _ in range(4):
         await queue.submit(submission())
-    drawn = [len(leases.draw(8, steps=[1, 1, 1, 1], spare=spare)) for _ in sizes]
+    drawn = [len(leases.draw(8, ladders={MODEL: [1, 1, 1, 1]}, spare=spare)) for _ in sizes]
     assert drawn == sizes
 
 
@@ -203,7 +205,7 @@ async def test_idle_workers_get_their_share(queue: JobQueue, leases: Leases) -> 
         leases._redis.zadd("voxelq:workers", {worker: time.time() + 60})
     for _ in range(4):
         await queue.submit(submission())
-    assert len(leases.draw(8, steps=range(1, 9))) == 2
+    assert len(leases.draw(8, ladders={MODEL: range(1, 9)})) == 2
 
 
 async def test_an_aged_job_gets_every_fourth_place(settings: Settings) -> None:
@@ -256,14 +258,15 @@ async def test_a_fault_while_gathering_loses_nothing(
         most: int,
         *,
         model: str | None = None,
-        steps: Sequence[int] = (),
+        ladders: Mapping[str, Sequence[int]] = NO_LADDERS,
         spare: int = 0,
+        skipped: Collection[str] = (),
     ) -> object:
         if model is not None:
             raise redis.ConnectionError
-        return draw(self, most, model=model, steps=steps, spare=spare)
+        return draw(self, most, model=model, ladders=ladders, spare=spare, skipped=skipped)
 
     monkeypatch.setattr(Leases, "draw", stumble)
-    drawn = worker._service._draws.gather("noop@1.0.0", 1, frozenset(), lambda: True)
+    drawn = worker._service._draws.gather(1, frozenset(), lambda: True)
     assert [claim.id for claim in drawn] == [job_id]
     worker._watchdog.close()

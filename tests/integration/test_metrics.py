@@ -173,7 +173,7 @@ async def test_lost_leases_are_counted(
         (claim,) = reading_room.start()
         with connect(settings) as redis:
             redis.zadd(keys.RQ_WIP + claim.queue, {f"{claim.id}:{claim.execution}": 1}, xx=True)
-            redis.delete(keys.REAPER)
+            redis.delete(keys.REAPED_AT)
         reading_room.leases.reap()
     page = await read(client)
     assert page["voxelq_leases_lost_total"] == settings.max_attempts

@@ -328,3 +328,16 @@ def test_halves_lose_nothing_and_shrink(batch: list[int]) -> None:
     first, second = halves(batch)
     assert [*first, *second] == batch
     assert 0 < len(second) <= len(first) < len(batch)
+
+
+def test_a_model_whose_batches_are_unknown_has_the_ladder_of_unknown_ones() -> None:
+    """Each model is drawn by what its own batches cost, whichever was served last."""
+    plan = BatchPlanner(BatchBounds(8, 0.0, adaptive=True))
+    for size in (1, 2, 4, 8) * 4:
+        plan.observe("steep", size, 10.0 * size)
+        plan.observe("flat", size, 10.0)
+    ladders = plan.ladders()
+    assert ladders.keys() == {"", "steep", "flat"}
+    assert climb(ladders["flat"], 8) == 8
+    assert climb(ladders["steep"], 8) == 1
+    assert ladders[""] == plan.steps("never seen")
