@@ -23,7 +23,7 @@ from benchmarks.faults import disks
 from benchmarks.faults.disk_faults import HANG, Calls, DiskFaults
 from benchmarks.faults.jobs import Jobs
 from benchmarks.faults.models import OTHER, QUICK, SLOW, VERSION, write_broken_model
-from benchmarks.faults.service import FaultedService
+from benchmarks.faults.service import FaultedService, Server, keep_roles
 from benchmarks.faults.stages import Target, upload_slowly, wait_until_loading
 from shared import keys
 
@@ -110,16 +110,15 @@ def redis_paused(service: FaultedService, jobs: Jobs, target: Target) -> Iterato
 def redis_failed_over(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
     """The replica takes over: the old Redis refuses writes, and new connections reach the new."""
     old, new = service.servers
+    _await_role(new, lambda facts: facts.get("master_link_status") == "up")
     commands: Any = old.redis
     commands.execute_command("FAILOVER", "TIMEOUT", 10_000)
-    deadline = time.monotonic() + 15
-    while new.redis.info("replication")["role"] != "master":
-        if time.monotonic() > deadline:
-            raise TimeoutError("the replica did not take over")
-        time.sleep(0.02)
+    _await_role(new, lambda facts: facts["role"] == "master")
     service.servers.reverse()
     for link in service.links:
         link.target = new.address
+    _await_role(old, lambda facts: facts["role"] == "slave")
+    keep_roles(service.servers)
     yield
 
 
@@ -451,6 +450,17 @@ def _redis_away(service: FaultedService, number: signal.Signals) -> Iterator[Non
                 time.sleep(0.05)
             else:
                 break
+
+
+def _await_role(server: Server, is_so: Callable[[dict[str, Any]], bool]) -> None:
+    deadline = time.monotonic() + _REDIS_LOADS_S
+    while True:
+        with suppress(redis_py.RedisError):
+            if is_so(server.redis.info("replication")):
+                return
+        if time.monotonic() > deadline:
+            raise TimeoutError("the replica did not take over")
+        time.sleep(0.02)
 
 
 def _file_fault(

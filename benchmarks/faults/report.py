@@ -54,6 +54,7 @@ def soak_markdown(soak: Mapping[str, Any]) -> str:
         f"| {soak['done'].get('failed', 0)} | {soak['done'].get('canceled', 0)} "
         f"| {soak['lost']} | {outcomes} | {soak['refused']} |",
         "",
+        *(f"Not injected, {count} x: {name}." for name, count in soak["not_injected"].items()),
         "Failed jobs are the scans that kill their worker." if soak["done"].get("failed") else "",
         "The five truths hold." if not soak["violations"] else "Against the truths:",
         *(f"- {violation}" for violation in soak["violations"]),

@@ -325,3 +325,10 @@ def _replicate(servers: list[Server]) -> None:
     for server in servers:
         server.redis.config_set("masterauth", password)
     second.redis.replicaof(*map(str, first.address))
+    keep_roles(servers)
+
+
+def keep_roles(servers: list[Server]) -> None:
+    """Have each server begin again as what it is now, the primary or the replica."""
+    for server in servers:
+        server.redis.config_rewrite()

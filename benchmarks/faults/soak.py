@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from benchmarks.faults import truths
 from benchmarks.faults.schedule import Episode, episodes
 from benchmarks.faults.service import FaultedService, Kind
@@ -15,6 +17,8 @@ from benchmarks.faults.soak_faults import SoakFault
 
 #: Far above what any fault takes; a service that needs longer is wedged, and the soak ends.
 WEDGED_S = 90.0
+#: What keeps a fault from being injected: another one holds, or has only just passed.
+_NOT_INJECTED = (RedisError, TimeoutError, OSError, RuntimeError)
 
 
 def soak_kind(*, clock: bool) -> Kind:
@@ -44,6 +48,7 @@ class Soak:
     outcomes: Counter[int] = field(default_factory=Counter)
     ended_s: list[float] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
+    not_injected: Counter[str] = field(default_factory=Counter)
 
     @property
     def lost(self) -> int:
@@ -94,6 +99,9 @@ def _pass_through(
                 target = fault.target(service, drawn.victim)
                 stack.enter_context(fault.inject(service, load.jobs, target))
                 stack.callback(time.sleep, drawn.hold_s - less_s)
+    except _NOT_INJECTED as error:
+        load.not_injected[f"{episode.name}: {type(error).__name__}"] += 1
+    try:
         return truths.seconds_until_ready(service, load.jobs, WEDGED_S), ""
     except truths.NotReady as error:
         return None, str(error)
@@ -106,6 +114,7 @@ def _conclude(service: FaultedService, load: Load, soak: Soak, began: float) -> 
     load.check(stood_s=0.0)
     soak.accepted, soak.refused = load.accepted, load.jobs.refused
     soak.done, soak.outcomes = load.done, load.outcomes
+    soak.not_injected = load.not_injected
     soak.ended_s = [at_s - began for at_s in load.ended_at_s]
     soak.found += [f"{count} x {what}" for what, count in sorted(load.found.items())]
     soak.found += sorted(set(load.jobs.rude))
@@ -135,5 +144,6 @@ def numbers(soak: Soak) -> dict[str, Any]:
             for one in soak.passed
         ],
         "ended_s": [round(at_s, 2) for at_s in soak.ended_s],
+        "not_injected": dict(soak.not_injected),
         "violations": soak.found,
     }

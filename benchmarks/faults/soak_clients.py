@@ -29,6 +29,7 @@ class Load:
         self.done: Counter[str] = Counter()
         self.outcomes: Counter[int] = Counter()
         self.found: Counter[str] = Counter()
+        self.not_injected: Counter[str] = Counter()
         self.ended_at_s: list[float] = []
         self._service = service
         self._seen_at: dict[str, float] = {}
