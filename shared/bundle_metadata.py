@@ -166,7 +166,9 @@ def _only(metadata: dict[str, Any], side: str, name: str) -> dict[str, Any]:
 def _channels(described: dict[str, Any]) -> list[str]:
     channels = described.get("channel_def") or {}
     if not isinstance(channels, dict) or not all(_is_channel(*one) for one in channels.items()):
-        raise ModelError("network_data_format: channel_def does not name channels by their numbers.")
+        raise ModelError(
+            "network_data_format: channel_def does not name channels by their numbers."
+        )
     return [channels[key].strip() for key in sorted(channels, key=int)]
 
 
@@ -181,7 +183,9 @@ def _is_channel(number: str, name: object) -> bool:
 
 def _count(channels: object) -> int:
     if not isinstance(channels, int) or not 1 <= channels <= MAX_CHANNELS:
-        raise ModelError(f"network_data_format: num_channels is not a number from 1 to {MAX_CHANNELS}.")
+        raise ModelError(
+            f"network_data_format: num_channels is not a number from 1 to {MAX_CHANNELS}."
+        )
     return channels
 
 

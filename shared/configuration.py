@@ -199,7 +199,9 @@ def _judge_part(value: Any) -> list[str]:
     if is_component(value):
         mode = value.get("_mode_", "default")
         if mode not in _MODES:
-            raise ModelError(f"_mode_ {str(mode)[:_MAX_NAME]!r} may not be used; it is default or callable.")
+            raise ModelError(
+                f"_mode_ {str(mode)[:_MAX_NAME]!r} may not be used; it is default or callable."
+            )
         target = value["_target_"]
         if not isinstance(target, str) or len(target) > _MAX_NAME:
             raise ModelError("_target_ is not a name.")

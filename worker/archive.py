@@ -8,7 +8,6 @@ is given one written anew from the parts that were judged.
 import io
 import zipfile
 import zlib
-
 from pathlib import Path
 
 from shared.errors import ModelError
@@ -18,6 +17,10 @@ _ROOT = "network"
 _MAX_PARTS = 50_000
 #: Most bytes that all compressed parts unpack to: torch compresses nothing but programs.
 _MAX_UNPACKED = 1 << 26
+#: What Python raises on a file that is none, or is damaged.
+_NOT_AN_ARCHIVE = (
+    zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, NotImplementedError, EOFError,
+)  # fmt: skip
 
 
 def read_parts(content: bytes) -> dict[str, bytes]:
@@ -31,7 +34,7 @@ def read_parts(content: bytes) -> dict[str, bytes]:
             names = archive.namelist()
             _check_sizes(archive.infolist(), len(content))
             parts = {name.partition("/")[2]: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
+    except _NOT_AN_ARCHIVE as error:
         raise ModelError("it is not an archive that torch writes.") from error
     roots = {name.partition("/")[0] for name in names}
     if len(roots) != 1 or len({name.lower() for name in parts}) != len(names):
@@ -50,7 +53,7 @@ def check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_sizes(archive.infolist(), path.stat().st_size)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except _NOT_AN_ARCHIVE as error:
         raise ModelError("it is not an archive that torch writes.") from error
 
 

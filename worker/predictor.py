@@ -110,4 +110,3 @@ def _kind(bundle: Path) -> type[MonaiPredictor | ExportedPredictor | TumorPredic
         f"{bundle.name}: nothing says how to run it. A bundle has {CONFIGURATION} with "
         f"models/model.pt, or {TORCHSCRIPT}, or {EXPORTED}."
     )
-
