@@ -66,10 +66,13 @@ def read_bytes(path: Path, most: int, name: str) -> bytes:
     try:
         # Without O_NONBLOCK, to open a pipe would wait for a writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ModelError(f"{name} is not a regular file.")
-            return file.read(most)
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read(most)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:
         raise ModelError(f"There is no readable {name}.") from error
 

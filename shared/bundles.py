@@ -219,7 +219,7 @@ def _check_weights(folder: Path) -> bool:
         ModelError: There are no weights, or some are visibly not whole.
 
     """
-    present = [path for path in WEIGHTS if (folder / path).is_file()]
+    present = [path for path in WEIGHTS if os.path.lexists(folder / path)]
     if not present:
         raise ModelError(
             f"There are no weights; they belong in one of {', '.join(map(str, WEIGHTS))}."

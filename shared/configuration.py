@@ -19,6 +19,7 @@ from shared.errors import ModelError
 from shared.expressions import (
     MAX_LENGTH,
     REFERENCE,
+    SOURCE,
     check_size,
     dotted,
     is_expression,
@@ -247,7 +248,7 @@ def _refuse_hostile(value: Any) -> None:
     if len(value) > MAX_LENGTH:
         raise ModelError(f"an expression has more than {MAX_LENGTH} characters.")
     try:
-        tree = ast.parse(REFERENCE.sub("_", value[1:].strip()))
+        tree = ast.parse(REFERENCE.sub("_", value[1:].strip()), SOURCE)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # not Python, and so nothing that could be run
     check_size(tree, "an expression")

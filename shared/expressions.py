@@ -7,6 +7,7 @@ known to be harmless is refused by name.
 
 import ast
 import re
+import warnings
 from dataclasses import dataclass
 
 from shared.allowed_names import ROOTS, full_name, words
@@ -14,6 +15,11 @@ from shared.errors import ModelError
 
 #: ``@name``, with ``#`` or ``::`` before parts of it.
 REFERENCE = re.compile(r"@([A-Za-z_]\w*(?:(?:::|#)\w+)*)")
+
+#: What a bundle's own text is called while it is parsed.
+SOURCE = "<bundle>"
+# The parser's remarks on style would fill the log with it.
+warnings.filterwarnings("ignore", module=SOURCE)
 
 #: Longest expression (characters). Those of MONAI's model zoo have at most a few hundred.
 MAX_LENGTH = 4_000
@@ -100,7 +106,7 @@ def parse(text: str) -> Expression:
     if len(text) > MAX_LENGTH:
         raise ModelError(f"{_shown(text)} has more than {MAX_LENGTH} characters.")
     try:
-        tree = ast.parse(REFERENCE.sub(stand_in, text[1:].strip()), mode="eval")
+        tree = ast.parse(REFERENCE.sub(stand_in, text[1:].strip()), SOURCE, "eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ModelError(f"{_shown(text)} is not an expression of Python.") from error
     check_size(tree, _shown(text))

@@ -15,7 +15,7 @@ from typing import Any
 from shared.allowed_names import full_name
 from shared.configuration import Configuration, arguments, is_component, is_passed_over
 from shared.errors import MissingRequirement, ModelError
-from shared.expressions import BUILTINS, is_expression, is_reference, judge
+from shared.expressions import BUILTINS, SOURCE, is_expression, is_reference, judge
 
 Path = tuple[str, ...]
 
@@ -99,7 +99,7 @@ class Resolver:
         names["np"] = names.get("numpy") or _module("numpy")
         names |= {name: self.get(to) for name, to in expression.references.items()}
         try:
-            return eval(compile(expression.tree, "<bundle>", "eval"), names)  # noqa: S307 - judged
+            return eval(compile(expression.tree, SOURCE, "eval"), names)  # noqa: S307 - judged
         except Exception as error:  # it is the bundle's, and may raise anything
             raise ModelError(f"{'::'.join(path)} cannot be evaluated: {error}") from error
 
