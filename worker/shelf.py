@@ -128,7 +128,7 @@ class Shelf(Generic[P]):
                 try:
                     return self._take(bundle, asked=False)
                 except VoxelQError as error:
-                    log.error("model cannot be served", model=bundle.ref, reason=error.detail)  # noqa: TRY400
+                    log.error("model cannot be served", reason=error.detail)  # noqa: TRY400
                     first = first or error
             raise first or ModelNotFound("There is no model on this worker's disk.")
 
@@ -189,12 +189,12 @@ class Shelf(Generic[P]):
         try:
             self._take(bundle, asked=False)
         except VoxelQError as error:
-            log.error("model cannot be served", model=bundle.ref, reason=error.detail)  # noqa: TRY400
+            log.error("model cannot be served", reason=error.detail)  # noqa: TRY400
         else:
             # No job has asked for it yet, so it is the first to make room for others.
             with self._lock:
                 self._loaded.move_to_end(bundle.key, last=False)
-            log.info("model ready", model=bundle.ref)
+            log.info("model ready")
 
     def _use(self, ref: str) -> P | None:
         with self._lock:
@@ -209,7 +209,7 @@ class Shelf(Generic[P]):
         if bundle is not None and self._catalog.could_see(bundle.folder):
             return bundle
         if bundle is not None or not self._catalog.is_readable:
-            raise ModelNotReady("The folder of models cannot be read just now.", model=ref)
+            raise ModelNotReady("The folder of models cannot be read just now.")
         raise ModelNotFound(
             f"{ref} is no longer on this worker's disk. Put it back, or submit the scan for "
             "another version."
@@ -222,9 +222,7 @@ class Shelf(Generic[P]):
         found its files at fault.
         """
         if bundle.arriving:
-            raise ModelNotReady(
-                f"{bundle.ref} is still on its way: {bundle.problem}", model=bundle.ref
-            )
+            raise ModelNotReady(f"{bundle.ref} is still on its way: {bundle.problem}")
         own = self._verdicts.own(bundle)
         fault = bundle.problem or (own.reason if own and own.kind == "fault" else "")
         if asked and not own:
@@ -325,7 +323,7 @@ def open_shelf(settings: Settings, redis: Redis, worker_id: str) -> Shelf[Predic
 
 def _not_ready(bundle: Bundle, reason: str) -> ModelNotReady:
     words = f"This worker cannot load {bundle.ref} just now: {reason}"
-    return ModelNotReady(words, model=bundle.ref)
+    return ModelNotReady(words)
 
 
 def _is_of_the_files(error: Exception) -> bool:
@@ -357,7 +355,6 @@ def _words(error: Exception, bundle: Bundle) -> str:
     # A foreign error may say anything, at any length; its kind is safe to show.
     log.error(
         "loading failed",
-        model=bundle.ref,
         error=type(error).__name__,
         frames=traceback.format_tb(error.__traceback__)[-3:],
     )

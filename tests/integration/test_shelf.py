@@ -233,9 +233,8 @@ def test_want_of_memory_is_no_verdict(room: Room) -> None:
     """A model that finds no memory is not called broken; it is tried again after a pause."""
     room.faults["1.1.0"] = MemoryError()
     shelf = room.shelf()
-    with pytest.raises(ModelNotReady, match="no memory") as refusal:
+    with pytest.raises(ModelNotReady, match="no memory"):
         shelf.predictor("tiny@1.1.0")
-    assert refusal.value.model == "tiny@1.1.0"
     for _ in range(4):
         shelf.tend()
     assert room.loads == ["1.1.0", "1.0.0"]
@@ -384,9 +383,8 @@ def test_a_loaded_model_is_served_while_its_folder_cannot_be_read(
     shelf.tend()
     assert shelf.predictor("tiny@1.1.0") is used
     for ref in ("tiny@1.0.0", "tiny@9.9.9"):
-        with pytest.raises(ModelNotReady, match="cannot be read") as refusal:
+        with pytest.raises(ModelNotReady, match="cannot be read"):
             shelf.predictor(ref)
-        assert refusal.value.model == ref
     (models.parent / "away").rename(models)
     monkeypatch.setattr("shared.bundles.FolderState.of", sick)
     shelf.tend()
