@@ -5,6 +5,8 @@ local PRIORITIES = {'stat', 'routine', 'bulk'}
 local EVENTS_KEPT_S = 15
 local WAKE_TOKENS_KEPT = 64
 local RATE_MINUTES = 10
+-- After so many returns at no cost a job is charged once, so that none comes back for ever.
+local RETURNS_PER_LOSS = 50
 local DEAD_LETTERS_KEPT = 1000
 -- The end of a lease whose worker is known to be dead.
 local KNOWN_DEAD = 1
