@@ -10,11 +10,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+from shared.bundle_files import inner, read_bytes
 from shared.configuration import Configuration
 from shared.errors import ModelError
 from shared.expressions import dotted, is_expression, parse
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
+
+#: More channels than any scan or network has.
+MAX_CHANNELS = 256
+_LICENCE_BYTES = 1 << 16
 
 _BACKGROUND = re.compile(r"\s*(background|bg|everything else|others?)\b", re.IGNORECASE)
 _LICENCE_FILES = ("LICENSE", "LICENSE.txt", "docs/license.txt", "docs/LICENSE", "license.txt")
@@ -39,9 +44,9 @@ def card_fields(metadata: dict[str, Any], folder: Path) -> dict[str, Any]:
     configuration = Configuration.read(folder)
     if "network_data_format" not in metadata:
         return metadata
-    name = str(metadata.get("name", ""))
+    name = metadata.get("name")
     # MONAI's name may be a sentence; then the folder's is the one to ask for.
-    if not re.match(NAME, name):
+    if not isinstance(name, str) or not re.match(NAME, name):
         name = folder.parent.name.lower()
     derived = {
         "version": folder.name,
@@ -102,16 +107,18 @@ def _painted(node: ast.AST) -> dict[int, int]:
 
 
 def _expressions(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [text for inner in value.values() for text in _expressions(inner)]
-    if isinstance(value, list):
-        return [text for inner in value for text in _expressions(inner)]
-    return [value] if is_expression(value) else []
+    found, waiting = [], [value]
+    while waiting:
+        value = waiting.pop()
+        waiting += [part for _, part in inner(value)]
+        if is_expression(value):
+            found.append(value)
+    return found
 
 
 def _inputs(metadata: dict[str, Any]) -> list[dict[str, str]]:
     image = input_format(metadata)
-    channels = _channels(image) or ["image"] * int(image.get("num_channels", 1))
+    channels = _channels(image) or ["image"] * _count(image.get("num_channels", 1))
     modality = str(image.get("modality", "MR"))
     if len(channels) == 1:
         return [{"name": _slug(channels[0]), "modality": modality}]
@@ -138,8 +145,8 @@ def _takes_highest(configuration: Configuration | None) -> bool:
 def _licence(metadata: dict[str, Any], folder: Path) -> str:
     for name in _LICENCE_FILES:
         try:
-            text = (folder / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
+            text = read_bytes(folder / name, _LICENCE_BYTES, name).decode("utf-8", "replace")
+        except ModelError:
             continue
         return next((known for words, known in _LICENCES if words in text), f"see {name}")
     return str(metadata.get("copyright", "not stated"))
@@ -158,7 +165,28 @@ def _only(metadata: dict[str, Any], side: str, name: str) -> dict[str, Any]:
 
 def _channels(described: dict[str, Any]) -> list[str]:
     channels = described.get("channel_def") or {}
-    return [str(channels[key]).strip() for key in sorted(channels, key=int)]
+    if not isinstance(channels, dict) or not all(_is_channel(*one) for one in channels.items()):
+        raise ModelError(
+            "network_data_format: channel_def does not name channels by their numbers."
+        )
+    return [channels[key].strip() for key in sorted(channels, key=int)]
+
+
+def _is_channel(number: str, name: object) -> bool:
+    return (
+        number.isascii()
+        and number.isdigit()
+        and int(number[:9]) < MAX_CHANNELS
+        and isinstance(name, str)
+    )
+
+
+def _count(channels: object) -> int:
+    if not isinstance(channels, int) or not 1 <= channels <= MAX_CHANNELS:
+        raise ModelError(
+            f"network_data_format: num_channels is not a number from 1 to {MAX_CHANNELS}."
+        )
+    return channels
 
 
 def _slug(name: str) -> str:

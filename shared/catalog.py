@@ -1,17 +1,22 @@
-"""Which model bundles lie on disk, found afresh at every look.
+"""Which model bundles are on disk, found afresh at every look.
 
-A look stats the bundles' files; it opens them only where something has changed.
+A look stats the bundles' files; it opens them only where something has changed. A folder of models
+that cannot be listed just now says nothing about its bundles: they stay known as last seen.
 """
 
 import math
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
-from shared.bundles import Bundle, FolderState, looks_like_bundle, read_bundle
+from shared.bundles import Bundle, look_at, looks_like_bundle, unserved
 from shared.models import METADATA
+
+#: More models, and more versions of them all, than one folder of models has; others are passed
+#: over, for each look takes its time.
+MAX_NAMES, MAX_BUNDLES = 5_000, 2_000
 
 
 class ModelCatalog:
@@ -25,6 +30,7 @@ class ModelCatalog:
     def __init__(self, roots: Sequence[Path]) -> None:
         self._roots = [root.resolve() for root in roots]
         self._known: dict[Path, Bundle] = {}
+        self._unreadable: frozenset[Path] = frozenset()
         self._last: tuple[float, object, list[Bundle]] = (-math.inf, None, [])
 
     def bundles(self, *, max_age_s: float = 0.0) -> list[Bundle]:
@@ -44,61 +50,97 @@ class ModelCatalog:
         """Return the bundle ``name@version`` as it lies there now."""
         return next((bundle for bundle in self.bundles() if bundle.ref == ref), None)
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether the last look could list every folder of models."""
+        return not self._unreadable.intersection(self._roots)
+
+    def could_see(self, folder: Path) -> bool:
+        """Tell whether the last look could have seen a bundle in ``folder``."""
+        return self._unreadable.isdisjoint(folder.parents)
+
     def _folder_times(self) -> list[tuple[Path, int]]:
         """Return when something last came to, or went from, the folders that hold bundles."""
-        folders = [folder for root in self._roots for folder in (root, *_subfolders(root))]
         times = []
-        for folder in folders:
-            with suppress(OSError):
-                times.append((folder, folder.stat().st_mtime_ns))
+        for root in self._roots:
+            for folder in (root, *(_subfolders(root, MAX_NAMES) or ())):
+                with suppress(OSError):
+                    times.append((folder, folder.stat().st_mtime_ns))
         return times
 
     def _look_at_all(self) -> list[Bundle]:
+        unreadable: set[Path] = set()
         found: dict[Path, Bundle] = {}
         by_ref: dict[str, Bundle] = {}
         for root in self._roots:
             here: dict[str, Bundle] = {}
-            for folder in _version_folders(root):
-                bundle = found[folder] = self._look(folder)
+            bundles = self._look_into(root, unreadable)
+            # A folder that is named as its bundle says is no copy of another.
+            for bundle in sorted(bundles, key=_is_named_otherwise):
+                found[bundle.folder] = bundle
                 twin = here.get(bundle.ref)
-                if twin is not None:
-                    bundle = _refuse_twin(bundle, twin)
-                here[bundle.ref] = bundle
+                shown = bundle if twin is None else _refuse_twin(bundle, twin)
+                here[shown.ref] = shown
             by_ref = {**here, **by_ref}
-        self._known = found
+        self._known, self._unreadable = found, frozenset(unreadable)
         return sorted(by_ref.values(), key=lambda bundle: bundle.name)
 
-    def _look(self, folder: Path) -> Bundle:
-        state = FolderState.of(folder)
-        known = self._known.get(folder)
-        if known and known.fingerprint == state.fingerprint and not known.arriving:
-            return known
-        if folder.parent in self._roots:
-            words = f"Its version has no folder: {METADATA} belongs in <name>/<version>/."
-            return Bundle(folder.name, "", folder, state.fingerprint, None, words)
-        return read_bundle(folder, state)
+    def _look_into(self, root: Path, unreadable: set[Path]) -> list[Bundle]:
+        """Return the bundles under ``root``; what cannot be listed is added to ``unreadable``."""
+        bundles: list[Bundle] = []
+        names = _subfolders(root, MAX_NAMES)
+        if names is None:
+            unreadable.add(root)
+            return [bundle for folder, bundle in self._known.items() if root in folder.parents]
+        for name in names:
+            versions = _subfolders(name, MAX_BUNDLES)
+            if versions is None:
+                unreadable.add(name)
+                seen = [known for path, known in self._known.items() if path.parent == name]
+                bundles += seen or [unserved(name, "", "It cannot be read.", name.name, "")]
+                continue
+            if _is_file(name / METADATA):
+                words = f"Its version has no folder: {METADATA} belongs in <name>/<version>/."
+                bundles.append(unserved(name, "", words, name.name, ""))
+            for version in versions:
+                if len(bundles) >= MAX_BUNDLES:
+                    return bundles
+                if looks_like_bundle(version):
+                    bundles.append(look_at(version, self._known.get(version)))
+        return bundles
 
 
-def _version_folders(root: Path) -> Iterator[Path]:
-    for name in _subfolders(root):
-        if (name / METADATA).is_file():
-            yield name  # which has no version, and is to hear of it
-        for version in _subfolders(name):
-            if looks_like_bundle(version):
-                yield version
-
-
-def _subfolders(folder: Path) -> list[Path]:
+def _subfolders(folder: Path, most: int) -> list[Path] | None:
+    """Return the first of the folders in ``folder``, by name; None if it cannot be listed."""
     try:
-        return sorted(
-            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-        )
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name for entry in entries if not entry.name.startswith(".") and _is_dir(entry)
+            ]
     except OSError:
-        return []  # it may be mounted later
+        return None  # it may be mounted later
+    return [folder / name for name in sorted(names)[:most]]
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link to itself, say
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _is_named_otherwise(bundle: Bundle) -> bool:
+    return (bundle.name, bundle.version) != (bundle.folder.parent.name, bundle.folder.name)
 
 
 def _refuse_twin(bundle: Bundle, twin: Bundle) -> Bundle:
     """Report the second of two folders that say they are the same model and version."""
     words = f"Its {METADATA} says {bundle.ref}, as that in the folder {twin.folder.name} does."
-    name = bundle.folder.parent.name
-    return replace(bundle, name=name, version=bundle.folder.name, card=None, problem=words)
+    return unserved(bundle.folder, bundle.fingerprint, words)

@@ -6,8 +6,7 @@ never evaluated here, and looked at only for what no honest bundle needs.
 """
 
 import ast
-import copy
-import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from shared.allowed_names import full_name, is_boundary, words
+from shared.bundle_files import MAX_DEPTH, MAX_VALUES, inner, read_json
 from shared.errors import ModelError
-from shared.expressions import REFERENCE, dotted, is_expression, is_reference, judge
+from shared.expressions import (
+    MAX_LENGTH,
+    REFERENCE,
+    SOURCE,
+    check_size,
+    dotted,
+    is_expression,
+    is_reference,
+    judge,
+)
 
 CONFIGURATION = Path("configs") / "inference.json"
 
@@ -32,7 +41,12 @@ _MODES = ("default", "callable")
 
 _SEPARATOR = re.compile(r"::|#")
 _MACRO = re.compile(r"%([A-Za-z_]\w*(?:(?:::|#)\w+)*)")
-_DEEPEST = 40
+#: Longest name of a component (characters).
+_MAX_NAME = 200
+#: Most characters that all expressions have together, once macros are replaced.
+_MAX_EXPRESSIONS = 1 << 17
+#: Most values that are looked at, each as often as something refers to it.
+_MAX_LOOKS = 5 * MAX_VALUES
 
 #: Names that no honest bundle needs anywhere, not even where VoxelQ never looks.
 _HOSTILE_CALLS = frozenset({"__import__", "breakpoint", "compile", "eval", "exec", "open"})
@@ -73,16 +87,11 @@ class Configuration:
         Raises:
             ModelError: It is not readable, or its macros lead nowhere.
         """
-        if not (folder / CONFIGURATION).exists():
+        if not os.path.lexists(folder / CONFIGURATION):
             return None
+        content = read_json(folder / CONFIGURATION, f"{folder.name}: {CONFIGURATION}")
         try:
-            content = json.loads((folder / CONFIGURATION).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ModelError(f"{folder.name}: {CONFIGURATION} is not readable JSON.") from error
-        if not isinstance(content, dict):
-            raise ModelError(f"{folder.name}: {CONFIGURATION} is not a JSON object.")
-        try:
-            return cls(_with_macros(content))
+            return cls(_Macros(content).replaced())
         except ModelError as error:
             raise ModelError(f"{folder.name}: {CONFIGURATION}: {error.detail}") from error
 
@@ -102,7 +111,9 @@ class Configuration:
             try:
                 value = value[int(part)] if isinstance(value, list) else value[part]
             except (KeyError, IndexError, TypeError, ValueError) as error:
-                raise ModelError(f"@{reference} refers to something that is not there.") from error
+                raise ModelError(
+                    f"@{reference[:_MAX_NAME]} refers to something that is not there."
+                ) from error
         return value
 
     def check(self) -> None:
@@ -119,28 +130,34 @@ class Configuration:
         waiting = [name for name in (*SECTIONS, "network") if name in self.sections]
         if "network_def" in waiting and "network" in waiting:
             waiting.remove("network")  # it only moves the network to a device
-        reached: set[str] = set()
-        while waiting:
-            place = waiting.pop(0)
-            if place in reached or place in OVERRIDDEN:
-                continue
-            reached.add(place)
-            try:
-                value = self.value(place)
-            except ModelError as error:
-                yield error.detail
-                continue
-            for where, part in _evaluated(place, value):
+        reached: set[tuple[str, ...]] = set()
+        budget = _Budget()
+        try:
+            for place in waiting:  # it grows on the way
+                parts = tuple(_SEPARATOR.split(place))
+                if parts in reached or place in OVERRIDDEN:
+                    continue
+                reached.add(parts)
                 try:
-                    waiting.extend(_judge_part(part))
+                    value = self.value(place)
                 except ModelError as error:
-                    yield f"{where}: {error.detail}"
-        for name, section in self.sections.items():
-            for where, part in _everything(name, section):
-                try:
-                    _refuse_hostile(part)
-                except ModelError as error:
-                    yield f"{where}: {error.detail}"
+                    yield error.detail
+                    continue
+                for where, part in _evaluated(place, value):
+                    budget.spend(part)
+                    try:
+                        waiting.extend(_judge_part(part))
+                    except ModelError as error:
+                        yield f"{where}: {error.detail}"
+            for name, section in self.sections.items():
+                for where, part in _everything(name, section):
+                    budget.spend(part)
+                    try:
+                        _refuse_hostile(part)
+                    except ModelError as error:
+                        yield f"{where}: {error.detail}"
+        except _Exhausted:
+            yield "it has more parts, or longer expressions, than can be looked at."
 
 
 def arguments(component: dict[str, Any]) -> dict[str, Any]:
@@ -158,15 +175,38 @@ def is_passed_over(component: dict[str, Any]) -> bool:
     return is_boundary(str(component["_target_"])) or component.get("_disabled_") is True
 
 
+class _Exhausted(Exception):
+    """More was to be looked at than the budget allows."""
+
+
+class _Budget:
+    """What one look at a configuration may cost: its parts may refer to each other at will."""
+
+    def __init__(self) -> None:
+        self._looks = _MAX_LOOKS
+        self._characters = 2 * _MAX_EXPRESSIONS  # each part is looked at in two ways
+
+    def spend(self, part: Any) -> None:
+        """Count one look at a part; raises _Exhausted."""
+        self._looks -= 1
+        if is_expression(part):
+            self._characters -= len(part)
+        if self._looks < 0 or self._characters < 0:
+            raise _Exhausted
+
+
 def _judge_part(value: Any) -> list[str]:
     """Allow one value, not those within it, and return what it refers to."""
     if is_component(value):
         mode = value.get("_mode_", "default")
         if mode not in _MODES:
-            raise ModelError(f"_mode_ {mode!r} may not be used; it is default or callable.")
-        if not isinstance(value["_target_"], str):
+            raise ModelError(
+                f"_mode_ {str(mode)[:_MAX_NAME]!r} may not be used; it is default or callable."
+            )
+        target = value["_target_"]
+        if not isinstance(target, str) or len(target) > _MAX_NAME:
             raise ModelError("_target_ is not a name.")
-        full_name(value["_target_"])
+        full_name(target)
     if is_expression(value):
         return list(judge(value).references.values())
     if is_reference(value):
@@ -176,28 +216,27 @@ def _judge_part(value: Any) -> list[str]:
 
 def _evaluated(where: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield every value that is evaluated when ``value`` is, with its place."""
-    if is_component(value) and is_passed_over(value):
-        # Which key it loads or saves is still of interest.
-        yield from _evaluated(f"{where}::keys", value.get("keys"))
-        return
-    yield where, value
-    for key, inner in _inner(value):
-        if key not in ("_target_", "_desc_", "_mode_"):
-            yield from _evaluated(f"{where}::{key}", inner)
+    waiting = [(where, value)]
+    while waiting:
+        where, value = waiting.pop()
+        if is_component(value) and is_passed_over(value):
+            # Which key it loads or saves is still of interest.
+            waiting.append((f"{where}::keys", value.get("keys")))
+            continue
+        yield where, value
+        waiting += [
+            (f"{where}::{key}", part)
+            for key, part in reversed(list(inner(value)))
+            if key not in ("_target_", "_desc_", "_mode_")
+        ]
 
 
 def _everything(where: str, value: Any) -> Iterator[tuple[str, Any]]:
-    yield where, value
-    for key, inner in _inner(value):
-        yield from _everything(f"{where}::{key}", inner)
-
-
-def _inner(value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [(str(key), inner) for key, inner in value.items()]
-    if isinstance(value, list):
-        return [(str(index), inner) for index, inner in enumerate(value)]
-    return []
+    waiting = [(where, value)]
+    while waiting:
+        where, value = waiting.pop()
+        yield where, value
+        waiting += [(f"{where}::{key}", part) for key, part in reversed(list(inner(value)))]
 
 
 def _refuse_hostile(value: Any) -> None:
@@ -206,10 +245,13 @@ def _refuse_hostile(value: Any) -> None:
         _refuse_hostile_name(str(value["_target_"]))
     if not is_expression(value):
         return
+    if len(value) > MAX_LENGTH:
+        raise ModelError(f"an expression has more than {MAX_LENGTH} characters.")
     try:
-        tree = ast.parse(REFERENCE.sub("_", value[1:].strip()))
+        tree = ast.parse(REFERENCE.sub("_", value[1:].strip()), SOURCE)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return  # not Python, and so nothing that anybody could run
+        return  # not Python, and so nothing that could be run
+    check_size(tree, "an expression")
     for node in ast.walk(tree):
         path = dotted(node) if isinstance(node, ast.expr) else None
         if path is not None:
@@ -228,26 +270,39 @@ def _refuse_hostile_name(name: str) -> None:
         raise ModelError(f"{name} may not be used, not even in a part that is never evaluated.")
 
 
-def _with_macros(content: dict[str, Any]) -> dict[str, Any]:
-    """Replace every ``%part`` by a copy of that part of the same file.
+class _Macros:
+    """Replaces every ``%part`` of a file by a copy of that part, within bounds.
 
-    Raises:
-        ModelError: A macro names another file, or nothing, or itself.
+    A few hundred bytes of macros that double each other would fill any memory.
     """
-    original = Configuration(content)
 
-    def replaced(value: Any, depth: int) -> Any:
-        if depth > _DEEPEST:
+    def __init__(self, content: dict[str, Any]) -> None:
+        self._original = Configuration(content)
+        self._values_left = MAX_VALUES
+
+    def replaced(self) -> dict[str, Any]:
+        """Return the file's content.
+
+        Raises:
+            ModelError: A macro names another file, or nothing, or itself, or there are too many.
+        """
+        return dict(self._replaced(self._original.sections, 0))
+
+    def _replaced(self, value: Any, depth: int) -> Any:
+        self._values_left -= 1
+        if self._values_left < 0:
+            raise ModelError(f"its macros make more than {MAX_VALUES} values of it.")
+        if depth > MAX_DEPTH:
             raise ModelError("its parts are nested too deep, or refer to themselves.")
         if isinstance(value, dict):
-            return {key: replaced(inner, depth + 1) for key, inner in value.items()}
+            return {key: self._replaced(part, depth + 1) for key, part in value.items()}
         if isinstance(value, list):
-            return [replaced(inner, depth + 1) for inner in value]
+            return [self._replaced(part, depth + 1) for part in value]
         if isinstance(value, str) and value.startswith("%"):
             match = _MACRO.fullmatch(value)
             if match is None:
-                raise ModelError(f"{value} may not be used: a macro names a part of this file.")
-            return replaced(copy.deepcopy(original.value(match[1])), depth + 1)
+                raise ModelError(
+                    f"{value[:_MAX_NAME]} may not be used: a macro names a part of this file."
+                )
+            return self._replaced(self._original.value(match[1]), depth + 1)
         return value
-
-    return dict(replaced(content, 0))

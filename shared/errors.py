@@ -20,6 +20,7 @@
     ├── IdempotencyConflict              422  the key was used for another scan
     ├── QueueFull                        429
     ├── ModelError                       500  a model bundle that cannot be served
+    │   └── MissingRequirement                this worker's machine lacks what the model needs
     ├── JobLost                          500  the workers died of it, too often
     ├── InferenceFailed                  500  the network raised on this scan alone
     ├── JobUnreadable                    500  its record in the queue cannot be read
@@ -168,6 +169,12 @@ class ModelError(VoxelQError):
     """A model bundle that cannot be read or run."""
 
     slug, title = "model-error", "The model cannot be served"
+
+
+class MissingRequirement(ModelError):
+    """A model that needs what is not installed on this worker's machine; another may have it."""
+
+    slug = "missing-requirement"
 
 
 class JobLost(VoxelQError):

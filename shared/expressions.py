@@ -7,6 +7,7 @@ known to be harmless is refused by name.
 
 import ast
 import re
+import warnings
 from dataclasses import dataclass
 
 from shared.allowed_names import ROOTS, full_name, words
@@ -14,6 +15,16 @@ from shared.errors import ModelError
 
 #: ``@name``, with ``#`` or ``::`` before parts of it.
 REFERENCE = re.compile(r"@([A-Za-z_]\w*(?:(?:::|#)\w+)*)")
+
+#: What a bundle's own text is called while it is parsed.
+SOURCE = "<bundle>"
+# The parser's remarks on style would fill the log with it.
+warnings.filterwarnings("ignore", module=SOURCE)
+
+#: Longest expression (characters). Those of MONAI's model zoo have at most a few hundred.
+MAX_LENGTH = 4_000
+#: Most nodes of an expression's syntax tree, and the most that lie within each other.
+_MAX_NODES, _MAX_DEPTH = 2_000, 100
 
 #: What a reference is called while its expression is parsed; no name may begin with it.
 _STAND_IN = "_reference_"
@@ -92,21 +103,40 @@ def parse(text: str) -> Expression:
 
     if _STAND_IN in text:
         raise ModelError(f"{_STAND_IN} may not be used.")
+    if len(text) > MAX_LENGTH:
+        raise ModelError(f"{_shown(text)} has more than {MAX_LENGTH} characters.")
     try:
-        tree = ast.parse(REFERENCE.sub(stand_in, text[1:].strip()), mode="eval")
+        tree = ast.parse(REFERENCE.sub(stand_in, text[1:].strip()), SOURCE, "eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ModelError(f"{_shown(text)} is not an expression of Python.") from error
+    check_size(tree, _shown(text))
     return Expression(tree, references)
+
+
+def check_size(tree: ast.AST, name: str) -> None:
+    """Refuse a syntax tree that is too large or too deep to be looked at.
+
+    Raises:
+        ModelError: It is, told by ``name``.
+    """
+    count, level = 0, [tree]
+    for _ in range(_MAX_DEPTH):
+        count += len(level)
+        if count > _MAX_NODES:
+            break
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise ModelError(f"{name} has too many parts.")
 
 
 def dotted(node: ast.expr) -> tuple[str, ...] | None:
     """Return ``("a", "b", "c")`` for ``a.b.c``, and None for anything else."""
-    if isinstance(node, ast.Name):
-        return (node.id,)
-    if isinstance(node, ast.Attribute):
-        before = dotted(node.value)
-        return None if before is None else (*before, node.attr)
-    return None
+    last: list[str] = []
+    while isinstance(node, ast.Attribute):
+        last.append(node.attr)
+        node = node.value
+    return (node.id, *reversed(last)) if isinstance(node, ast.Name) else None
 
 
 class _Judge:
@@ -126,9 +156,20 @@ class _Judge:
         for name in sorted(self._bound):
             if name in ROOTS or name in BUILTINS or name.startswith("_"):
                 raise ModelError(f"{name} may not be used as the name of a variable.")
-        self._visit(self._tree)
+        # Iterative, for a tree may be deep. What an attribute is asked of comes before it, for
+        # that tells more.
+        waiting: list[tuple[ast.AST, bool]] = [(self._tree, False)]
+        while waiting:
+            node, is_seen = waiting.pop()
+            if is_seen:
+                if isinstance(node, ast.Attribute) and node.attr not in _ATTRIBUTES:
+                    raise ModelError(f".{node.attr} may not be used.")
+            elif not self._is_allowed_whole(node):
+                waiting.append((node, True))
+                waiting += [(child, False) for child in reversed(list(ast.iter_child_nodes(node)))]
 
-    def _visit(self, node: ast.AST) -> None:
+    def _is_allowed_whole(self, node: ast.AST) -> bool:
+        """Refuse a node or allow it; tell whether what lies within it is allowed with it."""
         if not isinstance(node, _NODES):
             raise ModelError(f"{type(node).__name__} may not be used in an expression.")
         if isinstance(node, ast.Name):
@@ -137,12 +178,8 @@ class _Judge:
             path = dotted(node)
             if path is not None and path[0] not in self._bound and path[0] not in self._references:
                 self._path(path)
-                return
-        for child in ast.iter_child_nodes(node):
-            self._visit(child)
-        # What it is asked of comes first, for that tells more.
-        if isinstance(node, ast.Attribute) and node.attr not in _ATTRIBUTES:
-            raise ModelError(f".{node.attr} may not be used.")
+                return True
+        return False
 
     def _name(self, name: str) -> None:
         if name not in self._bound and name not in self._references and name not in BUILTINS:

@@ -247,17 +247,14 @@ class JobQueue:
         )
 
     async def verdicts(self, bundle_keys: Sequence[str]) -> dict[str, str]:
-        """Return what workers found of these bundles: ``""`` for one that runs, else the reason."""
+        """Return how these bundles fare in workers: ``""`` for one that runs, else the reason."""
         if not bundle_keys:
             return {}
-        try:
-            told: Any = await self._redis.mget([keys.VERDICT + key for key in bundle_keys])
-        except RedisError as error:
-            raise away() from error
+        told = await self._run(scripts.BUNDLE_STATUSES, *bundle_keys)
         return {
-            key: verdict.decode()
-            for key, verdict in zip(bundle_keys, told, strict=True)
-            if verdict is not None
+            key: status.decode()
+            for key, status in zip(bundle_keys, told, strict=True)
+            if status is not None
         }
 
     async def ping(self) -> None:

@@ -19,6 +19,7 @@ RQ_FINISHED = "rq:finished:"  # registries by queue name
 RQ_FAILED = "rq:failed:"
 RQ_CANCELED = "rq:canceled:"
 
+BUNDLE_FAULT = "voxelq:bundle-fault:"  # string by bundle: what is wrong with its very files
 BUSY = "voxelq:busy"  # sorted set: those of WORKERS with jobs in hand, by the same time
 DEAD_LETTERS = "voxelq:dead-letters"  # sorted set: jobs that could not be read, by time
 ENDED = "voxelq:ended"  # sorted set: terminal jobs by the time at which they ended
@@ -32,7 +33,10 @@ INDEX = "voxelq:jobs"  # sorted set of ids; with ":<status>", those in that stat
 JANITOR = "voxelq:janitor"  # string: when the last round of purging began
 LISTENED = "voxelq:listened"  # string: exists while a client follows a job's progress
 LOADING = "voxelq:loading"  # hash by worker: the bundle that it is loading just now
-LOADING_DEATHS = "voxelq:loading-deaths:"  # counter by bundle: workers that died of loading it
+LOADING_DEATHS = "voxelq:loading-deaths:"  # counter by bundle: workers that died loading it lately
+LOADING_PAUSE = (
+    "voxelq:loading-pause:"  # string by bundle: exists while it is left alone after that
+)
 METRICS = "voxelq:metrics"  # hash: counters and sums over all workers
 MODELS = "voxelq:models"  # set: models that may have queued jobs
 PENDING = "voxelq:pending:"  # sorted set by priority: ids by time of arrival
@@ -43,7 +47,7 @@ REAPED_AT = "voxelq:reaped-at"  # string: when leases were reaped last
 STRAYS = "voxelq:strays"  # sorted set: live jobs in no list and no hand, by the time first seen
 SWEPT = "voxelq:swept:"  # string by status: the id after which the sweep of a listing goes on
 TURN = "voxelq:turn"  # counter of jobs drawn, for ageing
-VERDICT = "voxelq:verdict:"  # string by bundle: "" when it loads, else why it does not
+VERDICT = "voxelq:bundle-status:"  # hash by bundle, worker: "" when it runs, else why it does not
 WAKE = "voxelq:wake"  # list: tokens, so that a job that comes wakes one idle worker
 WORKER = "voxelq:worker:"  # string by worker: what it is and what it runs, as JSON
 WORKERS = "voxelq:workers"  # sorted set: workers by the time their heartbeat runs out

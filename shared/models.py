@@ -5,13 +5,13 @@ A bundle is a folder ``<models>/<name>/<version>/`` laid out as MONAI has it, wi
 `ModelCard` have, or as MONAI's model zoo writes it, which `shared.bundle_metadata` translates.
 """
 
-import json
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.bundle_metadata import NAME, card_fields
+from shared.bundle_files import read_json
+from shared.bundle_metadata import MAX_CHANNELS, NAME, card_fields
 from shared.errors import ModelError
 
 METADATA = Path("configs") / "metadata.json"
@@ -22,8 +22,8 @@ class ModelInput(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    modality: str
+    name: str = Field(max_length=64)
+    modality: str = Field(max_length=200)
 
 
 class ModelLabel(BaseModel):
@@ -35,8 +35,8 @@ class ModelLabel(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    value: int
-    name: str
+    value: int = Field(ge=-(1 << 31), lt=1 << 31)
+    name: str = Field(max_length=200)
 
 
 class ModelCard(BaseModel):
@@ -47,13 +47,13 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(pattern=NAME)
-    version: str = Field(pattern=r"^[0-9]+(\.[0-9]+)*$")
-    description: str
-    inputs: tuple[ModelInput, ...] = Field(min_length=1)
-    labels: tuple[ModelLabel, ...]
-    license: str
-    intended_use: str
+    name: str = Field(pattern=NAME, max_length=100)
+    version: str = Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9}){0,7}$")
+    description: str = Field(max_length=10_000)
+    inputs: tuple[ModelInput, ...] = Field(min_length=1, max_length=MAX_CHANNELS)
+    labels: tuple[ModelLabel, ...] = Field(max_length=1000)
+    license: str = Field(max_length=1000)
+    intended_use: str = Field(max_length=10_000)
     resample_inputs: bool = False
     folder: Path = Field(exclude=True)
 
@@ -65,12 +65,9 @@ class ModelCard(BaseModel):
             ModelError: The metadata is missing, unreadable or incomplete.
 
         """
-        path = folder / METADATA
+        metadata = read_json(folder / METADATA, f"{folder.name}: {METADATA}")
         try:
-            metadata = json.loads(path.read_text(encoding="utf-8"))
             return cls.model_validate({**card_fields(metadata, folder), "folder": folder})
-        except OSError as error:
-            raise ModelError(f"{folder.name}: there is no readable {METADATA}.") from error
         except (ValueError, TypeError, ValidationError) as error:
             raise ModelError(f"{folder.name}: {METADATA} is not usable: {error}") from error
 

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from training.anatomy import Anatomy, fetch, load_all
 from training.report import answer_sample, picture_samples
 from training.synthesis import GRID, Sample, synthesise
-from worker.bundle import WEIGHTS, PresenceRecipe
+from worker.bundle import PresenceRecipe
 from worker.network import DEFAULT_CHANNELS, UNet3D
 from worker.postprocess import MaskRules, keep_components
+from worker.state_dict import WEIGHTS
 
 DEFAULT_BUNDLE = Path("models/brain-tumor/1.0.0")
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)

@@ -4,13 +4,19 @@ import os
 import socket
 import sys
 import time
+import traceback
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from types import TracebackType
 from typing import TypeVar
 
 import structlog
+from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from shared.allocator import keep_memory
 from shared.errors import VoxelQError
@@ -22,48 +28,99 @@ from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
 from worker.batch_worker import MicroBatchWorker
 from worker.connection import connect
+from worker.early_stop import EarlyStop
 from worker.janitor import Janitor
-from worker.lease import Leases
+from worker.lease import Leases, WorkerFacts
 from worker.pipeline import Pipeline
 from worker.placement import lease_device
-from worker.shelf import open_shelf
+from worker.predictor import Predictor
+from worker.shelf import Shelf, open_shelf
+from worker.trouble import Pause
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
+#: How long the queue may take to hear that a worker leaves before it served (seconds).
+GOODBYE_S = 0.5
+
 
 def main() -> int:
     """Run one worker; returns the exit code."""
     configure_logging("worker")
+    sys.excepthook = _log_crash
     keep_memory()
     settings = Settings()
-    redis = connect(settings)
-    _when_redis_answers(redis.ping)
-    name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    watchdog = Watchdog(name)
-    # Loading is guarded as a batch is: a bundle of the user's own may hang or crash.
-    try:
-        with watchdog.armed(settings.job_timeout_s):
-            device = _when_redis_answers(lambda: lease_device(redis, name, settings))
-            settings = settings.model_copy(update={"device": device})
-            pipeline = Pipeline(settings, open_shelf(settings, redis, name))
-    except VoxelQError as error:
-        log.error("no model can be served", reason=error.detail)  # noqa: TRY400
-        with suppress(RedisError):
-            Leases(redis, name, settings).sign_off()
-        watchdog.close()
-        return 1
-    Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
-    code = MicroBatchWorker(
-        pipeline,
-        settings,
-        name=name,
-        queues=[queue_name(pipeline.model, priority) for priority in Priority],
-        watchdog=watchdog,
-    ).serve()
+    with EarlyStop() as early_stop:
+        redis = connect(settings)
+        _when_redis_answers(redis.ping)
+        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        watchdog = Watchdog(name)
+        early_stop.say_goodbye = partial(_sign_off, settings, name, watchdog)
+        with watchdog.armed(settings.load_timeout_s):
+            try:
+                device = _when_redis_answers(lambda: lease_device(redis, name, settings))
+                settings = settings.model_copy(update={"device": device})
+                shelf = open_shelf(settings, redis, name)
+            except VoxelQError as error:
+                log.error("device_not_usable", reason=error.detail)  # noqa: TRY400
+                _sign_off(settings, name, watchdog)
+                return 1
+        pipeline = _load(settings, shelf, name, watchdog)
+        Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
+        worker = MicroBatchWorker(
+            pipeline,
+            settings,
+            name=name,
+            queues=[queue_name(pipeline.model, priority) for priority in Priority],
+            watchdog=watchdog,
+        )
+    code = worker.serve()
     pipeline.close()
     return code
+
+
+def _load(settings: Settings, shelf: Shelf[Predictor], name: str, watchdog: Watchdog) -> Pipeline:
+    """Return a pipeline once some model loads; until then, tell the queue why none does.
+
+    Each try is guarded as a batch is: a bundle of the user's own may hang or crash.
+    """
+    pause = Pause()
+    while True:
+        with watchdog.armed(settings.load_timeout_s):
+            try:
+                return Pipeline(settings, shelf)
+            except VoxelQError as error:
+                reason = error.detail
+        pause.begin(reason)
+        log.error("no_model_loaded", reason=reason, retry_in_s=round(pause.left_s))
+        facts = WorkerFacts(name, settings.device, None, paused=reason)
+        with connect(settings) as redis:
+            while (left_s := pause.left_s) > 0:
+                with suppress(RedisError):
+                    Leases(redis, name, settings).extend([], facts)
+                time.sleep(min(left_s, settings.lease_s / 4))
+
+
+def _sign_off(settings: Settings, name: str, watchdog: Watchdog) -> None:
+    """Leave the queue and end the watchdog, which would report a death otherwise."""
+    watchdog.close()
+    with (
+        suppress(RedisError),
+        Redis.from_url(
+            settings.redis_url,
+            socket_timeout=GOODBYE_S,
+            socket_connect_timeout=GOODBYE_S,
+            retry=Retry(NoBackoff(), 0),
+        ) as redis,
+    ):
+        Leases(redis, name, settings).sign_off()
+
+
+def _log_crash(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+    """Say what ended the process and where, but not its message, which may quote a scan."""
+    frames = traceback.format_tb(error.__traceback__)[-5:]
+    log.critical("worker_crashed", error=kind.__name__, frames=frames)
 
 
 def _when_redis_answers(ask: Callable[[], T]) -> T:

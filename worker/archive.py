@@ -7,10 +7,20 @@ is given one written anew from the parts that were judged.
 
 import io
 import zipfile
+import zlib
+from pathlib import Path
 
 from shared.errors import ModelError
 
 _ROOT = "network"
+#: Most parts of an archive. A large network has a few thousand.
+_MAX_PARTS = 50_000
+#: Most bytes that all compressed parts unpack to: torch compresses nothing but programs.
+_MAX_UNPACKED = 1 << 26
+#: What Python raises on a file that is none, or is damaged.
+_NOT_AN_ARCHIVE = (
+    zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, NotImplementedError, EOFError,
+)  # fmt: skip
 
 
 def read_parts(content: bytes) -> dict[str, bytes]:
@@ -22,13 +32,29 @@ def read_parts(content: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
+            _check_sizes(archive.infolist(), len(content))
             parts = {name.partition("/")[2]: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
+    except _NOT_AN_ARCHIVE as error:
         raise ModelError("it is not an archive that torch writes.") from error
     roots = {name.partition("/")[0] for name in names}
     if len(roots) != 1 or len({name.lower() for name in parts}) != len(names):
         raise ModelError("it holds parts of one name, or in several folders.")
     return parts
+
+
+def check_archive(path: Path) -> None:
+    """Return if the file is no archive, or one that unpacks to what it holds; raises OSError.
+
+    Raises:
+        ModelError: It is an archive that unpacks to far more.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive.infolist(), path.stat().st_size)
+    except _NOT_AN_ARCHIVE as error:
+        raise ModelError("it is not an archive that torch writes.") from error
 
 
 def pack(parts: dict[str, bytes]) -> io.BytesIO:
@@ -39,3 +65,14 @@ def pack(parts: dict[str, bytes]) -> io.BytesIO:
             archive.writestr(f"{_ROOT}/{name}", content)
     buffer.seek(0)
     return buffer
+
+
+def _check_sizes(parts: list[zipfile.ZipInfo], length: int) -> None:
+    """Refuse an archive of ``length`` bytes that unpacks to far more than it holds.
+
+    Parts may be compressed a thousandfold, and many may lie in the same place of the file.
+    """
+    stored = sum(part.file_size for part in parts if part.compress_type == zipfile.ZIP_STORED)
+    unpacked = sum(part.file_size for part in parts if part.compress_type != zipfile.ZIP_STORED)
+    if len(parts) > _MAX_PARTS or stored > length or unpacked > _MAX_UNPACKED:
+        raise ModelError("it unpacks to more than it holds.")

@@ -4,21 +4,22 @@
 know, and `Recipe` what it takes to run the model.
 """
 
-import json
 import math
-import pickle
 from pathlib import Path
+from typing import Annotated
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from shared.bundle_files import read_json
 from shared.errors import ModelError
 from shared.models import METADATA
 from worker.network import STRIDE, UNet3D
 from worker.postprocess import MaskRules
 from worker.preprocess import Grid
+from worker.state_dict import WEIGHTS, read_state
 
-WEIGHTS = Path("models") / "model.pt"
+#: Longest edge of a network's grid, in voxels.
+MAX_EDGE = 1024
 
 
 class _Frozen(BaseModel):
@@ -28,22 +29,22 @@ class _Frozen(BaseModel):
 class NetworkArguments(_Frozen):
     """The arguments of `worker.network.UNet3D`."""
 
-    in_channels: int = Field(ge=1)
-    out_channels: int = Field(ge=1)
-    channels: tuple[int, ...] = Field(min_length=2)
+    in_channels: int = Field(ge=1, le=256)
+    out_channels: int = Field(ge=1, le=256)
+    channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(min_length=2, max_length=8)
 
 
 class GridRecipe(_Frozen):
     """The grid the network was trained on."""
 
     shape: tuple[int, int, int]
-    spacing_mm: float = Field(gt=0)
+    spacing_mm: float = Field(ge=0.01, le=100)
 
     @field_validator("shape")
     @classmethod
     def _divides(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        if any(n <= 0 or n % STRIDE for n in shape):
-            raise ValueError(f"every axis must be a multiple of {STRIDE}")
+        if any(not 0 < n <= MAX_EDGE or n % STRIDE for n in shape):
+            raise ValueError(f"every axis must be a multiple of {STRIDE}, at most {MAX_EDGE}")
         return shape
 
 
@@ -93,11 +94,9 @@ def read_recipe(bundle: Path) -> Recipe:
     Raises:
         ModelError: The metadata is missing, unreadable or lacks something.
     """
+    metadata = read_json(bundle / METADATA, f"{bundle.name}: {METADATA}")
     try:
-        metadata = json.loads((bundle / METADATA).read_text(encoding="utf-8"))
         return Recipe.model_validate(metadata)
-    except OSError as error:
-        raise ModelError(f"{bundle.name}: there is no readable {METADATA}.") from error
     except (ValueError, ValidationError) as error:
         raise ModelError(f"{bundle.name}: {METADATA} cannot be run: {error}") from error
 
@@ -110,10 +109,11 @@ def load_network(bundle: Path, arguments: NetworkArguments) -> UNet3D:
     """
     network = UNet3D(**arguments.model_dump())
     try:
-        state = torch.load(bundle / WEIGHTS, map_location="cpu", weights_only=True)
+        state = read_state(bundle)
+    except ModelError as error:
+        raise ModelError(f"{bundle.name}: {error.detail}") from error.__cause__
+    try:
         network.load_state_dict(state)
-    except OSError as error:
-        raise ModelError(f"{bundle.name}: there are no readable weights in {WEIGHTS}.") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, TypeError) as error:
+    except Exception as error:  # a user's own file may hold anything
         raise ModelError(f"{bundle.name}: {WEIGHTS} does not fit the network.") from error
     return network.eval().requires_grad_(False)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.bundles import FolderState, read_bundle
+from shared.bundles import look_at
 from shared.configuration import Configuration
 from shared.errors import VoxelQError
 from shared.models import ModelCard
@@ -40,7 +40,7 @@ def check(folder: Path) -> Iterator[Finding]:
     if problems:
         yield from problems
         return
-    bundle = read_bundle(folder, FolderState.of(folder))
+    bundle = look_at(folder)
     if bundle.card is None:
         yield Finding("files", False, bundle.problem)
         return
@@ -79,9 +79,9 @@ def main() -> int:
 def _configuration_problems(folder: Path) -> list[str]:
     try:
         configuration = Configuration.parse(folder)
-    except VoxelQError as error:
-        return [error.detail]
-    return list(configuration.problems()) if configuration is not None else []
+        return list(configuration.problems()) if configuration is not None else []
+    except Exception as error:  # a bundle is the user's own and may be anything
+        return [_in_words(error)]
 
 
 def _forward_pass(predictor: Predictor) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from shared.errors import ModelError
+from shared.errors import MissingRequirement
 from worker.arithmetic import Precision
 
 PRECISIONS: dict[Precision, torch.dtype] = {
@@ -22,21 +22,25 @@ def choose_device(wanted: str) -> torch.device:
     """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; plain ``cuda`` is the first.
 
     Raises:
-        ModelError: The device is unknown or this machine has none such.
+        MissingRequirement: The device is unknown or this machine has none such.
     """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(wanted)
     except RuntimeError as error:
-        raise ModelError(f"There is no device called {wanted}; use auto, cpu or cuda.") from error
+        raise MissingRequirement(
+            f"There is no device called {wanted}; use auto, cpu or cuda."
+        ) from error
     if device.type == "cpu":
         return device
     if device.type != "cuda":
-        raise ModelError(f"The network cannot run on {device.type}; use auto, cpu or cuda.")
+        raise MissingRequirement(f"The network cannot run on {device.type}; use auto, cpu or cuda.")
     index = device.index or 0
     if index >= torch.cuda.device_count():
-        raise ModelError(f"There is no GPU number {index} that torch can use on this machine.")
+        raise MissingRequirement(
+            f"There is no GPU number {index} that torch can use on this machine."
+        )
     return torch.device("cuda", index)
 
 
@@ -44,7 +48,7 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """Return the arithmetic of ``wanted``; ``auto`` is bf16 where the chip computes it natively.
 
     Raises:
-        ModelError: ``wanted`` is none of auto, fp32, bf16 and fp16.
+        MissingRequirement: ``wanted`` is none of auto, fp32, bf16 and fp16.
     """
     offered = precisions(wanted, device)
     return torch.bfloat16 if "bf16" in offered else PRECISIONS[offered[0]]
@@ -56,12 +60,12 @@ def precisions(wanted: str, device: torch.device) -> list[Precision]:
     Those for ``auto`` are what the chip is made for: fp16 is no faster than fp32 on CPUs.
 
     Raises:
-        ModelError: ``wanted`` is none of auto, fp32, bf16 and fp16.
+        MissingRequirement: ``wanted`` is none of auto, fp32, bf16 and fp16.
     """
     if wanted != "auto":
         named: list[Precision] = [name for name in PRECISIONS if name == wanted]
         if not named:
-            raise ModelError(
+            raise MissingRequirement(
                 f"There is no precision called {wanted}; use auto, fp32, bf16 or fp16."
             )
         return named

@@ -19,16 +19,19 @@ from typing import Any
 import torch
 
 from shared.errors import ModelError
+from shared.expressions import SOURCE, dotted
 from worker.archive import pack, read_parts
 from worker.forward_pass import Network
+from worker.torch_operators import OPERATORS
 
 _ENTRIES = re.compile(
     r"(archive_format|archive_version|byteorder|\.data/\w+|models/model\.json"
     r"|data/weights/(weight_\d+|model_weights_config\.json)"
     r"|data/constants/(tensor_\d+|model_constants_config\.json)|data/sample_inputs/model\.pt)"
 )
-_OPERATORS = re.compile(
-    r"torch\.ops\.aten\.(?!from_file|save)\w+\.\w+|torch\.sym_\w+|math\.[a-z]\w*"
+_ATEN = re.compile(r"torch\.ops\.aten\.(\w+)\.\w+")
+_FUNCTIONS = re.compile(
+    r"torch\.sym_(float|int|ite|max|min|not|sum|sqrt)|math\.(ceil|floor|sqrt|trunc|pow|log2)"
     r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|getitem"
     r"|and_|or_|not_|xor)"
 )
@@ -47,6 +50,8 @@ _ARITHMETIC = (
     ast.FloorDiv, ast.Mod, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.Eq, ast.NotEq, ast.Lt,
     ast.LtE, ast.Gt, ast.GtE, ast.Constant, ast.Name, ast.Load, ast.Call, ast.keyword,
 )  # fmt: skip
+#: Longest size or guard (characters), largest power in one, and largest program (bytes).
+_MAX_EXPRESSION, _MAX_POWER, _MAX_PROGRAM_BYTES = 20_000, 16, 1 << 26
 _CONTAINERS = ("builtins.tuple", "builtins.list", "builtins.dict", None)
 
 
@@ -87,6 +92,8 @@ def judge_parts(parts: dict[str, bytes]) -> None:
     for name in parts:
         if not _ENTRIES.fullmatch(name):
             raise ModelError(f"it holds {name}, which a network does not need.")
+    if any(len(part) > _MAX_PROGRAM_BYTES for name, part in parts.items() if name.endswith("json")):
+        raise ModelError("its program is too long to be judged.")
     try:
         for kind in ("weights", "constants"):
             _judge_tensors(json.loads(parts[f"data/{kind}/model_{kind}_config.json"]))
@@ -111,7 +118,8 @@ def _judge_program(program: dict[str, Any]) -> None:
         _judge_arithmetic(guard, names=frozenset({"L"}))
     for key, value in _entries(program):
         if key in ("target", "as_operator") and isinstance(value, str):
-            if not _OPERATORS.fullmatch(value):
+            aten = _ATEN.fullmatch(value)
+            if not (aten[1] in OPERATORS if aten else _FUNCTIONS.fullmatch(value)):
                 raise ModelError(f"it calls {value}, which may not be used.")
         elif key == "expr_str":
             _judge_arithmetic(value, names=_SYMPY)
@@ -140,11 +148,15 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _judge_arithmetic(text: str, names: frozenset[str]) -> None:
     """Allow sums and comparisons of sizes, and nothing that could be called besides."""
+    if len(text) > _MAX_EXPRESSION:
+        raise ModelError("one of its sizes or guards is too long.")
     try:
-        tree = ast.parse(text, mode="eval")
-    except SyntaxError as error:
-        raise ModelError("one of its sizes or guards is not an expression.") from error
+        tree = ast.parse(text, SOURCE, "eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ModelError("one of its sizes or guards is not an expression.") from None
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and dotted(node.func) == ("Pow",):
+            _judge_power(node)
         size = isinstance(node, ast.Attribute) and node.attr in _GUARD_ATTRIBUTES
         part = isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
         if not (size or part or isinstance(node, _ARITHMETIC)):
@@ -153,6 +165,20 @@ def _judge_arithmetic(text: str, names: frozenset[str]) -> None:
             raise ModelError(f"{node.id} may not be used in its sizes and guards.")
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             _require(_IDENTIFIER, node.value)
+
+
+def _judge_power(call: ast.Call) -> None:
+    """Allow small powers: sympy would work out any, of numbers, whatever memory it takes."""
+    match call.args:
+        case [_, ast.Constant(value=int() as power)] if power <= _MAX_POWER:
+            return
+        case [_, ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=1))]:
+            return
+        case [_, ast.Call(args=[ast.Constant(value=int() as power), *_])] if power <= _MAX_POWER:
+            return
+        case [_, ast.Call(args=[ast.UnaryOp(operand=ast.Constant(value=1)), *_])]:
+            return
+    raise ModelError("one of its sizes or guards is a power that is too large.")
 
 
 def _judge_container(spec: dict[str, Any]) -> None:

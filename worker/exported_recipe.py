@@ -11,7 +11,6 @@ Read from the top of the file, or from where MONAI's model zoo describes the ima
   0), ``z-score``, ``unit-range`` or ``none``.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Literal, Self
@@ -22,6 +21,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor
 
+from shared.bundle_files import read_json
 from shared.bundle_metadata import input_format
 from shared.errors import ModelError
 from shared.models import METADATA
@@ -30,7 +30,9 @@ from worker.sliding_window import WindowRules
 
 _FIELDS = ("spacing", "orientation", "spatial_shape", "overlap", "normalization")
 _DIRECTIONS = ("LR", "AP", "SI")
-_MULTIPLE = re.compile(r"\s*(\d+)\s*\*\s*n\s*")
+_MULTIPLE = re.compile(r"\s*([1-9][0-9]{0,3})\s*\*\s*n\s*")
+#: Shortest and longest edge of a voxel (mm), and longest edge of a window (voxels).
+_MIN_MM, _MAX_MM, _MAX_EDGE = 0.01, 100.0, 2048
 
 
 class ExportedRecipe(BaseModel):
@@ -41,7 +43,7 @@ class ExportedRecipe(BaseModel):
     spacing: tuple[float, float, float] | None = None
     orientation: str | None = Field(default=None, min_length=3, max_length=3)
     spatial_shape: tuple[int | str, int | str, int | str] = ("16*n", "16*n", "16*n")
-    overlap: float = Field(default=0.5, ge=0, lt=1)
+    overlap: float = Field(default=0.5, ge=0, le=0.95)
     normalization: Literal["z-score-nonzero", "z-score", "unit-range", "none"] = "z-score-nonzero"
 
     @field_validator("spacing")
@@ -49,8 +51,8 @@ class ExportedRecipe(BaseModel):
     def _is_length(
         cls, spacing: tuple[float, float, float] | None
     ) -> tuple[float, float, float] | None:
-        if spacing is not None and min(spacing) <= 0:
-            raise ValueError("a voxel has edges above 0 mm")
+        if spacing is not None and not all(_MIN_MM <= edge <= _MAX_MM for edge in spacing):
+            raise ValueError(f"a voxel has edges from {_MIN_MM:g} to {_MAX_MM:g} mm")
         return spacing
 
     @field_validator("orientation")
@@ -66,8 +68,8 @@ class ExportedRecipe(BaseModel):
         for length in shape:
             if isinstance(length, str) and not _MULTIPLE.fullmatch(length):
                 raise ValueError(f"{length!r} is neither a number of voxels nor like '16*n'")
-            if isinstance(length, int) and length < 1:
-                raise ValueError("a window has at least one voxel along each axis")
+            if isinstance(length, int) and not 1 <= length <= _MAX_EDGE:
+                raise ValueError(f"a window has 1 to {_MAX_EDGE} voxels along each axis")
         return shape
 
     @classmethod
@@ -77,12 +79,10 @@ class ExportedRecipe(BaseModel):
         Raises:
             ModelError: The metadata is missing, unreadable or says something impossible.
         """
+        metadata = read_json(bundle / METADATA, str(METADATA))
         try:
-            metadata = json.loads((bundle / METADATA).read_text(encoding="utf-8"))
             said = {**input_format(metadata), **metadata}
             return cls.model_validate({name: said[name] for name in _FIELDS if name in said})
-        except OSError as error:
-            raise ModelError(f"there is no readable {METADATA}.") from error
         except (ValueError, ValidationError) as error:
             raise ModelError(f"{METADATA} cannot be run: {error}") from error
 

@@ -1,11 +1,11 @@
 """A model in service: all that the pipeline sees of torch."""
 
-import json
 from collections.abc import Hashable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from shared.bundle_files import read_json
 from shared.configuration import CONFIGURATION
 from shared.errors import ModelError
 from shared.models import METADATA, ModelCard
@@ -104,16 +104,9 @@ def _kind(bundle: Path) -> type[MonaiPredictor | ExportedPredictor | TumorPredic
         return MonaiPredictor
     if (bundle / TORCHSCRIPT).exists() or (bundle / EXPORTED).exists():
         return ExportedPredictor
-    if "network" in _metadata(bundle):
+    if "network" in read_json(bundle / METADATA, f"{bundle.name}: {METADATA}"):
         return TumorPredictor
     raise ModelError(
         f"{bundle.name}: nothing says how to run it. A bundle has {CONFIGURATION} with "
         f"models/model.pt, or {TORCHSCRIPT}, or {EXPORTED}."
     )
-
-
-def _metadata(bundle: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((bundle / METADATA).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{bundle.name}: there is no readable {METADATA}.") from error

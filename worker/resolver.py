@@ -14,10 +14,13 @@ from typing import Any
 
 from shared.allowed_names import full_name
 from shared.configuration import Configuration, arguments, is_component, is_passed_over
-from shared.errors import ModelError
-from shared.expressions import BUILTINS, is_expression, is_reference, judge
+from shared.errors import MissingRequirement, ModelError
+from shared.expressions import BUILTINS, SOURCE, is_expression, is_reference, judge
 
 Path = tuple[str, ...]
+
+#: Most parts that are being built at the same time, each for the one before.
+_MAX_DEPTH = 100
 
 _MODULES = ("torch", "numpy", "monai", "monai.transforms", "monai.networks.nets", "monai.inferers")
 
@@ -31,6 +34,7 @@ class Resolver:
         self._given = given
         self._built: dict[Path, Any] = {}
         self._begun: set[Path] = set()
+        self._depth = 0
 
     def get(self, reference: str) -> Any:
         """Return the object that ``section``, ``section::part`` or ``section#0`` stands for.
@@ -46,8 +50,12 @@ class Resolver:
         if path not in self._built:
             if path in self._begun:
                 raise ModelError(f"{'::'.join(path)} refers to itself.")
+            if self._depth >= _MAX_DEPTH:
+                raise ModelError(f"{'::'.join(path)} is reached through too many references.")
             self._begun.add(path)
+            self._depth += 1
             self._built[path] = self._build(path, self._configuration.value("::".join(path)))
+            self._depth -= 1
         return self._built[path]
 
     def _build(self, path: Path, value: Any) -> Any:
@@ -91,7 +99,7 @@ class Resolver:
         names["np"] = names.get("numpy") or _module("numpy")
         names |= {name: self.get(to) for name, to in expression.references.items()}
         try:
-            return eval(compile(expression.tree, "<bundle>", "eval"), names)  # noqa: S307 - judged
+            return eval(compile(expression.tree, SOURCE, "eval"), names)  # noqa: S307 - judged
         except Exception as error:  # it is the bundle's, and may raise anything
             raise ModelError(f"{'::'.join(path)} cannot be evaluated: {error}") from error
 
@@ -100,13 +108,16 @@ def locate(name: str) -> Any:
     """Return the callable that a ``_target_`` stands for.
 
     Raises:
-        ModelError: It is not allowed, or this MONAI does not have it, or there is no MONAI.
+        ModelError: It is not allowed.
+        MissingRequirement: This MONAI does not have it, or there is no MONAI.
     """
     module, _, last = full_name(name).rpartition(".")
     try:
         return getattr(_module(module), last)
     except AttributeError as error:
-        raise ModelError(f"{name} is not part of the {module} that is installed.") from error
+        raise MissingRequirement(
+            f"{name} is not part of the {module} that is installed."
+        ) from error
 
 
 def _module(name: str) -> Any:
@@ -115,7 +126,7 @@ def _module(name: str) -> Any:
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("monai"):
             raise
-        raise ModelError(
+        raise MissingRequirement(
             "Running a bundle with configs/inference.json takes MONAI, which is not installed: "
             "pip install 'voxelq[monai]'."
         ) from error

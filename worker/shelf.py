@@ -3,7 +3,13 @@
 ::
 
     on disk ──tend──▶ claimed by one worker ──load, warm up──▶ runs: takes over its name
-                                                  └──▶ broken: reported, tried again once it changes
+                                                  ├──▶ its files are at fault: reported to all,
+                                                  │    tried again once they change
+                                                  └──▶ this worker cannot run it: reported as its
+                                                       own, tried again after a growing pause
+
+What is loaded is served whatever becomes of its folder; `Shelf.tend` drops it once that is seen to
+have changed or gone.
 """
 
 import gc
@@ -11,26 +17,40 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import structlog
 from redis import Redis
 
-from shared.bundles import Bundle
+from shared.bundles import UNREADABLE, Bundle
 from shared.catalog import ModelCatalog
-from shared.errors import ModelBroken, ModelNotFound, ModelNotReady, VoxelQError
+from shared.errors import (
+    BadScan,
+    MissingRequirement,
+    ModelBroken,
+    ModelError,
+    ModelNotFound,
+    ModelNotReady,
+    VoxelQError,
+)
 from shared.offer import Offer
 from shared.settings import BUNDLED_MODELS, Settings
 from worker.device import choose_device, choose_precision, release_idle_memory
+from worker.out_of_memory import is_out_of_memory
 from worker.predictor import Predictor, load_predictor
-from worker.verdicts import MAX_DEATHS, Verdicts
+from worker.trial import Trial, no_trial, survives_loading
+from worker.verdicts import Verdicts
 
 log = structlog.get_logger()
 
 #: Verdicts are repeated this often, well before they are forgotten (seconds).
 REPEAT_S = 600.0
+#: What so many workers died of loading lately is first tried in a process of its own.
+DEATHS_BEFORE_TRIAL = 3
 
 
 class Loadable(Protocol):
@@ -43,10 +63,17 @@ class Loadable(Protocol):
 P = TypeVar("P", bound=Loadable)
 
 
+@dataclass(frozen=True)
+class _Loaded(Generic[P]):
+    bundle: Bundle
+    predictor: P
+
+
 class Shelf(Generic[P]):
     """Loads bundles and keeps the ``capacity`` last used; the methods may be called by any thread.
 
     ``load`` reads a bundle's folder and may raise anything, for bundles are the user's own.
+    ``trial`` tells whether that can be survived, for a bundle that workers died of.
     """
 
     def __init__(
@@ -57,15 +84,17 @@ class Shelf(Generic[P]):
         *,
         default: str,
         capacity: int,
+        trial: Trial = no_trial,
     ) -> None:
         self._catalog = catalog
         self._load = load
         self._verdicts = verdicts
         self._default = default
         self._capacity = capacity
+        self._trial = trial
         self._loading = threading.RLock()  # one load at a time
         self._lock = threading.Lock()  # short: what is loaded is served while another loads
-        self._loaded: OrderedDict[str, P] = OrderedDict()  # by key, least recently used first
+        self._loaded: OrderedDict[str, _Loaded[P]] = OrderedDict()  # least recently used first
         self._repeated_at = time.monotonic()
 
     def predictor(self, ref: str) -> P:
@@ -73,44 +102,38 @@ class Shelf(Generic[P]):
 
         Raises:
             ModelNotFound: Its folder is gone.
-            ModelBroken: It is there and cannot be run.
-            ModelNotReady: It is still being copied, or there is no memory for it just now.
+            ModelBroken: It is there and its files are at fault.
+            ModelNotReady: This worker cannot load it just now.
         """
-        bundle = self._catalog.find(ref)
-        if bundle is None:
-            raise ModelNotFound(
-                f"{ref} is no longer on this worker's disk. Put it back, or hand the scan in "
-                "for another version."
-            )
-        loaded = self._use(bundle)
+        loaded = self._use(ref)
         if loaded is not None:
             return loaded
         with self._loading:
-            return self._use(bundle) or self._take(bundle)
+            return self._use(ref) or self._take(self._find(ref))
 
     def default(self) -> P:
-        """Return the default model, or the newest that runs where that one does not.
+        """Return the default model or, where that does not load, the first other that does.
+
+        Each is tried, whatever other workers met.
 
         Raises:
-            VoxelQError: Nothing runs; the error is that of the default model.
+            VoxelQError: Nothing loads; the error is that of the default model.
         """
         with self._loading:
-            while True:
-                offer = self._offer()
+            first: VoxelQError | None = None
+            for bundle in self._to_start_with():
+                loaded = self._use(bundle.ref)
+                if loaded is not None:
+                    return loaded
                 try:
-                    ref = offer.resolve().ref
+                    return self._take(bundle, asked=False)
                 except VoxelQError as error:
-                    if not offer.cards:
-                        raise
-                    ref = offer.cards[0].ref
-                    log.error("default model cannot be served", reason=error.detail, instead=ref)  # noqa: TRY400
-                try:
-                    return self.predictor(ref)
-                except (ModelBroken, ModelNotFound) as error:  # and so no longer on offer
-                    log.error("model cannot be served", model=ref, reason=error.detail)  # noqa: TRY400
+                    log.error("model cannot be served", reason=error.detail)  # noqa: TRY400
+                    first = first or error
+            raise first or ModelNotFound("There is no model on this worker's disk.")
 
     def tend(self) -> None:
-        """Try one bundle that nobody has tried yet, if there is one.
+        """Try one bundle that no worker has tried yet, or this one could not load, if any.
 
         Those that come with VoxelQ are left alone until they are asked for.
         """
@@ -125,68 +148,120 @@ class Shelf(Generic[P]):
                     self._try(bundle)
                     return
 
-    def _untried(self, bundles: list[Bundle]) -> list[Bundle]:
-        """Return what no worker has run yet, and what others could not run but this one may.
+    def _to_start_with(self) -> list[Bundle]:
+        """Return what to try at the start: the default model's versions, then all else."""
+        bundles = [bundle for bundle in self._catalog.bundles() if bundle.card is not None]
+        known = self._verdicts.read(bundles)
+        runs = {key: status for key, status in known.items() if not status}
+        offer = Offer(bundles, runs, self._default)
+        proven = [card.ref for card in offer.cards]
+        default = offer.default_ref
+        name = self._default.partition("@")[0]
 
-        The monai extra, say, may have been installed since.
+        def place(bundle: Bundle) -> tuple[bool, bool, int]:
+            at = proven.index(bundle.ref) if bundle.ref in proven else len(proven)
+            return (bundle.ref != default, bundle.name != name, at)
+
+        return sorted(bundles, key=place)
+
+    def _untried(self, bundles: list[Bundle]) -> list[Bundle]:
+        """Return what no worker runs, and this one has not tried or may try again.
+
+        What others could not run is tried as well: the monai extra, say, may be installed here.
         """
         known = self._verdicts.read(bundles)
         return [
             bundle
             for bundle in bundles
             if bundle.card is not None
-            and known.get(bundle.key) != ""
-            and not self._verdicts.is_own(bundle)
+            and self._catalog.could_see(bundle.folder)
             and not bundle.folder.is_relative_to(BUNDLED_MODELS)
+            and self._is_due(bundle, runs_elsewhere=known.get(bundle.key) == "")
         ]
+
+    def _is_due(self, bundle: Bundle, *, runs_elsewhere: bool) -> bool:
+        own = self._verdicts.own(bundle)
+        if own is None:
+            return not runs_elsewhere and not self._verdicts.pause_s(bundle)
+        return own.kind == "unable" and not own.pause_s
 
     def _try(self, bundle: Bundle) -> None:
         try:
-            self._take(bundle, others_word=False)
+            self._take(bundle, asked=False)
         except VoxelQError as error:
-            log.error("model cannot be served", model=bundle.ref, reason=error.detail)  # noqa: TRY400
+            log.error("model cannot be served", reason=error.detail)  # noqa: TRY400
         else:
-            # Nobody has asked for it yet, so it is the first to make room for others.
+            # No job has asked for it yet, so it is the first to make room for others.
             with self._lock:
                 self._loaded.move_to_end(bundle.key, last=False)
-            log.info("model ready", model=bundle.ref)
+            log.info("model ready")
 
-    def _use(self, bundle: Bundle) -> P | None:
+    def _use(self, ref: str) -> P | None:
         with self._lock:
-            if bundle.key in self._loaded:
-                self._loaded.move_to_end(bundle.key)
-            return self._loaded.get(bundle.key)
+            for key, loaded in reversed(self._loaded.items()):
+                if loaded.bundle.ref == ref:
+                    self._loaded.move_to_end(key)
+                    return loaded.predictor
+            return None
 
-    def _take(self, bundle: Bundle, *, others_word: bool = True) -> P:
-        """Load what is not loaded yet, make room for it, and tell how it went.
+    def _find(self, ref: str) -> Bundle:
+        bundle = self._catalog.find(ref)
+        if bundle is not None and self._catalog.could_see(bundle.folder):
+            return bundle
+        if bundle is not None or not self._catalog.is_readable:
+            raise ModelNotReady("The folder of models cannot be read just now.")
+        raise ModelNotFound(
+            f"{ref} is no longer on this worker's disk. Put it back, or submit the scan for "
+            "another version."
+        )
 
-        Without the ``others_word`` that it is broken, only this worker's own counts.
+    def _take(self, bundle: Bundle, *, asked: bool = True) -> P:
+        """Load a bundle that is not loaded yet, and tell how it went.
+
+        Where a job has ``asked`` for it, it is not tried again too soon, nor where other workers
+        found its files at fault.
         """
         if bundle.arriving:
             raise ModelNotReady(f"{bundle.ref} is still on its way: {bundle.problem}")
-        reason = bundle.problem
-        if others_word or self._verdicts.is_own(bundle):
-            reason = reason or self._verdicts.read([bundle]).get(bundle.key, "")
-        if not reason and self._verdicts.deaths(bundle) >= MAX_DEATHS:
-            reason = f"Loading it ended {MAX_DEATHS} workers."
-            self._verdicts.tell(bundle, reason)
-        if reason:
-            raise ModelBroken(f"{bundle.ref} is broken: {reason}")
+        own = self._verdicts.own(bundle)
+        fault = bundle.problem or (own.reason if own and own.kind == "fault" else "")
+        if asked and not own:
+            fault = fault or self._verdicts.fault(bundle)
+        if fault:
+            raise self._refusal(bundle, fault)
+        if asked and ((own and own.pause_s) or self._verdicts.pause_s(bundle)):
+            reason = own.reason if own else "A worker died while it loaded it."
+            raise _not_ready(bundle, reason)
+        if self._verdicts.deaths(bundle) >= DEATHS_BEFORE_TRIAL and not self._trial(bundle.folder):
+            reason = "Loading it ends the process that does so."
+            self._verdicts.tell_unable(bundle, reason)
+            raise _not_ready(bundle, reason)
+        return self._load_and_tell(bundle)
+
+    def _load_and_tell(self, bundle: Bundle) -> P:
         self._make_room()
         with self._verdicts.loading(bundle):
             try:
                 predictor = self._load(bundle.folder)
                 predictor.warm_up()
             except Exception as error:  # what a user's own model may raise has no bounds
-                if _may_pass(error):
-                    raise ModelNotReady(f"There is no memory for {bundle.ref} just now.") from error
                 reason = _words(error, bundle)
-                self._verdicts.tell(bundle, reason)
-                raise ModelBroken(f"{bundle.ref} is broken: {reason}") from error
-        self._verdicts.tell(bundle)
+                if _is_of_the_files(error):
+                    self._verdicts.tell_fault(bundle, reason)
+                    raise self._refusal(bundle, reason) from error
+                # Memory comes and goes: no reason for others to say that the model is broken.
+                self._verdicts.tell_unable(bundle, reason, shared=not is_out_of_memory(error))
+                raise _not_ready(bundle, reason) from error
+        self._verdicts.tell_runs(bundle)
         with self._lock:
-            self._loaded[bundle.key] = predictor
+            self._loaded[bundle.key] = _Loaded(bundle, predictor)
         return predictor
+
+    def _refusal(self, bundle: Bundle, reason: str) -> VoxelQError:
+        """Return the error for files at fault; where another worker runs them, jobs wait for it."""
+        if self._verdicts.read([bundle]).get(bundle.key) == "":
+            return _not_ready(bundle, reason)
+        return ModelBroken(f"{bundle.ref} is broken: {reason}")
 
     def _make_room(self) -> None:
         """Let the least recently used go, so that there are never more than ``capacity``."""
@@ -195,9 +270,17 @@ class Shelf(Generic[P]):
         self._let_go(surplus)
 
     def _drop_changed(self, bundles: list[Bundle]) -> None:
+        """Let go what is seen to have changed or gone; what cannot be looked at just now stays."""
         present = {bundle.key for bundle in bundles}
+        unreadable = {bundle.folder for bundle in bundles if bundle.fingerprint == UNREADABLE}
         with self._lock:
-            gone = [key for key in self._loaded if key not in present]
+            gone = [
+                key
+                for key, loaded in self._loaded.items()
+                if key not in present
+                and loaded.bundle.folder not in unreadable
+                and self._catalog.could_see(loaded.bundle.folder)
+            ]
         self._let_go(gone)
 
     def _let_go(self, bundle_keys: list[str]) -> None:
@@ -207,10 +290,6 @@ class Shelf(Generic[P]):
         if bundle_keys:
             gc.collect()
             release_idle_memory()
-
-    def _offer(self) -> Offer:
-        bundles = self._catalog.bundles()
-        return Offer(bundles, self._verdicts.read(bundles), self._default)
 
 
 def open_shelf(settings: Settings, redis: Redis, worker_id: str) -> Shelf[Predictor]:
@@ -238,22 +317,44 @@ def open_shelf(settings: Settings, redis: Redis, worker_id: str) -> Shelf[Predic
         Verdicts(redis, worker_id),
         default=settings.default_model,
         capacity=settings.models_loaded,
+        trial=partial(survives_loading, timeout_s=settings.load_timeout_s / 3),
     )
 
 
-def _may_pass(error: Exception) -> bool:
-    """Tell whether another try may go well though the bundle's files stay as they are."""
-    # torch's own error for a full GPU is a RuntimeError of this name
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+def _not_ready(bundle: Bundle, reason: str) -> ModelNotReady:
+    words = f"This worker cannot load {bundle.ref} just now: {reason}"
+    return ModelNotReady(words)
+
+
+def _is_of_the_files(error: Exception) -> bool:
+    """Tell whether a bundle's files are at fault, so that every worker would find the same.
+
+    Only what VoxelQ's own checks refuse is. Memory that ran out, a disk that failed under them and
+    whatever nobody foresaw may be this worker's own.
+    """
+    if not isinstance(error, (ModelError, BadScan)) or isinstance(error, MissingRequirement):
+        return False
+    return not any(
+        isinstance(cause, (OSError, MissingRequirement)) or is_out_of_memory(cause)
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[Exception]:
+    cause: BaseException | None = error
+    while isinstance(cause, Exception):
+        yield cause
+        cause = cause.__cause__
 
 
 def _words(error: Exception, bundle: Bundle) -> str:
     if isinstance(error, VoxelQError):
         return error.detail
+    if is_out_of_memory(error):
+        return "There is no memory for it just now."
     # A foreign error may say anything, at any length; its kind is safe to show.
     log.error(
         "loading failed",
-        model=bundle.ref,
         error=type(error).__name__,
         frames=traceback.format_tb(error.__traceback__)[-3:],
     )

@@ -1,11 +1,12 @@
-"""The weights of a network that a bundle's configuration builds."""
+"""The weights of a network: a state dict in ``models/model.pt``."""
 
-import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from shared.errors import ModelError
+from worker.archive import check_archive
 
 WEIGHTS = Path("models") / "model.pt"
 
@@ -16,22 +17,34 @@ def fill_weights(network: torch.nn.Module, bundle: Path) -> torch.nn.Module:
     Raises:
         ModelError: The weights are missing, unreadable, or of another network.
     """
-    try:
-        state = torch.load(bundle / WEIGHTS, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelError(f"there are no readable weights in {WEIGHTS}.") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise ModelError(
-            f"{WEIGHTS} cannot be read as weights alone; save a state dict: "
-            "torch.save(network.state_dict(), ...)."
-        ) from error
+    state = read_state(bundle)
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
     try:
         network.load_state_dict(state)
-    except (RuntimeError, AttributeError, TypeError) as error:
+    except Exception as error:  # a user's own file may hold anything
         raise ModelError(f"{WEIGHTS} does not fit the network: {_first_line(error)}") from error
     return network
+
+
+def read_state(bundle: Path) -> Any:
+    """Return what the bundle's weights hold, read as tensors and containers and nothing else.
+
+    Raises:
+        ModelError: They are missing or unreadable.
+    """
+    try:
+        check_archive(bundle / WEIGHTS)
+        return torch.load(bundle / WEIGHTS, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"there are no readable weights in {WEIGHTS}.") from error
+    except ModelError as error:
+        raise ModelError(f"{WEIGHTS} cannot be read: {error.detail}") from error
+    except Exception as error:  # a user's own file may be anything
+        raise ModelError(
+            f"{WEIGHTS} cannot be read as weights alone; save a state dict: "
+            "torch.save(network.state_dict(), ...)."
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 -- A worker is known to be dead: its leases end now rather than by silence. ARGV: worker.
 -- Returns how many ended.
+local DEATHS_KEPT_S, LONGEST_PAUSE_S = 600, 60
 local ended = 0
 for _, queue in ipairs(redis.call('SMEMBERS', QUEUES)) do
     for _, member in ipairs(redis.call('ZRANGE', RQ_WIP .. queue, 0, -1)) do
@@ -9,11 +10,13 @@ for _, queue in ipairs(redis.call('SMEMBERS', QUEUES)) do
         end
     end
 end
-local bundle = redis.call('HGET', LOADING, ARGV[1])
-if bundle then -- the deaths that one bundle has caused are counted, so that they come to an end
-    redis.call('HDEL', LOADING, ARGV[1])
-    redis.call('INCR', LOADING_DEATHS .. bundle)
-    redis.call('EXPIRE', LOADING_DEATHS .. bundle, 86400)
+-- A hint, for it may have been killed for any reason: the next try is put off a little.
+local bundle = stop_loading(ARGV[1])
+if bundle then
+    local deaths = redis.call('INCR', LOADING_DEATHS .. bundle)
+    redis.call('EXPIRE', LOADING_DEATHS .. bundle, DEATHS_KEPT_S)
+    local pause_s = math.min(LONGEST_PAUSE_S, 2 ^ math.min(deaths - 1, 10))
+    redis.call('SET', LOADING_PAUSE .. bundle, 1, 'EX', pause_s)
 end
 forget_worker(ARGV[1])
 return ended

@@ -98,6 +98,15 @@ local function forget_worker(worker)
     leave_gpu(worker)
 end
 
+-- A worker no longer loads a bundle, well or not; returns which one it was, if any.
+local function stop_loading(worker)
+    local bundle = redis.call('HGET', LOADING, worker)
+    if not bundle then return false end
+    redis.call('HDEL', LOADING, worker)
+    if redis.call('GET', PROVING .. bundle) == worker then redis.call('DEL', PROVING .. bundle) end
+    return bundle
+end
+
 -- What `rq info` shows of it.
 local function set_rq_worker(worker, state, job)
     local key = RQ_WORKER .. worker

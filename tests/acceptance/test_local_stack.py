@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import nibabel
@@ -171,3 +172,23 @@ def test_the_queue_server_asks_for_a_password(data_dir: Path) -> None:
         assert "requirepass" in config.read_text()
         password = config.read_text().split("requirepass ")[1].split()[0]
         assert password not in " ".join(server.cmdline())
+
+
+def test_workers_that_are_killed_again_and_again_cost_no_job(data_dir: Path, scan: Path) -> None:
+    """A kill -9 of the oldest worker every 2 s, many of them while they load, ends nothing.
+
+    What killed them was not the default model, so the last of them serve it.
+    """
+    with local_service(data_dir, "--workers", "2", VOXELQ_LEASE_S="2") as service:
+        with service.client() as client:
+            ids = [client.submit(scan).id for _ in range(60)]
+        for _ in range(6):
+            workers = service.part("-m worker")
+            if workers:
+                min(workers, key=lambda one: one.create_time()).kill()
+            time.sleep(2)
+        assert _finish_all(service, ids) == {"finished"}
+        until(service.is_ready, "the service was ready again")
+        with service.client() as client:
+            assert {client.job(job_id).status for job_id in ids} == {"finished"}
+        assert _end(service, signal.SIGTERM) == 0

@@ -56,13 +56,13 @@ def test_a_look_at_what_has_not_changed_opens_no_file(
 ) -> None:
     """Bundles are read once, and again when a file's size or time changes."""
     reads: list[Path] = []
-    read_text = Path.read_text
+    open_file = os.open
 
-    def noted(path: Path, *arguments: object, **options: object) -> str:
+    def noted(path: Path, flags: int) -> int:
         reads.append(path)
-        return read_text(path, *arguments, **options)  # type: ignore[arg-type]
+        return open_file(path, flags)
 
-    monkeypatch.setattr(Path, "read_text", noted)
+    monkeypatch.setattr("shared.bundle_files.os.open", noted)
     first = only(catalog)
     assert reads
     reads.clear()
