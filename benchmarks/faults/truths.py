@@ -16,12 +16,12 @@ from typing import Any
 
 import httpx
 import psutil
+from shared import keys
+from shared.jobs import Priority
 from ulid import ULID
 
 from benchmarks.faults.jobs import Jobs
 from benchmarks.faults.service import FaultedService
-from shared import keys
-from shared.jobs import Priority
 
 #: How long what is cleared up by itself may take, once all jobs have ended (seconds).
 CLEAR_UP_S = 12.0
@@ -171,7 +171,17 @@ def queue_leftovers(service: FaultedService, strange: set[str]) -> list[str]:
     unlike = (records ^ set(whole)) - {job_id.encode() for job_id in strange}
     if unlike:
         found.append(f"{len(unlike)} jobs have a record and no listing, or the other")
-    seen: Any = redis.zcount(keys.WORKERS, time.time() + service.clock_offset_s, "+inf")
+    now_s = time.time() + service.clock_offset_s
+    if busy := redis.zcount(keys.BUSY, now_s, "+inf"):
+        found.append(f"{busy} workers say that they have jobs in hand")
+    if loading := redis.hlen(keys.LOADING):
+        found.append(f"{loading} workers say that they load a model")
+    if strays := redis.zcard(keys.STRAYS):
+        found.append(f"{strays} jobs are known to be in no list and no hand")
+    letters: Any = redis.zrange(keys.DEAD_LETTERS, 0, -1)
+    if not {entry.decode() for entry in letters} <= strange:
+        found.append("a job that can be read was set aside as one that cannot")
+    seen: Any = redis.zcount(keys.WORKERS, now_s, "+inf")
     if seen != len(service.workers):
         found.append(f"{seen} workers are listed, and {len(service.workers)} run")
     return found

@@ -1,9 +1,10 @@
 """The table of faults: the next fault is one more row."""
 
-from benchmarks.faults import injectors as faults
+from errno import EACCES, EIO, ENOSPC
+
 from benchmarks.faults import stages
 from benchmarks.faults.disk_faults import HANG
-from benchmarks.faults.injectors import EACCES, EIO, ENOSPC
+from benchmarks.faults.injectors import clients, files, jobs, network, processes, servers
 from benchmarks.faults.models import SLOW
 from benchmarks.faults.rows import SOLO, Row
 from benchmarks.faults.service import Kind
@@ -31,78 +32,78 @@ def worker_rows() -> list[Row]:
         alone = SLOW_START if name in _STAGES_AT_START else SOLO
         frozen = SLOW_START if name in _STAGES_AT_START else PAIR
         rows += [
-            Row(f"SIGKILL, worker {name}", faults.killed, stage, kind=alone),
-            Row(f"SIGTERM, worker {name}", faults.terminated, stage, kind=alone),
-            Row(f"SIGSTOP, worker {name}", faults.frozen, stage, hold_s=FREEZE_S, kind=frozen),
+            Row(f"SIGKILL, worker {name}", processes.killed, stage, kind=alone),
+            Row(f"SIGTERM, worker {name}", processes.terminated, stage, kind=alone),
+            Row(f"SIGSTOP, worker {name}", processes.frozen, stage, hold_s=FREEZE_S, kind=frozen),
         ]
     return rows
 
 
 _ROWS = [
     *worker_rows(),
-    Row("SIGKILL, worker under load", faults.killed, stages.anywhere, kind=PAIR),
+    Row("SIGKILL, worker under load", processes.killed, stages.anywhere, kind=PAIR),
     Row("SIGKILL again and again, worker loading",
-        faults.killed_again_and_again, stages.loading, kind=SLOW_START),
-    Row("SIGTERM, worker that cannot end its batch", faults.stopped_while_hung, hold_s=7),
+        processes.killed_again_and_again, stages.loading, kind=SLOW_START),
+    Row("SIGTERM, worker that cannot end its batch", processes.stopped_while_hung, hold_s=7),
     # the API, with uploads under way and blocked clients
-    Row("SIGKILL, API serving clients", faults.killed, stages.serving_clients, 45, kind=SWEPT),
-    Row("SIGTERM, API serving clients", faults.terminated, stages.serving_clients, 30),
-    Row("SIGSTOP, API serving clients", faults.frozen, stages.serving_clients, hold_s=3),
-    Row("clients that send slowly", faults.slow_clients, hold_s=1),
-    Row("clients that hang up", faults.clients_hang_up, hold_s=1),
+    Row("SIGKILL, API serving clients", processes.killed, stages.serving_clients, 45, kind=SWEPT),
+    Row("SIGTERM, API serving clients", processes.terminated, stages.serving_clients, 30),
+    Row("SIGSTOP, API serving clients", processes.frozen, stages.serving_clients, hold_s=3),
+    Row("clients that send slowly", clients.slow_clients, hold_s=1),
+    Row("clients that hang up", clients.clients_hang_up, hold_s=1),
     # disks and folders
-    Row("store full", faults.store_full, stages.computing, hold_s=4),
-    Row("no room for a mask", faults.worker_files(ENOSPC, ".mask.nii.gz", "write"), hold_s=5),
-    Row("no room for a picture", faults.worker_files(ENOSPC, ".preview.png", "write"), hold_s=5),
-    Row("EIO of the store, worker", faults.worker_files(EIO, "/store/data/"), hold_s=5),
-    Row("EIO of the store, API", faults.api_files(EIO, "/store/data/"), hold_s=2),
-    Row("EIO of the store, all", faults.all_files(EIO, "/store/data"), hold_s=4),
-    Row("EACCES of the store, worker", faults.worker_files(EACCES, "/store/data/"), hold_s=5),
-    Row("EACCES of the store, API", faults.api_files(EACCES, "/store/data/"), hold_s=2),
-    Row("hung store, worker", faults.worker_files(HANG, "/store/data/"), hold_s=3),
-    Row("hung store, API", faults.api_files(HANG, "/store/data/"), hold_s=3),
+    Row("store full", files.store_full, stages.computing, hold_s=4),
+    Row("no room for a mask", files.worker_files(ENOSPC, ".mask.nii.gz", "write"), hold_s=5),
+    Row("no room for a picture", files.worker_files(ENOSPC, ".preview.png", "write"), hold_s=5),
+    Row("EIO of the store, worker", files.worker_files(EIO, "/store/data/"), hold_s=5),
+    Row("EIO of the store, API", files.api_files(EIO, "/store/data/"), hold_s=2),
+    Row("EIO of the store, all", files.all_files(EIO, "/store/data"), hold_s=4),
+    Row("EACCES of the store, worker", files.worker_files(EACCES, "/store/data/"), hold_s=5),
+    Row("EACCES of the store, API", files.api_files(EACCES, "/store/data/"), hold_s=2),
+    Row("hung store, worker", files.worker_files(HANG, "/store/data/"), hold_s=3),
+    Row("hung store, API", files.api_files(HANG, "/store/data/"), hold_s=3),
     Row("hung store, longer than a batch may take",
-        faults.worker_files(HANG, "/store/data/"), bound_s=30, hold_s=7, kind=HURRIED),
-    Row("hung store under uploads", faults.hung_uploads, hold_s=0.5),
-    Row("store's folder away", faults.store_away, hold_s=5),
-    Row("store's folder replaced", faults.store_replaced, hold_s=5),
-    Row("models' folder away", faults.models_away, hold_s=4),
-    Row("models' folder away, worker starting", faults.models_away, stages.starting, 30, hold_s=5),
-    Row("EIO of the models, worker", faults.worker_files(EIO, "/models/"), hold_s=4),
+        files.worker_files(HANG, "/store/data/"), bound_s=30, hold_s=7, kind=HURRIED),
+    Row("hung store under uploads", clients.hung_uploads, hold_s=0.5),
+    Row("store's folder away", files.store_away, hold_s=5),
+    Row("store's folder replaced", files.store_replaced, hold_s=5),
+    Row("models' folder away", files.models_away, hold_s=4),
+    Row("models' folder away, worker starting", files.models_away, stages.starting, 30, hold_s=5),
+    Row("EIO of the models, worker", files.worker_files(EIO, "/models/"), hold_s=4),
     Row("EIO of the models, worker starting",
-        faults.worker_files(EIO, "/models/quick/"), stages.starting, 30, hold_s=5),
-    Row("broken bundle", faults.broken_bundle, hold_s=4),
-    Row("broken bundle, worker starting", faults.broken_bundle, stages.starting, hold_s=4),
-    Row("malformed bundle", faults.malformed_bundle, hold_s=4),
-    Row("malformed bundle, worker starting", faults.malformed_bundle, stages.starting, hold_s=4),
+        files.worker_files(EIO, "/models/quick/"), stages.starting, 30, hold_s=5),
+    Row("broken bundle", files.broken_bundle, hold_s=4),
+    Row("broken bundle, worker starting", files.broken_bundle, stages.starting, hold_s=4),
+    Row("malformed bundle", files.malformed_bundle, hold_s=4),
+    Row("malformed bundle, worker starting", files.malformed_bundle, stages.starting, hold_s=4),
     # Redis
-    Row("Redis killed", faults.redis_killed, stages.computing, hold_s=3),
-    Row("Redis killed, worker starting", faults.redis_killed, stages.starting, hold_s=4),
-    Row("Redis stopped", faults.redis_restarted, stages.anywhere, hold_s=3),
-    Row("Redis paused", faults.redis_paused, stages.computing, hold_s=7),
-    Row("Redis failed over", faults.redis_failed_over, stages.anywhere, kind=REPLICATED),
-    Row("Redis failed back", faults.redis_failed_over, stages.anywhere, kind=REPLICATED),
-    Row("Redis out of memory", faults.redis_out_of_memory, stages.computing, hold_s=4),
-    Row("append-only file's disk full", faults.queue_disk_full, stages.computing, hold_s=4),
-    Row("clock an hour ahead", faults.clock_stepped(3600), stages.computing, kind=CLOCKED),
-    Row("clock an hour back", faults.clock_stepped(-3600), stages.computing, kind=CLOCKED),
-    Row("clock an hour further back", faults.clock_stepped(-3600), kind=CLOCKED),
+    Row("Redis killed", servers.redis_killed, stages.computing, hold_s=3),
+    Row("Redis killed, worker starting", servers.redis_killed, stages.starting, hold_s=4),
+    Row("Redis stopped", servers.redis_restarted, stages.anywhere, hold_s=3),
+    Row("Redis paused", servers.redis_paused, stages.computing, hold_s=7),
+    Row("Redis failed over", servers.redis_failed_over, stages.anywhere, kind=REPLICATED),
+    Row("Redis failed back", servers.redis_failed_over, stages.anywhere, kind=REPLICATED),
+    Row("Redis out of memory", servers.redis_out_of_memory, stages.computing, hold_s=4),
+    Row("append-only file's disk full", servers.queue_disk_full, stages.computing, hold_s=4),
+    Row("clock an hour ahead", servers.clock_stepped(3600), stages.computing, kind=CLOCKED),
+    Row("clock an hour back", servers.clock_stepped(-3600), stages.computing, kind=CLOCKED),
+    Row("clock an hour further back", servers.clock_stepped(-3600), kind=CLOCKED),
     # network
-    Row("workers cut off", faults.workers_cut_off, stages.computing, hold_s=4),
-    Row("API cut off", faults.api_cut_off, hold_s=3),
-    Row("everything cut off", faults.all_cut_off, stages.anywhere, hold_s=4),
-    Row("network silent", faults.all_silent, stages.computing, hold_s=8),
-    Row("network silent, workers settling", faults.workers_silent, stages.settling, hold_s=8),
-    Row("connections half closed", faults.half_closed, hold_s=3),
-    Row("connections reset", faults.connections_reset, stages.anywhere),
-    Row("network slow", faults.network_slow, stages.anywhere, hold_s=3),
+    Row("workers cut off", network.workers_cut_off, stages.computing, hold_s=4),
+    Row("API cut off", network.api_cut_off, hold_s=3),
+    Row("everything cut off", network.all_cut_off, stages.anywhere, hold_s=4),
+    Row("network silent", network.all_silent, stages.computing, hold_s=8),
+    Row("network silent, workers settling", network.workers_silent, stages.settling, hold_s=8),
+    Row("connections half closed", network.half_closed, hold_s=3),
+    Row("connections reset", network.connections_reset, stages.anywhere),
+    Row("network slow", network.network_slow, stages.anywhere, hold_s=3),
     # jobs
-    Row("a record that cannot be read", faults.garbage_record),
-    Row("a stock client's job in our queue", faults.foreign_job),
-    Row("a scan that kills its worker", faults.killing_scan, bound_s=30),
-    Row("a pass that hangs", faults.hung_pass, bound_s=30, kind=HURRIED),
+    Row("a record that cannot be read", jobs.garbage_record),
+    Row("a stock client's job in our queue", jobs.foreign_job),
+    Row("a scan that kills its worker", jobs.killing_scan, bound_s=30),
+    Row("a pass that hangs", jobs.hung_pass, bound_s=30, kind=HURRIED),
     # last, for it takes every job along
-    Row("Redis emptied", faults.redis_emptied, stages.computing, hold_s=1),
+    Row("Redis emptied", servers.redis_emptied, stages.computing, hold_s=1),
 ]  # fmt: skip
 
 
