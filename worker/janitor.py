@@ -66,8 +66,10 @@ class Janitor(threading.Thread):
     def purge_orphans(self) -> int:
         """Remove folders as old that no job refers to: uploads whose API died; return how many."""
         purged = 0
-        for job_id in self._store.jobs_older_than(time.time() - self._retention_s):
-            if not self._redis.exists(keys.RQ_JOB + job_id):
+        limit = time.time() - self._retention_s
+        for job_id in self._store.job_ids():
+            begun_at = ULID.from_str(job_id).timestamp
+            if begun_at < limit and not self._redis.exists(keys.RQ_JOB + job_id):
                 self._store.delete_job(job_id)
                 purged += 1
         return purged
