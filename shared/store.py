@@ -49,10 +49,11 @@ class ScanStore:
         """
         options = {}
         self._reserve_bytes = reserve_bytes
-        self._on_disk = urlsplit(url).scheme in ("", "file")
+        #: Whether it is a folder of a file system, which costs little to look at.
+        self.on_disk = urlsplit(url).scheme in ("", "file")
         #: Whether the URL means another folder to a process that was started elsewhere.
-        self.is_relative = self._on_disk and not Path(url.removeprefix("file://")).is_absolute()
-        if self._on_disk:
+        self.is_relative = self.on_disk and not Path(url.removeprefix("file://")).is_absolute()
+        if self.on_disk:
             url = "file://" + str(Path(url.removeprefix("file://")).resolve())
             options = {"auto_mkdir": True}  # object stores have no folders to make
         #: The store's URL in full.
@@ -60,7 +61,7 @@ class ScanStore:
         self._fs, root = fsspec.core.url_to_fs(url, **options)
         self._root = str(root).rstrip("/")
         self._unpacked: UnpackedScans | None = None
-        boot_id = this_boot() if self._on_disk else None
+        boot_id = this_boot() if self.on_disk else None
         if boot_id:  # from elsewhere a copy is dearer than unpacking
             folder = Path(self._root) / "unpacked"
             self._unpacked = UnpackedScans(folder, unpacked_bytes, boot_id)
@@ -85,7 +86,7 @@ class ScanStore:
         """
         with store_faults(), self._fs.open(self._path(key), "wb") as file:
             yield file
-            if self._on_disk:
+            if self.on_disk:
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -118,7 +119,7 @@ class ScanStore:
                 raise store_full()
 
     def _lacks(self, size_bytes: int) -> bool:
-        if not self._on_disk:
+        if not self.on_disk:
             return False
         try:
             disk = shutil.disk_usage(self._root)
@@ -165,7 +166,7 @@ class ScanStore:
 
         Raises as :meth:`create` does.
         """
-        if not self._on_disk:  # an object is whole or is not there
+        if not self.on_disk:  # an object is whole or is not there
             self._write(key, content)
             return
         partial = f"{key}.{ULID()}.partial"

@@ -22,10 +22,10 @@ from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
 from worker.batch_worker import MicroBatchWorker
 from worker.connection import connect
-from worker.janitor import Janitor
 from worker.lease import Leases
 from worker.pipeline import Pipeline
 from worker.placement import lease_device
+from worker.retention import Retention
 from worker.shelf import open_shelf
 
 log = structlog.get_logger()
@@ -42,6 +42,9 @@ def main() -> int:
     _when_redis_answers(redis.ping)
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     watchdog = Watchdog(name)
+    # Before anything that Redis may refuse: where a disk is full, this is what frees it.
+    store = ScanStore(settings.store_url, reserve_bytes=settings.store_reserve_bytes)
+    Retention(connect(settings), store, settings).start()
     # Loading is guarded as a batch is: a bundle of the user's own may hang or crash.
     try:
         with watchdog.armed(settings.job_timeout_s):
@@ -54,7 +57,6 @@ def main() -> int:
             Leases(redis, name, settings).sign_off()
         watchdog.close()
         return 1
-    Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
     code = MicroBatchWorker(
         pipeline,
         settings,
