@@ -5,12 +5,16 @@ report for each execution that computed its mask.
 """
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import islice
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
+from redis import Redis
 
+from shared import keys
 from shared.errors import StoreFull, StoreUnavailable
 from shared.jobs import Submission
 from shared.results import Report
@@ -19,6 +23,7 @@ from shared.store import RECORD_NAME, ScanStore
 log = structlog.get_logger()
 
 _REPORT_END = ".report.json"
+_BATCH = 200
 
 
 class JobRecord(BaseModel):
@@ -97,6 +102,20 @@ class JobRecords:
                 if self._store.size(report.artefacts["mask"]) > 0:
                     return StoredReport(execution=execution, report=report)
         return None
+
+
+def unknown_jobs(redis: Redis, store: ScanStore) -> Iterator[str]:
+    """Yield the ids of jobs that have files and that the queue does not know.
+
+    May raise RedisError and StoreUnavailable.
+    """
+    job_ids = store.job_ids()
+    while batch := list(islice(job_ids, _BATCH)):
+        with redis.pipeline(transaction=False) as pipeline:
+            for job_id in batch:
+                pipeline.exists(keys.RQ_JOB + job_id)
+            known = pipeline.execute()
+        yield from (job_id for job_id, there in zip(batch, known, strict=True) if not there)
 
 
 def report_key(job_id: str, execution: str) -> str:

@@ -5,7 +5,7 @@ full may keep Redis from writing, so files are removed even while it refuses to.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import structlog
 from redis import Redis
@@ -14,7 +14,7 @@ from ulid import ULID
 
 from shared import keys, scripts
 from shared.errors import StoreUnavailable
-from shared.job_records import JobRecords
+from shared.job_records import JobRecords, unknown_jobs
 from shared.settings import Settings
 from shared.store import ScanStore
 from shared.store_identity import StoreIdentity
@@ -103,8 +103,10 @@ class Retention:
         own = self._redis.get(keys.SERVICE)
         service = own.decode() if isinstance(own, bytes) else None
         swept = 0
-        for job_id in self._unknown(self._now() - kept_s):
-            if self._may_be_swept(job_id, service):
+        begun_before = self._now() - kept_s
+        for job_id in unknown_jobs(self._redis, self._store):
+            begun_at = ULID.from_str(job_id).timestamp
+            if begun_at < begun_before and self._may_be_swept(job_id, service):
                 swept += self._remove_files(job_id)
         return swept
 
@@ -156,25 +158,6 @@ class Retention:
         except ResponseError as error:
             _check_refusal(error)
         return forgotten
-
-    def _unknown(self, begun_before: float) -> Iterator[str]:
-        """Yield the ids of jobs that have files and that Redis does not know."""
-        batch: list[str] = []
-        for job_id in self._store.job_ids():
-            if ULID.from_str(job_id).timestamp < begun_before:
-                batch.append(job_id)
-            if len(batch) == BATCH:
-                yield from self._without_job(batch)
-                batch = []
-        yield from self._without_job(batch)
-
-    def _without_job(self, job_ids: Sequence[str]) -> list[str]:
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for job_id in job_ids:
-                pipeline.exists(keys.RQ_JOB + job_id)
-            known = pipeline.execute()
-        time.sleep(YIELD_S)
-        return [job_id for job_id, there in zip(job_ids, known, strict=True) if not there]
 
     def _now(self) -> float:
         seconds, microseconds = self._redis.time()
