@@ -139,10 +139,11 @@ class ScanStore:
 
         Raises:
             FileNotFoundError: There is no such scan.
+            StoreUnavailable: The store cannot be read just now.
 
         """
         copy = self._unpacked.take(key) if self._unpacked else None
-        with copy or self.open(key) as file:
+        with store_faults(), copy or self.open(key) as file:
             yield file
 
     def sweep_unpacked(self) -> None:
