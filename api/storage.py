@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 #: Between two looks at the store and at the data set (seconds).
 LOOK_EVERY_S = 1.0
+#: The longest pause before jobs are tried again that could not be recovered (seconds).
+LONGEST_PAUSE_S = 600.0
 #: A store that was not looked at for so long hangs (seconds).
 HUNG_AFTER_S = 10.0
 
@@ -44,6 +46,8 @@ class Storage:
         self._stopping = threading.Event()
         self._looked_at = time.monotonic()
         self._recover_at: float | None = None
+        self._recovered_at = float("-inf")
+        self._pause_s = SETTLING_S
         self._trouble: str | None = None
         self._others = 0
 
@@ -125,7 +129,8 @@ class Storage:
         except (RedisError, StoreUnavailable):
             return False
         if lost and self._recover_at is None:
-            self._recover_at = time.monotonic()
+            # Each time the whole store is listed, so clients may not ask for that all the time.
+            self._recover_at = self._recovered_at + self._pause_s
         return lost
 
     def _keep_looking(self) -> None:
@@ -144,6 +149,7 @@ class Storage:
         if self._data_set.look():
             # Workers have this long to give up what they computed for leases that are gone.
             self._recover_at = time.monotonic() + SETTLING_S
+            self._pause_s = SETTLING_S
         due = self._recover_at is not None and time.monotonic() >= self._recover_at
         if due and self._trouble is None:
             self._recover()
@@ -168,12 +174,14 @@ class Storage:
             on_restored=lambda job_id: log.info("job_restored", job=job_id),
         )
         self._others = found.others.total()
-        if found.queued or found.finished or found.unreadable:
+        restored = found.queued + found.finished
+        if restored or found.unreadable:
             log.warning(
                 "jobs_recovered",
                 queued=found.queued,
                 finished=found.finished,
                 unreadable=found.unreadable,
             )
-        if found.waiting == 0:
-            self._recover_at = None
+        self._recovered_at = time.monotonic()
+        self._pause_s = SETTLING_S if restored else min(LONGEST_PAUSE_S, 2 * self._pause_s)
+        self._recover_at = self._recovered_at + self._pause_s if found.waiting else None

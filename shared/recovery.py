@@ -51,8 +51,8 @@ class Recovery:
 
     def is_lost(self, job_id: str, services: Container[str]) -> bool:
         """Return whether a job is one of the data sets ``services`` and the queue has lost it."""
-        record_service = self._records.service_of(job_id)
-        if record_service is None or record_service not in services:
+        record = self._records.read(job_id)
+        if record is None or record.service not in services:
             return False
         return not self._redis.exists(keys.RQ_JOB + job_id)
 

@@ -18,6 +18,7 @@ from shared.recovery import Recovered, Recovery
 from shared.results import BatchInfo, Report
 from shared.settings import Settings
 from shared.store import ScanStore
+from shared.store_identity import StoreIdentity
 from tests.conftest import Valkey
 from tests.jobs import submission
 from worker.connection import connect
@@ -148,6 +149,19 @@ async def test_another_services_jobs_are_counted_only(
     assert recovery.recover("ours", {"ours", "theirs"}).queued == 2
     assert {records.service_of(one.id) for one in (*theirs, ours)} == {"ours"}
     assert recovery.count_lost() == {}
+
+
+def test_recovery_needs_no_disk(redis: Redis, settings: Settings) -> None:
+    """A store that is no file system has an identity and gives its jobs back too."""
+    store = ScanStore(f"memory://{settings.store_url.rsplit('/', 2)[-2]}")
+    StoreIdentity(redis, store).probe()
+    StoreIdentity(redis, store).check()
+    waits, done = stored(store), stored(store)
+    reported(store, Claim(done, "execution", "queue", 0))
+    recovery = Recovery(redis, store, settings)
+    assert recovery.is_lost(waits.id, {"ours"})
+    assert recovery.recover("ours", {"ours"}) == Recovered(queued=1, finished=1)
+    assert not recovery.is_lost(waits.id, {"ours"})
 
 
 def test_what_has_no_record_is_left(store: ScanStore, recovery: Recovery) -> None:
