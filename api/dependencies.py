@@ -10,6 +10,7 @@ from api.following import JobFollowers
 from api.metrics import Metrics
 from api.models_desk import ModelsDesk
 from api.orphans import Orphans
+from api.storage import Storage
 from api.waiting import JobWaiter
 from shared.errors import JobNotFound
 from shared.job_queue import JobQueue
@@ -24,6 +25,7 @@ class FrontDesk:
     settings: Settings
     queue: JobQueue
     store: ScanStore
+    storage: Storage
     models: ModelsDesk
     reader: EventReader
     waiter: JobWaiter

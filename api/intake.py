@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import IO
 
 import numpy as np
 
-from shared.errors import BadRequest, BadScan
+from shared.errors import BadRequest, BadScan, StoreFull, StoreUnavailable
 from shared.models import ModelCard
 from shared.nifti import Inspection, ScanInspector
 from shared.nifti_header import VolumeHeader
@@ -51,6 +51,7 @@ class ChannelIntake:
 
     def write(self, block: bytes) -> None:
         """Take the next bytes; raises as ScanInspector and ScanStore do."""
+        self._store.check_room(len(block))
         self._inspector.feed(block)
         if self._file is None:
             # The key tells whether the scan is gzipped, and the first byte alone does not.
@@ -109,7 +110,8 @@ class ScanIntake:
 
     def discard(self) -> None:
         """Delete all that was written."""
-        self._open_files.close()
+        with suppress(StoreFull, StoreUnavailable):  # as a file's last bytes are written
+            self._open_files.close()
         self._store.delete_job(self.job_id)
 
     def channels(self, card: ModelCard) -> dict[str, str]:

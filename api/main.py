@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from api.dependencies import FrontDesk
+from api.dependencies import FrontDesk, is_job_id
 from api.event_reader import EventReader
 from api.following import JobFollowers
 from api.lingering import LingeringClose
@@ -22,6 +22,7 @@ from api.orphans import Orphans
 from api.pages import page_router
 from api.problems import install_problem_handlers
 from api.routes import events, files, health, jobs, models, sample, submits
+from api.storage import Storage
 from api.waiting import JobWaiter
 from shared.catalog import ModelCatalog
 from shared.job_queue import JobQueue
@@ -45,8 +46,13 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with JobQueue(settings) as queue:
-            store = ScanStore(settings.store_url, unpacked_bytes=settings.unpacked_bytes)
-            waiter, followers = JobWaiter(queue), JobFollowers(queue)
+            store = ScanStore(
+                settings.store_url,
+                unpacked_bytes=settings.unpacked_bytes,
+                reserve_bytes=settings.store_reserve_bytes,
+            )
+            storage = Storage(settings, store)
+            waiter, followers = JobWaiter(queue, storage.has_lost), JobFollowers(queue)
             reader, orphans = EventReader(queue, [waiter, followers]), Orphans(queue, store)
             metrics.blocked_clients.set_function(lambda: waiter.blocked)
             metrics.following_clients.set_function(lambda: followers.count)
@@ -54,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
                 settings=settings,
                 queue=queue,
                 store=store,
+                storage=storage,
                 models=ModelsDesk(
                     ModelCatalog(settings.models_dirs), queue, reader, settings.default_model
                 ),
@@ -63,7 +70,12 @@ def create_app(settings: Settings) -> FastAPI:
                 orphans=orphans,
                 metrics=metrics,
             )
-            async with reader.running(), followers.running(), orphans.running():
+            async with (
+                reader.running(),
+                followers.running(),
+                orphans.running(),
+                storage.running(),
+            ):
                 yield
 
     app = FastAPI(
@@ -77,13 +89,18 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestObserver, metrics=metrics)
     app.add_middleware(LingeringClose)
-    install_problem_handlers(app)
+    install_problem_handlers(app, _has_lost)
     for module in (submits, jobs, events, files, models, sample, health):
         app.include_router(module.router)
     app.include_router(page_router())
     describe_truly(app)
     _add_docs(app)
     return app
+
+
+async def _has_lost(request: Request, job_id: str) -> bool:
+    storage: Storage = request.app.state.desk.storage
+    return is_job_id(job_id) and await storage.has_lost(job_id)
 
 
 def _add_docs(app: FastAPI) -> None:

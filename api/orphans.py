@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from starlette.concurrency import run_in_threadpool
 
-from shared.errors import JobNotFound, ServiceUnavailable
+from shared.errors import JobNotFound, ServiceUnavailable, StoreUnavailable
 from shared.job_queue import JobQueue
 from shared.store import ScanStore
 
@@ -51,7 +51,11 @@ class Orphans:
             except ServiceUnavailable:
                 await asyncio.sleep(RETRY_S)
             except JobNotFound:
-                await run_in_threadpool(self._store.delete_job, job_id)
-                return
+                try:
+                    await run_in_threadpool(self._store.delete_job, job_id)
+                except StoreUnavailable:
+                    await asyncio.sleep(RETRY_S)
+                else:
+                    return
             else:
                 return

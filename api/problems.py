@@ -1,7 +1,7 @@
 """Every refusal as an RFC 9457 problem, ``application/problem+json``."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -9,7 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from shared.errors import PROBLEM_TYPE_PREFIX, BadRequest, NotFound, VoxelQError
+from shared.errors import (
+    PROBLEM_TYPE_PREFIX,
+    BadRequest,
+    JobNotFound,
+    NotFound,
+    ServiceUnavailable,
+    VoxelQError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -22,11 +29,21 @@ def problem_response(error: VoxelQError, path: str) -> Response:
     return _response(error.problem(path), headers)
 
 
-def install_problem_handlers(app: FastAPI) -> None:
-    """Have ``app`` answer every error as a problem."""
+def install_problem_handlers(
+    app: FastAPI, has_lost: Callable[[Request, str], Awaitable[bool]]
+) -> None:
+    """Have ``app`` answer every error as a problem.
+
+    ``has_lost`` tells of a job that the queue does not know just now and is about to get back.
+    """
 
     @app.exception_handler(VoxelQError)
     async def refused(request: Request, error: VoxelQError) -> Response:
+        if isinstance(error, JobNotFound) and await has_lost(request, error.job_id):
+            error = ServiceUnavailable(
+                "The queue has lost its data and is getting this job back; ask again shortly.",
+                retry_after_s=2,
+            )
         return problem_response(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)

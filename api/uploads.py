@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
 from anyio import CancelScope
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -27,10 +28,13 @@ from shared.errors import (
     ScanPathForbidden,
     ScanTooLarge,
     ServiceUnavailable,
+    StoreUnavailable,
     UnsupportedMedia,
 )
 from shared.jobs import Priority
 from shared.models import ModelCard
+
+log = structlog.get_logger()
 
 #: Bytes that are handed to a thread at once.
 BLOCK_BYTES = 1 << 20
@@ -73,6 +77,7 @@ async def received_scan(
     body = _Body(request, desk)
     if not desk.reader.connected:
         await desk.queue.ping()  # rather than take a scan in that cannot be queued
+    await run_in_threadpool(desk.storage.admit, body.length)
     card = await desk.models.resolve(model)
     intake = ScanIntake(desk.store, desk.settings, str(ULID()))
     try:
@@ -93,7 +98,11 @@ async def received_scan(
         raise
     except BaseException:
         with CancelScope(shield=True):
-            await run_in_threadpool(intake.discard)
+            try:
+                await run_in_threadpool(intake.discard)
+            except StoreUnavailable as error:
+                log.warning("discard_failed", job=intake.job_id, reason=error.detail)
+                desk.orphans.add(intake.job_id)
         raise
 
 
@@ -117,7 +126,9 @@ class _Body:
                 "(application/octet-stream or application/gzip), or as application/json "
                 'with {"scan_path": "..."} or {"scan_of": "<job id>"}.'
             )
-        self._check_length(int(request.headers.get("content-length", 0)))
+        #: How long the body is, as far as its sender says so.
+        self.length = int(request.headers.get("content-length", 0))
+        self._check_length(self.length)
 
     async def read(self, intake: ScanIntake, card: ModelCard | None) -> dict[str, str]:
         """Hand the scan to ``intake`` and return the short fields that came with it."""

@@ -5,6 +5,7 @@ A waiting client costs one future: no connection, no thread and no loop of its o
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 
 from shared.errors import JobNotFound
 from shared.job_events import News
@@ -15,8 +16,10 @@ from shared.jobs import Job
 class JobWaiter:
     """Wakes whoever waits for a job once the job is terminal; an `api.event_reader.Audience`."""
 
-    def __init__(self, queue: JobQueue) -> None:
+    def __init__(self, queue: JobQueue, has_lost: Callable[[str], Awaitable[bool]]) -> None:
+        """Begin; ``has_lost`` tells of a job that the queue is about to get back."""
         self._queue = queue
+        self._has_lost = has_lost
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._released = False
 
@@ -67,7 +70,8 @@ class JobWaiter:
             try:
                 job = await self._queue.get(job_id)
             except JobNotFound:
-                self._wake(job_id)
+                if not await self._has_lost(job_id):
+                    self._wake(job_id)
             else:
                 if job.status.terminal:
                     self._wake(job_id)

@@ -1,5 +1,6 @@
 """An API process's connections to Redis, and what is said when it is away."""
 
+from redis import Redis as BlockingRedis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -29,6 +30,16 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
         ),
     )
     return Redis.from_pool(pool)  # closing the client closes the pool
+
+
+def connect_blocking(url: str) -> BlockingRedis:
+    """Return a client for an API process's threads, and for commands that are no service."""
+    return BlockingRedis.from_url(
+        url,
+        socket_timeout=COMMAND_TIMEOUT_S,
+        socket_connect_timeout=COMMAND_TIMEOUT_S,
+        health_check_interval=30,
+    )
 
 
 def away() -> ServiceUnavailable:

@@ -73,6 +73,7 @@ PLACES = Script("places", flags="no-writes")
 LIST = Script("list", flags="no-writes")
 STATE = Script("state", flags="no-writes")
 CANCEL = Script("cancel", flags="allow-oom")
+RESTORE = Script("restore")
 PURGE = Script("purge", "forget", flags="allow-oom")
 #: ``run(redis, *ids)`` returns how many terminal or missing jobs it forgot.
 PURGE_ALL = Script("purge_all", "forget", flags="allow-oom")

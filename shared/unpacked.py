@@ -82,12 +82,19 @@ class UnpackedScans:
         """Remove copies that nobody came for."""
         limit = time.time() - KEPT_S
         for job_id in self._job_ids():
-            with suppress(ValueError):  # no job's folder, and not ours to judge
-                if ULID.from_str(job_id).timestamp < limit:
-                    self.drop(job_id)
+            begun_at = _begun_at(job_id)
+            if begun_at is not None and begun_at < limit:
+                self.drop(job_id)
+
+    def clear(self) -> bool:
+        """Remove every copy, for the disk is short; return whether there were any."""
+        job_ids = [name for name in self._job_ids() if _begun_at(name) is not None]
+        for job_id in job_ids:
+            self.drop(job_id)
+        return bool(job_ids)
 
     def _job_ids(self) -> list[str]:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             return os.listdir(self._folder)
         return []
 
@@ -129,15 +136,35 @@ class UnpackedCopy:
 
     def finish(self) -> None:
         """Have the copy found from now on."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            with suppress(OSError):  # it was swept, or its job deleted
+        if self._file is None:
+            return
+        with suppress(OSError):  # it was swept, or its job deleted
+            if self._close():
                 self._partial.rename(self._path)
+            else:
+                self._partial.unlink()
 
     def abandon(self) -> None:
         """Give the copy up, unless it is finished."""
         if self._file is not None:
-            self._file.close()
-            self._file = None
-            self._partial.unlink(missing_ok=True)
+            self._close()
+            with suppress(OSError):
+                self._partial.unlink()
+
+    def _close(self) -> bool:
+        """Close the file; return whether the system took all of it."""
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        except OSError:
+            return False
+        return True
+
+
+def _begun_at(name: str) -> float | None:
+    """Return when the upload of the job of this folder began; None if it is no job's."""
+    try:
+        return ULID.from_str(name).timestamp
+    except ValueError:
+        return None

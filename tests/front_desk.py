@@ -15,6 +15,8 @@ import httpx
 from api.__main__ import Server
 from client.embedded_server import free_port
 from shared.settings import Settings
+from shared.store import RECORD_NAME
+from shared.store_identity import FILE_NAME
 from tests.reading_room import ReadingRoom
 from tests.scans import gz, nifti
 
@@ -104,14 +106,16 @@ class FrontDeskServer:
             writer.close()
 
     def stored_files(self) -> list[Path]:
-        """Every file in the store, which may change while it is looked through."""
+        """Every file of a scan in the store, which may change while it is looked through."""
         # not rglob, which fails on a folder that goes away under it
         walk = os.walk(self.settings.store_url.removeprefix("file://"))
-        return [Path(folder, name) for folder, _, names in walk for name in names]
+        files = [Path(folder, name) for folder, _, names in walk for name in names]
+        return [path for path in files if path.name != FILE_NAME]
 
     def lasting_files(self) -> list[Path]:
-        """Every file in the store that is there to stay, which unpacked copies are not."""
-        return [path for path in self.stored_files() if "unpacked" not in path.parts]
+        """Every scan, mask and picture in the store; no unpacked copies and no records."""
+        kept = (path for path in self.stored_files() if "unpacked" not in path.parts)
+        return [path for path in kept if path.name != RECORD_NAME]
 
 
 @asynccontextmanager

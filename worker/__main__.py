@@ -24,16 +24,18 @@ from shared.jobs import Priority
 from shared.keys import queue_name
 from shared.settings import Settings
 from shared.store import ScanStore
+from shared.store_identity import StoreIdentity
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
 from worker.batch_worker import MicroBatchWorker
 from worker.connection import connect
 from worker.early_stop import EarlyStop
-from worker.janitor import Janitor
 from worker.lease import Leases, WorkerFacts
 from worker.pipeline import Pipeline
 from worker.placement import lease_device
 from worker.predictor import Predictor
+from worker.retention import Retention
+from worker.self_check import StoreCheck
 from worker.shelf import Shelf, open_shelf
 from worker.trouble import Pause
 
@@ -57,6 +59,9 @@ def main() -> int:
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         watchdog = Watchdog(name)
         early_stop.say_goodbye = partial(_sign_off, settings, name, watchdog)
+        # Before anything that Redis may refuse: where a disk is full, this is what frees it.
+        store = ScanStore(settings.store_url, reserve_bytes=settings.store_reserve_bytes)
+        Retention(connect(settings), store, settings).start()
         with watchdog.armed(settings.load_timeout_s):
             try:
                 device = _when_redis_answers(lambda: lease_device(redis, name, settings))
@@ -66,8 +71,9 @@ def main() -> int:
                 log.error("device_not_usable", reason=error.detail)  # noqa: TRY400
                 _sign_off(settings, name, watchdog)
                 return 1
-        pipeline = _load(settings, shelf, name, watchdog)
-        Janitor(connect(settings), ScanStore(settings.store_url), settings).start()
+        identity = StoreIdentity(connect(settings), store)
+        check_store = StoreCheck(identity.check, identity.probe)
+        pipeline = _load(settings, shelf, check_store, name, watchdog)
         worker = MicroBatchWorker(
             pipeline,
             settings,
@@ -80,7 +86,13 @@ def main() -> int:
     return code
 
 
-def _load(settings: Settings, shelf: Shelf[Predictor], name: str, watchdog: Watchdog) -> Pipeline:
+def _load(
+    settings: Settings,
+    shelf: Shelf[Predictor],
+    check_store: StoreCheck,
+    name: str,
+    watchdog: Watchdog,
+) -> Pipeline:
     """Return a pipeline once some model loads; until then, tell the queue why none does.
 
     Each try is guarded as a batch is: a bundle of the user's own may hang or crash.
@@ -89,7 +101,7 @@ def _load(settings: Settings, shelf: Shelf[Predictor], name: str, watchdog: Watc
     while True:
         with watchdog.armed(settings.load_timeout_s):
             try:
-                return Pipeline(settings, shelf)
+                return Pipeline(settings, shelf, check_store)
             except VoxelQError as error:
                 reason = error.detail
         pause.begin(reason)

@@ -19,7 +19,8 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from shared.errors import BadScan, JobLost, ScanMissing, VoxelQError
+from shared.errors import BadScan, JobLost, ScanMissing, StoreUnavailable, VoxelQError
+from shared.job_records import JobRecords, report_key
 from shared.jobs import Stage
 from shared.models import ModelCard
 from shared.nifti import Volume, VolumeHeader, mask_bytes, read_volume
@@ -75,6 +76,7 @@ class Pipeline:
         self._settings = settings
         self._check_store = check_store
         self._store = ScanStore(settings.store_url)
+        self._records = JobRecords(self._store)
         self._shelf = shelf
         self._predictor = shelf.default()
         self._device = SharedDevice(self._predictor.device, settings.threads, settings.lanes)
@@ -206,6 +208,7 @@ class Pipeline:
                 worker=worker_id,
                 artefacts=item.artefacts,
             )
+            self._records.write_report(submission.id, item.claim.execution, report)
             item.outcome = Finished(report)
 
         for item in live():
@@ -235,10 +238,11 @@ class Pipeline:
     def discard(self, claim: Claim) -> None:
         """Remove the files of an outcome that was dropped; nobody refers to them."""
         try:
-            for key in _artefacts(claim).values():
+            # The report first: without it no recovery takes what is left for a finished job.
+            for key in (report_key(claim.id, claim.execution), *_artefacts(claim).values()):
                 self._store.delete(key)
-        except OSError as error:
-            log.warning("could not discard", job=claim.id, error=type(error).__name__)
+        except StoreUnavailable as error:
+            log.warning("discard_failed", job=claim.id, error=type(error).__name__)
 
     def idle(self) -> None:
         """Give cached device memory back."""

@@ -11,7 +11,7 @@ from api.dependencies import Desk, JobId
 from api.openapi import problems
 from api.preferences import read_patience
 from api.schemas import JobPageView, JobView
-from shared.errors import BadRequest, JobNotFound, ServiceUnavailable
+from shared.errors import BadRequest, JobNotFound, ServiceUnavailable, StoreUnavailable
 from shared.jobs import JobStatus
 
 log = structlog.get_logger()
@@ -67,14 +67,15 @@ async def show_job(
 @router.delete(
     "/jobs/{job_id}",
     status_code=204,
-    responses=problems(JobNotFound, ServiceUnavailable),
+    responses=problems(JobNotFound, ServiceUnavailable, StoreUnavailable),
 )
 async def delete_job(desk: Desk, job_id: JobId) -> None:
     """Cancel a job that is queued or started; purge one that is terminal, with all its files."""
     if await desk.queue.cancel(job_id):
+        await run_in_threadpool(desk.storage.forget, job_id)
         log.info("job_canceled", job=job_id)
         return
     # Files first: once the job is forgotten, nobody would know of them.
-    await run_in_threadpool(desk.store.delete_job, job_id)
+    await run_in_threadpool(desk.storage.delete_job, job_id)
     await desk.queue.purge(job_id)
     log.info("job_purged", job=job_id)

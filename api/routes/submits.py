@@ -29,6 +29,7 @@ from shared.errors import (
     ScanTooLarge,
     ServiceUnavailable,
     StoreFull,
+    StoreUnavailable,
     UnsupportedMedia,
 )
 from shared.jobs import Job, Priority, Submission
@@ -55,6 +56,7 @@ _REFUSALS = problems(
     QueueFull,
     ServiceUnavailable,
     StoreFull,
+    StoreUnavailable,
 )
 
 
@@ -173,20 +175,23 @@ async def _submit_and_wait(call: SubmitCall, desk: FrontDesk, patience: Patience
 
 async def _submit(call: SubmitCall, desk: FrontDesk) -> Job:
     async with received_scan(call.request, desk, call.model, call.priority) as scan:
-        receipt = await desk.queue.submit(
-            Submission(
-                id=scan.job_id,
-                model=scan.model.name,
-                version=scan.model.version,
-                priority=scan.priority,
-                scans=scan.scans,
-                sha256=scan.sha256,
-                created_at=datetime.now(UTC),
-                idempotency_key=call.idempotency_key,
-                traceparent=call.traceparent,
-            )
+        submission = Submission(
+            id=scan.job_id,
+            model=scan.model.name,
+            version=scan.model.version,
+            priority=scan.priority,
+            scans=scan.scans,
+            sha256=scan.sha256,
+            created_at=datetime.now(UTC),
+            idempotency_key=call.idempotency_key,
+            traceparent=call.traceparent,
         )
+        await run_in_threadpool(desk.storage.record, submission)
+        receipt = await desk.queue.submit(submission)
     log.info("job_submitted", job=receipt.job.id, model=scan.model.ref, created=receipt.created)
     if not receipt.created:
-        await run_in_threadpool(desk.store.delete_job, scan.job_id)
+        try:
+            await run_in_threadpool(desk.store.delete_job, scan.job_id)
+        except StoreUnavailable:
+            desk.orphans.add(scan.job_id)
     return receipt.job

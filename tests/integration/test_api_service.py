@@ -250,7 +250,8 @@ async def test_a_full_store(
 ) -> None:
     """A store without room is a 507 that leaves nothing behind."""
     store = server.server.config.app.state.desk.store  # type: ignore[union-attr]
-    monkeypatch.setattr(store, "_path", lambda key: str(FULL) if key.endswith(".gz") else key)
+    path = store._path
+    monkeypatch.setattr(store, "_path", lambda key: str(FULL) if key.endswith(".gz") else path(key))
     response = await client.post("/jobs", content=SCAN, headers=RAW)
     assert_problem(response, 507)
     assert "retry-after" in response.headers

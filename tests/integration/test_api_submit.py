@@ -78,7 +78,7 @@ async def test_a_scan_that_was_not_packed_is_not_copied(
 ) -> None:
     """Of a scan without gzip there is one file."""
     await client.post("/jobs", content=nifti(), headers=RAW)
-    assert len(server.stored_files()) == 1
+    assert len(server.lasting_files()) == 1
 
 
 async def test_a_body_in_chunks_of_any_size(client: httpx.AsyncClient, store: ScanStore) -> None:

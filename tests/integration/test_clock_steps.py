@@ -108,12 +108,12 @@ async def test_a_stock_workers_lease_is_not_cut(leases: Leases, client: Redis) -
 
 def test_a_turn_of_the_future_holds_nobody_up(client: Redis, leases: Leases) -> None:
     """A turn is taken once per period, and again when the clock was stepped back."""
-    assert scripts.TAKE_TURN.run(client, keys.JANITOR, 60) == 1
-    assert scripts.TAKE_TURN.run(client, keys.JANITOR, 60) == 0
-    client.set(keys.JANITOR, time.time() + HOUR_S)
-    assert scripts.TAKE_TURN.run(client, keys.JANITOR, 60) == 1
-    client.set(keys.JANITOR, time.time() - 61)
-    assert scripts.TAKE_TURN.run(client, keys.JANITOR, 60) == 1
+    assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 1
+    assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 0
+    client.set(keys.RETENTION_TURN, time.time() + HOUR_S)
+    assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 1
+    client.set(keys.RETENTION_TURN, time.time() - 61)
+    assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 1
 
 
 def test_a_gpu_is_not_held_by_the_past(client: Redis) -> None:

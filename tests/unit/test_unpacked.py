@@ -1,14 +1,17 @@
 """Unpacked copies of scans: when there is one, and when it goes."""
 
+import errno
 import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ulid import ULID
 
+from shared.errors import StoreFull
 from shared.store import ScanStore
 from shared.unpacked import KEPT_S
 
@@ -166,3 +169,65 @@ def test_a_full_disk_costs_the_copy_only(store: ScanStore, tmp_path: Path) -> No
     begun.finish()
     assert [read(store, key) for key in (first, second)] == [PACKED, PACKED]
     assert list((tmp_path / "store" / "unpacked").glob("*/*")) == []
+
+
+def test_copies_go_first_when_the_disk_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload that finds too little room gets that of the copies, and none is made any more."""
+    free = [1 << 40]
+    usage = SimpleNamespace(total=1 << 40)
+
+    def disk_usage(_: object) -> SimpleNamespace:
+        held = sum(path.stat().st_size for path in tmp_path.rglob("unpacked/*/*"))
+        return SimpleNamespace(free=free[0] - held, total=usage.total)
+
+    monkeypatch.setattr("shutil.disk_usage", disk_usage)
+    store = ScanStore(f"file://{tmp_path}/store", unpacked_bytes=1 << 20, reserve_bytes=1000)
+    key = handed_in(store)
+    assert unpacked(store, key)
+    free[0] = 1000 + len(PACKED)
+    assert not unpacked(store, handed_in(store))
+    store.check_room(len(PACKED))
+    assert read(store, key) == PACKED
+    with pytest.raises(StoreFull):
+        store.check_room(len(PACKED) + 1)
+
+
+def test_a_mask_gets_the_room_of_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that finds no room is written once more after the copies were removed."""
+    store = ScanStore(f"file://{tmp_path}/store", unpacked_bytes=1 << 20)
+    key = handed_in(store)
+    assert unpacked(store, key)
+    open_file = type(store._fs)._open
+
+    def full(self: object, path: str, mode: str, **options: object) -> object:
+        if mode == "wb" and list(tmp_path.rglob("unpacked/*/*")):
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return open_file(self, path, mode, **options)
+
+    monkeypatch.setattr(type(store._fs), "_open", full)
+    store.write("ab/job/mask.nii.gz", b"mask")
+    assert store.read("ab/job/mask.nii.gz") == b"mask"
+    assert read(store, key) == PACKED
+
+
+def test_a_copy_that_cannot_be_closed_costs_the_copy_only(
+    store: ScanStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that the system keeps for the end of a file ends the copy and not the upload."""
+    key = handed_in(store)
+    copy = store.begin_unpacked(key, len(UNPACKED))
+    assert copy is not None
+    real = copy._file
+    assert real is not None
+
+    def close() -> None:
+        real.close()
+        raise OSError(errno.EIO, "input/output error")
+
+    copy._file = SimpleNamespace(write=real.write, close=close)  # type: ignore[assignment]
+    copy.write(UNPACKED)
+    copy.finish()
+    copy.abandon()
+    assert read(store, key) == PACKED

@@ -1,0 +1,141 @@
+"""A disk that the queue's append-only file shares with the store, and that fills up."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from shared import keys
+from shared.job_queue import JobQueue
+from shared.settings import Settings
+from shared.store import ScanStore
+from tests.conftest import Valkey
+from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem, submit
+from tests.jobs import submission
+from tests.small_disk import fill, small_disk
+from worker.connection import connect
+from worker.retention import Retention
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 40 MiB."""
+    with small_disk(tmp_path / "disk", 40 * MIB) as mounted:
+        yield mounted
+
+
+@pytest.fixture
+def on_disk(settings: Settings, disk: Path) -> Iterator[Settings]:
+    """Settings of a service whose queue and store share that disk."""
+    server = Valkey(disk / "redis")
+    server.start()
+    try:
+        yield settings.model_copy(
+            update={"redis_url": server.url, "store_url": f"file://{disk}/store"}
+        )
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+async def queue(on_disk: Settings) -> AsyncIterator[JobQueue]:
+    """The door to that queue."""
+    async with JobQueue(on_disk) as opened:
+        yield opened
+
+
+def writes(redis: Redis) -> bool:
+    """Tell whether Redis takes a write, which it notes in its file."""
+    try:
+        redis.set("written", bytes(1000))
+    except ResponseError:
+        return False
+    return True
+
+
+async def until(redis: Redis, *, written: bool) -> None:
+    """Return once Redis takes writes, or refuses them."""
+    deadline = time.monotonic() + 30
+    while writes(redis) is not written:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+
+
+async def test_a_full_disk_is_freed_without_redis(
+    on_disk: Settings, queue: JobQueue, disk: Path
+) -> None:
+    """Redis that can write no more keeps nobody from removing what is over its time.
+
+    The files go first, Redis writes again by itself, and then the records go.
+    """
+    store = ScanStore(on_disk.store_url)
+    over, kept = [submission() for _ in range(8)], submission()
+    for one in (*over, kept):
+        store.write(store.scan_key(one.id, "scan", gzipped=False), bytes(MIB))
+        await queue.submit(one)
+        await queue.cancel(one.id)
+    with connect(on_disk) as redis:
+        retention = Retention(redis, store, on_disk)
+        retention.make_round()
+        for one in over:
+            redis.zincrby(keys.ENDED, -8 * 86_400, one.id)
+        fill(disk)
+        await until(redis, written=False)
+        redis.connection_pool.disconnect()
+        Retention(redis, store, on_disk).purge_expired()
+        assert list(store.job_ids()) == [kept.id]
+        await until(redis, written=True)
+        retention.purge_expired()
+        assert redis.zrange(keys.ENDED, 0, -1) == [kept.id.encode()]
+
+
+async def test_uploads_stop_before_redis_does(on_disk: Settings, disk: Path) -> None:
+    """The reserve is left to the queue: scans are refused with 507 while jobs can be cancelled."""
+    server = FrontDeskServer(on_disk)
+    server.start()
+    try:
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+            job_id = await submit(client)
+            ballast = fill(disk, leave_bytes=MIB)
+            for _ in range(3):
+                assert_problem(await client.post("/jobs", content=SCAN, headers=RAW), 507)
+            assert (await client.delete(f"/jobs/{job_id}")).status_code == 204
+            assert (await client.delete(f"/jobs/{job_id}")).status_code == 204
+            ballast.unlink()
+            await submit(client)
+    finally:
+        server.stop()
+
+
+async def test_a_disk_filled_by_others_is_told(on_disk: Settings, disk: Path) -> None:
+    """Where others fill the disk to the last byte, a scan is refused in words and leaves nothing.
+
+    Once there is room again scans are taken, without a restart.
+    """
+    server = FrontDeskServer(on_disk)
+    server.start()
+    try:
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+            await submit(client)
+            kept = server.stored_files()
+            ballast = fill(disk)
+            for _ in range(3):
+                response = await client.post("/jobs", content=SCAN, headers=RAW)
+                assert response.status_code in (503, 507)
+            assert server.stored_files() == kept
+            ballast.unlink()
+            deadline = time.monotonic() + 30
+            while (
+                await client.post("/jobs", content=SCAN, headers=RAW)
+            ).status_code != httpx.codes.ACCEPTED:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.2)
+    finally:
+        server.stop()
