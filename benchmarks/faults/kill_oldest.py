@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import psutil
-from client.embedded_server import free_port
 from redis import Redis
-from shared import keys
-from shared.sample import SAMPLE_SCAN
 
 from benchmarks.services import child
+from client.embedded_server import free_port
+from shared import keys
+from shared.sample import SAMPLE_SCAN
 
 _START_S, _CLIENTS = 120.0, 4
 _HEADERS = {"Content-Type": "application/gzip"}

@@ -23,9 +23,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import redis as redis_py
-from client.embedded_server import EmbeddedServer, free_port
 from redis import Redis
-from shared.watchdog import LAST_WORDS_S
 
 from benchmarks.faults.clock import Clock
 from benchmarks.faults.disk_faults import DiskFaults, compile_library
@@ -33,6 +31,8 @@ from benchmarks.faults.disks import mounted
 from benchmarks.faults.link import Link
 from benchmarks.faults.models import QUICK, write_models
 from benchmarks.faults.parts import ROOT, Part
+from client.embedded_server import EmbeddedServer, free_port
+from shared.watchdog import LAST_WORDS_S
 
 STORE_BYTES, QUEUE_BYTES = 96 << 20, 128 << 20
 START_S = 90.0

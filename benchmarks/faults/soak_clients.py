@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 from redis.exceptions import RedisError
-from shared import keys
 
 from benchmarks.faults import truths
 from benchmarks.faults.jobs import Jobs
 from benchmarks.faults.service import FaultedService
+from shared import keys
 
 #: Between two scans of one client (seconds).
 PAUSE_S = 0.25

@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 
 import httpx
 from redis.exceptions import RedisError
-from shared import keys
 
 from benchmarks.faults.disk_faults import HANG
 from benchmarks.faults.jobs import SCAN, Jobs
 from benchmarks.faults.models import OTHER, QUICK, SLOW, weights
 from benchmarks.faults.parts import Part
 from benchmarks.faults.service import FaultedService
+from shared import keys
 
 #: Far above what any stage takes to be reached.
 BOUND_S = 30.0

@@ -16,12 +16,12 @@ from typing import Any
 
 import httpx
 import psutil
-from shared import keys
-from shared.jobs import Priority
 from ulid import ULID
 
 from benchmarks.faults.jobs import Jobs
 from benchmarks.faults.service import FaultedService
+from shared import keys
+from shared.jobs import Priority
 
 #: How long what is cleared up by itself may take, once all jobs have ended (seconds).
 CLEAR_UP_S = 12.0

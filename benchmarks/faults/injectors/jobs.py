@@ -8,13 +8,13 @@ from typing import Any
 
 from rq import Queue
 from rq.serializers import JSONSerializer
-from shared import keys
 
 from benchmarks.faults.disk_faults import HANG
 from benchmarks.faults.jobs import Jobs
 from benchmarks.faults.models import OTHER, QUICK, SLOW, VERSION
 from benchmarks.faults.service import FaultedService
 from benchmarks.faults.stages import Target
+from shared import keys
 
 
 @contextmanager
