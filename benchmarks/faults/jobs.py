@@ -53,8 +53,6 @@ class Jobs:
     service: FaultedService
     healthy: set[str] = field(default_factory=set)
     bad: set[str] = field(default_factory=set)
-    #: Ids of jobs that somebody else put into the queue.
-    strange: set[str] = field(default_factory=set)
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: Answers that no state of the service excuses.
     rude: list[str] = field(default_factory=list)

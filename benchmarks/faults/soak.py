@@ -121,7 +121,7 @@ def _conclude(service: FaultedService, load: Load, soak: Soak, began: float) -> 
     if soak.lost:
         soak.found.append(f"{soak.lost} accepted jobs never ended")
     if not soak.found:
-        soak.found += truths.leftovers(service, load.jobs.strange)
+        soak.found += truths.leftovers(service)
 
 
 def numbers(soak: Soak) -> dict[str, Any]:
