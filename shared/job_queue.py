@@ -253,7 +253,7 @@ class JobQueue:
         try:
             told: Any = await self._redis.mget([keys.VERDICT + key for key in bundle_keys])
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
         return {
             key: verdict.decode()
             for key, verdict in zip(bundle_keys, told, strict=True)
@@ -265,7 +265,7 @@ class JobQueue:
         try:
             await self._redis.ping()
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
 
     async def marks(self) -> Marks:
         """Return where the streams of news stand now."""
@@ -275,7 +275,7 @@ class JobQueue:
                     pipeline.xrevrange(stream, count=1)
                 answers: Any = await pipeline.execute()
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
         return Marks(*(latest[0][0].decode() if latest else "0-0" for latest in answers))
 
     async def news(self, after: Marks, block_s: float) -> News:
@@ -285,7 +285,7 @@ class JobQueue:
                 after.streams, count=1000, block=max(1, int(block_s * 1000))
             )
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
         return read_news(answer, after)
 
     async def listen(self) -> None:
@@ -295,13 +295,13 @@ class JobQueue:
         except OutOfMemoryError:
             return  # progress is not told then; changes of status are
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
 
     async def _run(self, script: Script, *arguments: Argument) -> Any:
         try:
             return await script.arun(self._redis, *arguments)
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
 
 
 def _digest(text: str) -> str:

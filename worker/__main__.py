@@ -21,7 +21,7 @@ from shared.store import ScanStore
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
 from worker.batch_worker import MicroBatchWorker
-from worker.connection import connect
+from worker.connection import await_usable, connect
 from worker.janitor import Janitor
 from worker.lease import Leases
 from worker.pipeline import Pipeline
@@ -39,7 +39,7 @@ def main() -> int:
     keep_memory()
     settings = Settings()
     redis = connect(settings)
-    _when_redis_answers(redis.ping)
+    _when_redis_answers(lambda: await_usable(redis))
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     watchdog = Watchdog(name)
     # Loading is guarded as a batch is: a bundle of the user's own may hang or crash.

@@ -67,7 +67,9 @@ def test_a_server_that_says_little_is_believed() -> None:
     """Facts that a managed server leaves out are no errors, only what it says is judged."""
     findings = check_redis({})
     assert {finding.severity for finding in findings} == {"warning"}
-    assert check_redis({**GOOD, "redis_version": "unstable", "maxmemory_policy": "noeviction"}) == []
+    assert (
+        check_redis({**GOOD, "redis_version": "unstable", "maxmemory_policy": "noeviction"}) == []
+    )
     assert memory_share({"maxmemory": "odd"}) is None
 
 
