@@ -10,6 +10,7 @@ from api.following import JobFollowers
 from api.metrics import Metrics
 from api.models_desk import ModelsDesk
 from api.orphans import Orphans
+from api.readiness import ServiceReadiness
 from api.waiting import JobWaiter
 from shared.errors import JobNotFound
 from shared.job_queue import JobQueue
@@ -30,6 +31,7 @@ class FrontDesk:
     followers: JobFollowers
     orphans: Orphans
     metrics: Metrics
+    readiness: ServiceReadiness
 
 
 # FastAPI would run plain functions in threads, and these take no time at all.

@@ -21,6 +21,7 @@ from api.openapi import describe_truly
 from api.orphans import Orphans
 from api.pages import page_router
 from api.problems import install_problem_handlers
+from api.readiness import ServiceReadiness
 from api.routes import events, files, health, jobs, models, sample, submits
 from api.waiting import JobWaiter
 from shared.catalog import ModelCatalog
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
             store = ScanStore(settings.store_url, unpacked_bytes=settings.unpacked_bytes)
             waiter, followers = JobWaiter(queue), JobFollowers(queue)
             reader, orphans = EventReader(queue, [waiter, followers]), Orphans(queue, store)
+            readiness = ServiceReadiness(queue)
             metrics.blocked_clients.set_function(lambda: waiter.blocked)
             metrics.following_clients.set_function(lambda: followers.count)
             app.state.desk = FrontDesk(
@@ -62,8 +64,14 @@ def create_app(settings: Settings) -> FastAPI:
                 followers=followers,
                 orphans=orphans,
                 metrics=metrics,
+                readiness=readiness,
             )
-            async with reader.running(), followers.running(), orphans.running():
+            async with (
+                reader.running(),
+                followers.running(),
+                orphans.running(),
+                readiness.running(),
+            ):
                 yield
 
     app = FastAPI(

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError
 
 from shared import keys, scripts
 from shared.errors import (
@@ -27,6 +27,7 @@ from shared.job_events import Marks, News, read_news
 from shared.job_reading import read_job
 from shared.jobs import Job, JobStatus, Submission
 from shared.queue_connection import COMMAND_TIMEOUT_S, away, connect
+from shared.redis_check import UNKNOWN, Finding, check_redis
 from shared.rq_jobs import estimate, read_pace, rq_fields, rq_stamp
 from shared.scripts import Argument, Script
 from shared.settings import Settings
@@ -135,7 +136,7 @@ class JobQueue:
                 retry_after_s=NO_MEMORY_RETRY_S,
             ) from error
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
         match answer[0]:
             case b"conflict":
                 raise IdempotencyConflict(
@@ -264,6 +265,15 @@ class JobQueue:
         """Return if Redis answers."""
         try:
             await self._redis.ping()
+        except RedisError as error:
+            raise away(error) from error
+
+    async def findings(self) -> list[Finding]:
+        """Return what is wrong with the Redis that holds the queue."""
+        try:
+            return check_redis(await self._redis.info())
+        except NoPermissionError:
+            return [UNKNOWN]
         except RedisError as error:
             raise away(error) from error
 

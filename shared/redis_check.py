@@ -3,12 +3,18 @@
 Only ``INFO`` is read: a managed Redis often refuses ``CONFIG``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import structlog
+
+log = structlog.get_logger()
+
 #: The oldest Redis whose scripts can do what the queue's scripts do.
 LEAST_VERSION = (7, 0)
+#: Between two looks at a server that the queue cannot use (seconds).
+LOOK_AGAIN_S = 10.0
 #: From this share of ``maxmemory`` on, the memory counts as nearly full.
 NEARLY_FULL = 0.85
 
@@ -60,6 +66,14 @@ def memory_share(info: Mapping[str, Any]) -> float | None:
     """Return which share of ``maxmemory`` is used; None without such a limit."""
     limit = _number(info, "maxmemory")
     return _number(info, "used_memory") / limit if limit else None
+
+
+def log_findings(findings: Sequence[Finding]) -> None:
+    """Log that the server was looked at, and each thing that is wrong with it."""
+    log.info("redis_checked", codes=[finding.code for finding in findings])
+    for finding in findings:
+        say = log.error if finding.severity == "error" else log.warning
+        say("redis_unfit", code=finding.code, wrong=finding.wrong, todo=finding.todo)
 
 
 def _kind(info: Mapping[str, Any]) -> list[Finding]:

@@ -47,20 +47,21 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[RedisServer]:
-    """Run a server with its files in ``folder``."""
+def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
+    """Run a server with its files in ``folder``, and with more options of its own."""
     embedded = EmbeddedServer(folder)
     port = urlsplit(embedded.url).port
     assert port is not None
     process = subprocess.Popen(
         [*embedded.prepare(), "--requirepass", PASSWORD, "--masterauth", PASSWORD,
-         "--repl-diskless-sync-delay", "0"],
+         "--repl-diskless-sync-delay", "0", *options],
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         server = RedisServer(port, process)
         with server.client() as client:
             while True:
+                assert process.poll() is None, "the server did not start"
                 with suppress(redis.ConnectionError):
                     client.ping()
                     break

@@ -2,22 +2,17 @@
 
 import time
 
-import structlog
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from shared.failover import FailoverRedis
-from shared.redis_check import UNKNOWN, check_redis
+from shared.redis_check import LOOK_AGAIN_S, UNKNOWN, check_redis, log_findings
 from shared.settings import Settings
-
-log = structlog.get_logger()
 
 #: Longest that a call may block on the server's side (seconds).
 LONGEST_BLOCK_S = 1.0
-#: Between two looks at a Redis that the queue cannot use (seconds).
-LOOK_AGAIN_S = 10.0
 
 
 def connect(settings: Settings) -> Redis:
@@ -44,10 +39,7 @@ def await_usable(redis: Redis) -> None:
             findings = check_redis(redis.info())
         except NoPermissionError:
             findings = [UNKNOWN]
-        log.info("redis_checked", codes=[finding.code for finding in findings])
-        for finding in findings:
-            level = log.error if finding.severity == "error" else log.warning
-            level("redis_unfit", code=finding.code, wrong=finding.wrong, todo=finding.todo)
+        log_findings(findings)
         if not any(finding.unusable for finding in findings):
             return
         redis.connection_pool.disconnect()  # its address may lead to another server by then

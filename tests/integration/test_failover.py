@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -89,10 +90,10 @@ async def test_all_idle_connections_to_a_demoted_server_are_closed(
 ) -> None:
     """A read does not go on asking the old primary once a write has found it demoted."""
     await queue._redis.set("known", "old")
-    first, second = [await queue._redis.connection_pool.get_connection() for _ in range(2)]
+    pool: Any = queue._redis.connection_pool
+    first, second = [await pool.get_connection() for _ in range(2)]
     for connection in (first, second):
-        await queue._redis.connection_pool.release(connection)
-    other.set("requirepass", "for-tests")
+        await pool.release(connection)
     with other.client() as promoted:
         promoted.set("known", "new")
     address.to = other
@@ -136,7 +137,7 @@ async def test_a_user_without_rights_is_said_in_words(
 ) -> None:
     """A user of Redis who may not run scripts is told so."""
     with primary.client() as client:
-        client.execute_command("ACL SETUSER weak on >pw ~* +@read +ping")  # type: ignore[no-untyped-call]
+        client.execute_command("ACL SETUSER weak on >pw ~* +@read +ping")
     url = f"redis://weak:pw@127.0.0.1:{primary.port}/0"
     async with JobQueue(settings.model_copy(update={"redis_url": url})) as queue:
         with pytest.raises(ServiceUnavailable, match="does not allow"):
