@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from client import channels, model_commands, plan_command, service_commands, tables
+from client import channels, doctor_command, model_commands, plan_command, service_commands, tables
 from client.answers import JobAnswer
 from client.channels import BadChannels
 from client.http_client import BadUrl, ClientError, ServiceUnreachable, VoxelQClient
@@ -59,6 +59,7 @@ for command in (
     service_commands.demo,
     service_commands.sample,
     plan_command.plan,
+    doctor_command.doctor,
 ):
     app.command()(command)
 
