@@ -72,20 +72,29 @@ class EmbeddedServer:
 
     async def answers(self) -> None:
         """Return once the server has loaded its data and takes commands."""
-        while not await self._ping():  # noqa: ASYNC110 - another process cannot set an event
+        while not await self.takes_commands():  # noqa: ASYNC110 - another process sets no event
             await asyncio.sleep(0.05)
 
-    async def _ping(self) -> bool:
+    async def takes_commands(self) -> bool:
+        """Tell whether the server has loaded its data and takes commands."""
+        return await self._ping() == b"+PONG\r\n"
+
+    async def responds(self) -> bool:
+        """Tell whether the server says anything at all, as it does while it still loads."""
+        return await self._ping() != b""
+
+    async def _ping(self) -> bytes:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:
-            return False
+            return b""
         try:
             writer.write(f"AUTH {self._password}\r\nPING\r\n".encode())
             await writer.drain()
-            return await reader.readline() == b"+OK\r\n" and await reader.readline() == b"+PONG\r\n"
+            await reader.readline()
+            return await reader.readline()
         except OSError:
-            return False
+            return b""
         finally:
             writer.close()
 
