@@ -54,7 +54,7 @@ class ServiceReadiness:
     async def _look(self) -> tuple[list[Finding], QueueState]:
         findings = await self._queue.findings()
         for finding in findings:
-            if finding.unusable:
+            if finding.refuses:
                 raise ServiceUnavailable(finding.words, retry_after_s=RETRY_AFTER_S)
         return findings, await self._queue.state()
 

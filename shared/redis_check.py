@@ -25,13 +25,14 @@ Severity = Literal["error", "warning"]
 class Finding:
     """One thing that is wrong: what it is, what it means, and what to do about it.
 
-    With an ``unusable`` one the queue cannot work at all.
+    While it lasts Redis may refuse jobs; with an ``unusable`` one the queue cannot work at all.
     """
 
     code: str
     severity: Severity
     wrong: str
     todo: str
+    refuses: bool = False
     unusable: bool = False
 
     @property
@@ -87,6 +88,7 @@ def _kind(info: Mapping[str, Any]) -> list[Finding]:
                 "error",
                 f"{server_words(info)} is too old: the queue's scripts need {least}.",
                 f"Install Redis {least} or later, or Valkey.",
+                refuses=True,
                 unusable=True,
             )
         )
@@ -97,6 +99,7 @@ def _kind(info: Mapping[str, Any]) -> list[Finding]:
                 "error",
                 "Redis runs in cluster mode, and the queue's scripts use keys of all slots.",
                 "Use a single server, with replicas if you like (cluster-enabled no).",
+                refuses=True,
                 unusable=True,
             )
         )
@@ -112,6 +115,7 @@ def _role(info: Mapping[str, Any]) -> list[Finding]:
                 "error",
                 "This Redis is a replica, so nothing can be written to it.",
                 "Have REDIS_URL name the primary, or an address that follows it.",
+                refuses=True,
             )
         )
     if _number(info, "loading"):
@@ -121,6 +125,7 @@ def _role(info: Mapping[str, Any]) -> list[Finding]:
                 "error",
                 "Redis is still loading its data and takes no commands yet.",
                 "Wait until it has done so.",
+                refuses=True,
             )
         )
     return found
@@ -149,13 +154,16 @@ def _memory(info: Mapping[str, Any]) -> list[Finding]:
             )
         )
     elif share >= NEARLY_FULL:
+        full = share >= 1
+        means = "no scan is accepted" if full else "when it is full, no scan is accepted"
         found.append(
             Finding(
-                "redis-nearly-full",
-                "warning",
-                f"Redis uses {share:.0%} of its maxmemory; when it is full, no scan is accepted.",
+                "redis-full" if full else "redis-nearly-full",
+                "error" if full else "warning",
+                f"Redis uses {share:.0%} of its maxmemory; {means}.",
                 "Raise maxmemory, or lower VOXELQ_RETENTION_S, VOXELQ_MAX_KEPT_JOBS or "
                 "VOXELQ_MAX_QUEUED.",
+                refuses=full,
             )
         )
     return found
@@ -178,6 +186,7 @@ def _persistence(info: Mapping[str, Any]) -> list[Finding]:
                 "error",
                 "Redis cannot write its append-only file, and refuses to accept jobs.",
                 "Look at the free space and the permissions of its data folder.",
+                refuses=True,
             )
         ]
     elif info.get("aof_last_bgrewrite_status", "ok") != "ok":

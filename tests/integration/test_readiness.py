@@ -83,6 +83,20 @@ async def test_what_is_wrong_with_redis_is_a_note(
     assert "noeviction" in note
 
 
+async def test_a_redis_that_refuses_jobs_is_not_ready(
+    client: httpx.AsyncClient, reading_room: ReadingRoom, valkey: Valkey
+) -> None:
+    """With Redis full no scan would be accepted, and the answer says what to do."""
+    reading_room.sign_on()
+    with redis.Redis.from_url(valkey.url) as server:
+        bound = server.config_get("maxmemory")["maxmemory"]
+        server.config_set("maxmemory", 1)
+        try:
+            assert_problem(await client.get("/readyz"), 503, "Raise maxmemory")
+        finally:
+            server.config_set("maxmemory", bound)
+
+
 async def test_sources_of_notes_cannot_break_the_answer(
     queue: JobQueue, reading_room: ReadingRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:

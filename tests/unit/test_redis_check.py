@@ -39,6 +39,7 @@ def test_a_server_as_it_should_be_has_no_findings() -> None:
         ({"maxmemory_policy": "volatile-ttl"}, "redis-evicts", "error"),
         ({"maxmemory": 0}, "redis-unbounded", "warning"),
         ({"used_memory": 800000000}, "redis-nearly-full", "warning"),
+        ({"used_memory": 805306368}, "redis-full", "error"),
         ({"aof_enabled": 0}, "redis-forgets", "warning"),
         ({"aof_last_write_status": "err"}, "redis-aof-fails", "error"),
         ({"aof_last_bgrewrite_status": "err"}, "redis-aof-grows", "warning"),
@@ -53,7 +54,10 @@ def test_each_fault_has_a_finding_of_its_own(
     assert (finding.code, finding.severity) == (code, severity)
     assert finding.wrong.endswith(".")
     assert finding.todo.endswith(".")
-    assert finding.unusable == (code in {"redis-too-old", "redis-cluster"})
+    unusable = {"redis-too-old", "redis-cluster"}
+    assert finding.unusable == (code in unusable)
+    refusing = {"redis-replica", "redis-loading", "redis-full", "redis-aof-fails"}
+    assert finding.refuses == (code in unusable | refusing)
 
 
 def test_valkey_is_told_by_its_own_version() -> None:
