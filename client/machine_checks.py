@@ -12,6 +12,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from client.diagnosis import Diagnosis, Surroundings, ok, problem, warning
+from shared import keys
 from shared.catalog import ModelCatalog
 from shared.errors import VoxelQError
 from shared.offer import Offer
@@ -44,14 +45,7 @@ def look_at_store(here: Surroundings) -> list[Diagnosis]:
     url = here.settings.store_url
     folder = _folder(url)
     if folder is not None and not folder.is_dir():
-        return [
-            problem(
-                "store",
-                f"There is no folder {folder}, so neither scans nor masks can be read.",
-                "Is it mounted? Does VOXELQ_STORE_URL name the folder that the service uses? "
-                "The first scan of a new service makes it.",
-            )
-        ]
+        return _look_at_no_store(here, folder)
     try:
         store = ScanStore(url)
         key = f"doctor-{secrets.token_hex(8)}"
@@ -151,6 +145,28 @@ def look_at_settings(_: Surroundings) -> list[Diagnosis]:
             found.append(warning("settings", f"{name} is no setting, and is ignored.", todo))
     given = sum(name.upper() in settings for name in os.environ)
     return found or [ok("settings", f"{given} are set, and each is one that VoxelQ knows.")]
+
+
+def _look_at_no_store(here: Surroundings, folder: Path) -> list[Diagnosis]:
+    there = next(path for path in folder.parents if path.exists())
+    if _queue_is_new(here) and there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return [ok("store", f"{folder} is made with the first scan; none has come yet.")]
+    return [
+        problem(
+            "store",
+            f"There is no folder {folder}, so neither scans nor masks can be read or stored.",
+            "Is it mounted? Does VOXELQ_STORE_URL name the folder that the service uses?",
+        )
+    ]
+
+
+def _queue_is_new(here: Surroundings) -> bool:
+    """Tell whether Redis answers, and knows of no job and no store."""
+    try:
+        with here.redis() as redis:
+            return not redis.exists(keys.INDEX, STORE_KEY)
+    except (RedisError, ValueError):
+        return False
 
 
 def _identity(here: Surroundings, store: ScanStore) -> list[Diagnosis]:

@@ -199,9 +199,12 @@ def test_jobs_set_aside(looked: Looked, valkey: Valkey) -> None:
     assert ": 2." in looked.trouble("set aside").says
 
 
-def test_a_store_that_is_not_there(looked: Looked, tmp_path: Path) -> None:
+def test_a_store_that_is_not_there(looked: Looked, tmp_path: Path, valkey: Valkey) -> None:
     """A store that is not mounted is a problem, and the doctor does not make one in its place."""
     (tmp_path / "store").rmdir()
+    assert looked.at("store")[0].state == "ok"  # no scan has come to this queue yet
+    with redis.Redis.from_url(valkey.url) as server:
+        server.zadd("voxelq:jobs", {"01J": 1.0})
     assert "no folder" in looked.trouble("store").says
     assert not (tmp_path / "store").exists()
 
