@@ -15,8 +15,6 @@ from shared.redis_check import UNKNOWN, Finding, check_redis, memory_share, serv
 
 #: Clocks that differ by more make times in logs and jobs hard to compare (seconds).
 CLOCK_BOUND_S = 1.0
-#: Jobs that no worker could read, by the time at which they were set aside.
-DEAD_LETTERS = "voxelq:dead-letters"
 
 _START_REDIS = "Start it (`voxelq up` brings one along), or set REDIS_URL to where it is."
 
@@ -58,14 +56,14 @@ def look_at_clock(here: Surroundings) -> list[Diagnosis]:
 def look_at_dead_letters(here: Surroundings) -> list[Diagnosis]:
     """Count the jobs that no worker could read and that were set aside."""
     with here.redis() as redis:
-        count = redis.zcard(DEAD_LETTERS)
+        count = redis.zcard(keys.DEAD_LETTERS)
     if not count:
         return [ok("set aside", "No job had to be set aside.")]
     return [
         warning(
             "set aside",
             f"Jobs that no worker could read: {count}. They are set aside, and harm nothing else.",
-            f"Look at them: ZRANGE {DEAD_LETTERS} 0 -1. Have all parts run the same version, "
+            f"Look at them: ZRANGE {keys.DEAD_LETTERS} 0 -1. Have all parts run the same version, "
             "and nothing else put jobs into these queues.",
         )
     ]

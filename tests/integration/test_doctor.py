@@ -14,10 +14,10 @@ import redis
 
 import client.doctor
 import client.machine_checks
-import client.redis_checks
 from client.diagnosis import Diagnosis, Surroundings
 from client.doctor import examine
 from client.embedded_server import free_port
+from shared import keys
 from shared.settings import Settings
 from tests.command_line import Run
 from tests.conftest import Valkey
@@ -195,7 +195,7 @@ def test_jobs_set_aside(looked: Looked, valkey: Valkey) -> None:
     """Jobs that no worker could read are counted."""
     assert looked.at("set aside")[0].state == "ok"
     with redis.Redis.from_url(valkey.url) as server:
-        server.zadd(client.redis_checks.DEAD_LETTERS, {"01J": 1.0, "01K": 2.0})
+        server.zadd(keys.DEAD_LETTERS, {"01J": 1.0, "01K": 2.0})
     assert ": 2." in looked.trouble("set aside").says
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
-from shared.errors import ServiceUnavailable
+from shared.errors import ServiceUnavailable, StoreFull
 from shared.job_queue import JobQueue
+from shared.queue_connection import away
 from shared.settings import Settings
 from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem
 from tests.jobs import submission
@@ -118,7 +119,6 @@ async def test_a_lasting_replica_is_said_in_words(
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
-        ("maxmemory", "1", "full"),
         ("min-replicas-to-write", "1", "too few replicas"),
         ("requirepass", "another", "password"),
     ],
@@ -129,6 +129,14 @@ async def test_refusals_are_said_in_words(
     """Each way in which Redis refuses has its own words, and none is a fault of the API's."""
     primary.set(setting, value)
     with pytest.raises(ServiceUnavailable, match=words):
+        await queue.submit(submission())
+
+
+async def test_a_full_redis_is_said_in_words(queue: JobQueue, primary: RedisServer) -> None:
+    """A call that needs memory which Redis does not have is answered with what to do."""
+    primary.set("maxmemory", "1")
+    assert "maxmemory" in away(OutOfMemoryError("used memory > 'maxmemory'")).detail
+    with pytest.raises(StoreFull, match="no memory"):
         await queue.submit(submission())
 
 
