@@ -10,6 +10,7 @@ from api.following import JobFollowers
 from api.metrics import Metrics
 from api.models_desk import ModelsDesk
 from api.orphans import Orphans
+from api.readiness import ServiceReadiness
 from api.storage import Storage
 from api.waiting import JobWaiter
 from shared.errors import JobNotFound
@@ -32,6 +33,7 @@ class FrontDesk:
     followers: JobFollowers
     orphans: Orphans
     metrics: Metrics
+    readiness: ServiceReadiness
 
 
 # FastAPI would run plain functions in threads, and these take no time at all.

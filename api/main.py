@@ -21,6 +21,7 @@ from api.openapi import describe_truly
 from api.orphans import Orphans
 from api.pages import page_router
 from api.problems import install_problem_handlers
+from api.readiness import ServiceReadiness
 from api.routes import events, files, health, jobs, models, sample, submits
 from api.storage import Storage
 from api.waiting import JobWaiter
@@ -54,6 +55,11 @@ def create_app(settings: Settings) -> FastAPI:
             storage = Storage(settings, store)
             waiter, followers = JobWaiter(queue, storage.has_lost), JobFollowers(queue)
             reader, orphans = EventReader(queue, [waiter, followers]), Orphans(queue, store)
+
+            async def store_notes() -> list[str]:
+                return storage.notes
+
+            readiness = ServiceReadiness(queue, lambda: storage.trouble, [store_notes])
             metrics.blocked_clients.set_function(lambda: waiter.blocked)
             metrics.following_clients.set_function(lambda: followers.count)
             app.state.desk = FrontDesk(
@@ -69,12 +75,14 @@ def create_app(settings: Settings) -> FastAPI:
                 followers=followers,
                 orphans=orphans,
                 metrics=metrics,
+                readiness=readiness,
             )
             async with (
                 reader.running(),
                 followers.running(),
                 orphans.running(),
                 storage.running(),
+                readiness.running(),
             ):
                 yield
 

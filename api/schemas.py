@@ -288,3 +288,11 @@ class Health(BaseModel):
     """A service that is well."""
 
     status: str = Field(examples=["ok"])
+
+
+class Readiness(Health):
+    """A service that serves scans; ``notes`` say what is not well all the same."""
+
+    notes: list[str] = Field(
+        examples=[["The append-only file is off: accepted jobs are lost when Redis dies."]]
+    )

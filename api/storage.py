@@ -103,7 +103,7 @@ class Storage:
         try:
             service = self._data_set.id()
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
         stripped = submission.model_copy(update={"idempotency_key": None})
         self._records.write(JobRecord(service=service, submission=stripped))
 

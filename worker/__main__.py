@@ -28,7 +28,7 @@ from shared.store_identity import StoreIdentity
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
 from worker.batch_worker import MicroBatchWorker
-from worker.connection import connect
+from worker.connection import await_usable, connect
 from worker.early_stop import EarlyStop
 from worker.lease import Leases, WorkerFacts
 from worker.pipeline import Pipeline
@@ -55,7 +55,7 @@ def main() -> int:
     settings = Settings()
     with EarlyStop() as early_stop:
         redis = connect(settings)
-        _when_redis_answers(redis.ping)
+        _when_redis_answers(lambda: await_usable(redis))
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         watchdog = Watchdog(name)
         early_stop.say_goodbye = partial(_sign_off, settings, name, watchdog)
