@@ -62,15 +62,15 @@ def main() -> int:
         # Before anything that Redis may refuse: where a disk is full, this is what frees it.
         store = ScanStore(settings.store_url, reserve_bytes=settings.store_reserve_bytes)
         Retention(connect(settings), store, settings).start()
-        with watchdog.armed(settings.load_timeout_s):
-            try:
+        try:
+            with watchdog.armed(settings.load_timeout_s):
                 device = _when_redis_answers(lambda: lease_device(redis, name, settings))
                 settings = settings.model_copy(update={"device": device})
                 shelf = open_shelf(settings, redis, name)
-            except VoxelQError as error:
-                log.error("device_not_usable", reason=error.detail)  # noqa: TRY400
-                _sign_off(settings, name, watchdog)
-                return 1
+        except VoxelQError as error:
+            log.error("device_not_usable", reason=error.detail)  # noqa: TRY400
+            _sign_off(settings, name, watchdog)
+            return 1
         identity = StoreIdentity(connect(settings), store)
         check_store = StoreCheck(identity.check, identity.probe)
         pipeline = _load(settings, shelf, check_store, name, watchdog)
