@@ -9,8 +9,15 @@ from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Desk, FrontDesk, JobId
 from api.openapi import problems
-from shared.errors import BadRequest, JobNotFound, NotFinished, ServiceUnavailable
+from shared.errors import (
+    BadRequest,
+    JobNotFound,
+    JobUnreadable,
+    NotFinished,
+    ServiceUnavailable,
+)
 from shared.jobs import Job, JobStatus
+from shared.rq_jobs import UNREADABLE
 
 router = APIRouter(tags=["jobs"])
 
@@ -30,7 +37,7 @@ _WHY_NOT = {
     response_class=StreamingResponse,
     responses={
         200: {"content": {_GZIP: {}}, "description": "The mask, `.nii.gz`, in the scan's grid."},
-        **problems(JobNotFound, NotFinished, ServiceUnavailable),
+        **problems(JobNotFound, NotFinished, JobUnreadable, ServiceUnavailable),
     },
 )
 async def mask(request: Request, desk: Desk, job_id: JobId) -> Response:
@@ -44,7 +51,7 @@ async def mask(request: Request, desk: Desk, job_id: JobId) -> Response:
     response_class=StreamingResponse,
     responses={
         200: {"content": {"image/png": {}}, "description": "The slice with the largest lesion."},
-        **problems(JobNotFound, NotFinished, ServiceUnavailable),
+        **problems(JobNotFound, NotFinished, JobUnreadable, ServiceUnavailable),
     },
 )
 async def preview(request: Request, desk: Desk, job_id: JobId) -> Response:
@@ -74,6 +81,8 @@ async def scan(
 ) -> Response:
     """Fetch the scan as it is stored."""
     scans = (await desk.queue.get(job_id)).submission.scans
+    if not scans:
+        raise JobUnreadable(UNREADABLE)
     channel = channel or next(iter(scans))
     if channel not in scans:
         raise BadRequest(f"This job's channels are {', '.join(scans)}.")
@@ -86,6 +95,8 @@ async def scan(
 
 async def _artefact(desk: FrontDesk, job_id: str, name: str) -> str:
     job: Job = await desk.queue.get(job_id)
+    if job.report is None and job.status is JobStatus.FINISHED:
+        raise JobUnreadable(UNREADABLE)
     if job.report is None:
         raise NotFinished(_WHY_NOT[job.status])
     return job.report.artefacts[name]
