@@ -8,18 +8,20 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11
 VOXELQ_PORT ?= 8080
-BENCHMARKS := bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked bench-components bench-plan
+BENCHMARKS := bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked bench-components bench-plan bench-faults
 
-.PHONY: help setup demo up test lint bench train clean $(BENCHMARKS)
+.PHONY: help setup demo up test test-faults lint bench train clean $(BENCHMARKS)
 
 help:
 	@echo "make demo         set up, send a sample scan through the service, leave mask and picture in demo/"
 	@echo "make up           set up and run the service until Ctrl-C"
 	@echo "make test         set up and run every test"
+	@echo "make test-faults  what must hold when things die, fill up, hang or lose each other (ten minutes)"
 	@echo "make lint         formatting, types, import contracts"
 	@echo "make bench        every benchmark; make bench-queue, bench-batching, bench-mixed, bench-scan, bench-gpu: one alone"
 	@echo "make bench-scale  workers against users under a clinic's traffic; make bench-soak, bench-blocked: leaks, a thousand at once"
 	@echo "make bench-components  where a scan's time goes, part by part; make bench-plan: capacity plans held against real runs"
+	@echo "make bench-faults  the table of faults, and half an hour of them at random"
 	@echo "make train        train the default model anew, from packages alone (two hours)"
 	@echo "make setup        the virtual environment with everything; make clean removes it"
 
@@ -34,6 +36,9 @@ up: $(VENV)/.run
 test: setup
 	$(BIN)/pytest
 
+test-faults: setup
+	$(BIN)/pytest tests/faults
+
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -43,11 +48,18 @@ lint: setup
 bench: $(BENCHMARKS)
 
 # bench-queue runs benchmarks.queue, and so on; a plan is checked by a module of another name
-$(filter-out bench-plan,$(BENCHMARKS)): bench-%: setup
+$(filter-out bench-plan bench-faults,$(BENCHMARKS)): bench-%: setup
 	$(BIN)/python -m benchmarks.$*
 
 bench-plan: setup
 	$(BIN)/python -m benchmarks.plan_check
+
+# the table of the fault suite, and a soak of half an hour
+bench-faults: setup
+	VOXELQ_FAULTS_JSON=benchmarks/.cache/faults.json $(BIN)/pytest tests/faults
+	$(BIN)/python -m benchmarks.faults --table benchmarks/.cache/faults.json
+	$(BIN)/python -m benchmarks.faults --kill-oldest
+	$(BIN)/python -m benchmarks.faults --minutes 30
 
 train: setup
 	$(BIN)/python -m training.train --minutes 120

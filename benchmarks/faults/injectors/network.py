@@ -1,0 +1,65 @@
+"""The network between the parts and Redis."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks.faults.jobs import Jobs
+from benchmarks.faults.service import FaultedService
+from benchmarks.faults.stages import Target
+
+
+@contextmanager
+def workers_cut_off(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """Workers cannot reach Redis: every connection is reset."""
+    with service.worker_link.cut():
+        yield
+
+
+@contextmanager
+def api_cut_off(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """The API cannot reach Redis: every connection is reset."""
+    with service.api_link.cut():
+        yield
+
+
+@contextmanager
+def all_cut_off(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """Nothing can reach Redis."""
+    with service.worker_link.cut(), service.api_link.cut():
+        yield
+
+
+@contextmanager
+def all_silent(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """The network swallows everything on its way to and from Redis, and ends no connection."""
+    with service.worker_link.silent(), service.api_link.silent():
+        yield
+
+
+@contextmanager
+def workers_silent(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """The network swallows what workers and Redis send each other."""
+    with service.worker_link.silent():
+        yield
+
+
+@contextmanager
+def half_closed(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """Connections to Redis can be written to and answer no more."""
+    with service.worker_link.half_closed(), service.api_link.half_closed():
+        yield
+
+
+@contextmanager
+def connections_reset(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """Every connection to Redis is reset once; new ones are taken at once."""
+    for link in service.links:
+        link.drop()
+    yield
+
+
+@contextmanager
+def network_slow(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
+    """Everything takes 150 ms more each way between Redis and all others."""
+    with service.worker_link.slow(0.15), service.api_link.slow(0.15):
+        yield

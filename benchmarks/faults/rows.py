@@ -1,0 +1,87 @@
+"""One row of the table of faults: how it is tried, and what it came to."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.faults import truths
+from benchmarks.faults.injectors import Injector
+from benchmarks.faults.jobs import Jobs
+from benchmarks.faults.service import FaultedService, Kind
+from benchmarks.faults.stages import Stage, idle
+
+SOLO = Kind()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fault, the stage of life that it hits, and the seconds until all is well without hands.
+
+    It holds for ``hold_s``; the seconds count from when it has passed.
+    """
+
+    name: str
+    inject: Injector
+    stage: Stage = idle
+    bound_s: float = 20.0
+    hold_s: float = 0.0
+    kind: Kind = SOLO
+
+
+@dataclass
+class Trial:
+    """What a row came to; ``found`` is what speaks against the truths."""
+
+    row: Row
+    ready_s: float | None = None
+    accepted: int = 0
+    refused: int = 0
+    found: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """Return it for a table."""
+        return {
+            "fault": self.row.name,
+            "stage": self.row.stage.__name__.replace("_", " "),
+            "held_s": self.row.hold_s,
+            "ready_s": None if self.ready_s is None else round(self.ready_s, 2),
+            "bound_s": self.row.bound_s,
+            "accepted": self.accepted,
+            "refused": self.refused,
+            "violations": self.found,
+        }
+
+
+def try_row(service: FaultedService, row: Row, *, before: int = 4, during: int = 2) -> Trial:
+    """Inject a row's fault while healthy scans come; ``before`` it, and ``during`` its time."""
+    jobs, trial = Jobs(service), Trial(row)
+    try:
+        with jobs.watched():
+            _inject(service, row, jobs, before, during)
+            trial.ready_s = truths.seconds_until_ready(service, jobs, row.bound_s)
+        trial.found = truths.violations(service, jobs, row.bound_s)
+    except truths.NotReady as error:
+        trial.found = [str(error), *truths.unhealthy(jobs), *sorted(set(jobs.rude))]
+    trial.accepted, trial.refused = len(jobs.accepted), jobs.refused
+    return trial
+
+
+def _inject(service: FaultedService, row: Row, jobs: Jobs, before: int, during: int) -> None:
+    with service.client() as client:
+        for _ in range(before):
+            jobs.submit(client)
+    staged = row.stage(service, jobs)
+    target = staged.__enter__()
+    try:
+        fault = row.inject(service, jobs, target)
+        fault.__enter__()
+    finally:
+        staged.__exit__(None, None, None)
+    try:
+        until_s = time.monotonic() + row.hold_s
+        with service.client(2.0) as client:
+            for _ in range(during):
+                jobs.submit(client)
+        time.sleep(max(0.0, until_s - time.monotonic()))
+    finally:
+        fault.__exit__(None, None, None)

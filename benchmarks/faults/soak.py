@@ -1,0 +1,149 @@
+"""Faults drawn at random under steady load, one episode after another."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from benchmarks.faults import truths
+from benchmarks.faults.schedule import Episode, episodes
+from benchmarks.faults.service import FaultedService, Kind
+from benchmarks.faults.soak_clients import Load
+from benchmarks.faults.soak_faults import SoakFault
+
+#: Far above what any fault takes; a service that needs longer is wedged, and the soak ends.
+WEDGED_S = 90.0
+#: What keeps a fault from being injected: another one holds, or has only just passed.
+_NOT_INJECTED = (RedisError, TimeoutError, OSError, RuntimeError)
+
+
+def soak_kind(*, clock: bool) -> Kind:
+    """Return the service that is soaked."""
+    return Kind(workers=2, replica=True, clock=clock, settings=(("VOXELQ_JOB_TIMEOUT_S", "8"),))
+
+
+@dataclass
+class Passed:
+    """An episode that is over: when it began, and how long until all was well again."""
+
+    episode: Episode
+    began_s: float
+    ready_s: float | None
+
+
+@dataclass
+class Soak:
+    """What a soak came to."""
+
+    seed: int
+    seconds: float = 0.0
+    passed: list[Passed] = field(default_factory=list)
+    accepted: int = 0
+    refused: int = 0
+    done: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[int] = field(default_factory=Counter)
+    ended_s: list[float] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+    not_injected: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def lost(self) -> int:
+        """How many accepted jobs never ended."""
+        return self.accepted - sum(self.done.values())
+
+
+def run(
+    service: FaultedService,
+    faults: Mapping[str, SoakFault],
+    *,
+    seed: int,
+    seconds: float,
+    clients: int,
+    say: Callable[[str], None],
+) -> Soak:
+    """Soak a service for so long; returns what came of it, with the five truths at the end."""
+    soak, load = Soak(seed), Load(service)
+    began = time.monotonic()
+    with load.running(clients):
+        for episode in episodes(seed, [fault.choice for fault in faults.values()]):
+            if time.monotonic() - began + episode.peace_s > seconds:
+                break
+            time.sleep(episode.peace_s)
+            at_s = time.monotonic() - began
+            ready_s, problem = _pass_through(service, load, faults, episode)
+            soak.passed.append(Passed(episode, at_s, ready_s))
+            words = f"ready after {ready_s:.1f} s" if ready_s is not None else problem
+            say(f"{at_s:6.0f} s  {episode.name} ({episode.hold_s:.1f} s): {words}")
+            if ready_s is None:
+                soak.found.append(f"{episode.name}: {problem}")
+                break
+    soak.seconds = time.monotonic() - began
+    _conclude(service, load, soak, began)
+    return soak
+
+
+def _pass_through(
+    service: FaultedService, load: Load, faults: Mapping[str, SoakFault], episode: Episode
+) -> tuple[float | None, str]:
+    """Inject an episode's faults, and wait until all is well; None, and why, if it never is."""
+    try:
+        with ExitStack() as stack:  # left in the order of what holds least
+            ordered = sorted(episode.faults, key=lambda drawn: -drawn.hold_s)
+            shorter_s = [*(drawn.hold_s for drawn in ordered[1:]), 0.0]
+            for drawn, less_s in zip(ordered, shorter_s, strict=True):
+                fault = faults[drawn.name]
+                target = fault.target(service, drawn.victim)
+                stack.enter_context(fault.inject(service, load.jobs, target))
+                stack.callback(time.sleep, drawn.hold_s - less_s)
+    except _NOT_INJECTED as error:
+        load.not_injected[f"{episode.name}: {type(error).__name__}"] += 1
+    try:
+        return truths.seconds_until_ready(service, load.jobs, WEDGED_S), ""
+    except truths.NotReady as error:
+        return None, str(error)
+
+
+def _conclude(service: FaultedService, load: Load, soak: Soak, began: float) -> None:
+    """Wait for the last jobs, check them all, and look for what is left behind."""
+    load.jobs.wait_for_all(WEDGED_S)
+    load.check(stood_s=0.0)
+    load.check(stood_s=0.0)
+    soak.accepted, soak.refused = load.accepted, load.jobs.refused
+    soak.done, soak.outcomes = load.done, load.outcomes
+    soak.not_injected = load.not_injected
+    soak.ended_s = [at_s - began for at_s in load.ended_at_s]
+    soak.found += [f"{count} x {what}" for what, count in sorted(load.found.items())]
+    soak.found += sorted(set(load.jobs.rude))
+    if soak.lost:
+        soak.found.append(f"{soak.lost} accepted jobs never ended")
+    if not soak.found:
+        soak.found += truths.leftovers(service, load.jobs.strange)
+
+
+def numbers(soak: Soak) -> dict[str, Any]:
+    """Return a soak for its JSON."""
+    return {
+        "seed": soak.seed,
+        "seconds": soak.seconds,
+        "accepted": soak.accepted,
+        "refused": soak.refused,
+        "done": dict(soak.done),
+        "lost": soak.lost,
+        "outcomes_per_job": {str(count): jobs for count, jobs in sorted(soak.outcomes.items())},
+        "episodes": [
+            {
+                "fault": one.episode.name,
+                "began_s": one.began_s,
+                "held_s": one.episode.hold_s,
+                "ready_s": one.ready_s,
+            }
+            for one in soak.passed
+        ],
+        "ended_s": [round(at_s, 2) for at_s in soak.ended_s],
+        "not_injected": dict(soak.not_injected),
+        "violations": soak.found,
+    }

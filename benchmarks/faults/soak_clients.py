@@ -1,0 +1,103 @@
+"""Steady healthy load for a soak: clients that submit and poll, and clients that block."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import httpx
+from redis.exceptions import RedisError
+
+from benchmarks.faults import truths
+from benchmarks.faults.jobs import Jobs
+from benchmarks.faults.service import FaultedService
+from shared import keys
+
+#: Between two scans of one client (seconds).
+PAUSE_S = 0.25
+#: A job's end must stand for so long before the job is checked once more and purged (seconds).
+STANDS_S = 20.0
+
+
+class Load:
+    """The clients' jobs, those of them that were checked and purged, and what was wrong."""
+
+    def __init__(self, service: FaultedService) -> None:
+        self.jobs = Jobs(service)
+        self.done: Counter[str] = Counter()
+        self.outcomes: Counter[int] = Counter()
+        self.found: Counter[str] = Counter()
+        self.not_injected: Counter[str] = Counter()
+        self.ended_at_s: list[float] = []
+        self._service = service
+        self._seen_at: dict[str, float] = {}
+        self._checked: set[str] = set()
+        self._over = threading.Event()
+
+    @property
+    def accepted(self) -> int:
+        """How many scans were taken so far."""
+        return len(self.jobs.accepted)
+
+    @contextmanager
+    def running(self, clients: int) -> Iterator[None]:
+        """Run clients of which every third blocks, until the block ends."""
+        works = [self._block if number % 3 == 2 else self._submit for number in range(clients)]
+        threads = [threading.Thread(target=work) for work in [*works, self._check_ended]]
+        for thread in threads:
+            thread.start()
+        try:
+            with self.jobs.watched():
+                yield
+        finally:
+            self._over.set()
+            for thread in threads:
+                thread.join()
+
+    def check(self, stood_s: float) -> None:
+        """Check once more, and purge, every job whose end was seen so long ago."""
+        now_s = time.monotonic()
+        with self._service.client(5.0) as client:
+            for job_id in self.jobs.ended.keys() - self._checked:
+                if job_id not in self._seen_at:
+                    self._seen_at[job_id] = now_s
+                    self.ended_at_s.append(now_s)
+                if now_s - self._seen_at[job_id] >= stood_s:
+                    self._check_and_purge(client, job_id)
+
+    def _check_and_purge(self, client: httpx.Client, job_id: str) -> None:
+        ended = self.jobs.ended[job_id]
+        try:
+            if not self._service.is_ready():
+                return  # some part is away just now, and the job is checked again
+            found = truths.check_end(self._service, client, job_id, ended)
+            results: Any = self._service.redis.xlen(keys.RQ_RESULTS + job_id)
+        except (RedisError, httpx.HTTPError):
+            return
+        if any("503" in words for words in found):
+            return
+        if job_id in self.jobs.healthy and ended["status"] != "finished":
+            title = (ended.get("error") or {}).get("title", "without a reason")
+            found.append(f"a healthy job is {ended['status']}: {title}")
+        self.found.update(found)
+        self._checked.add(job_id)
+        self.done[str(ended["status"])] += 1
+        self.outcomes[int(results)] += 1
+        with suppress(httpx.HTTPError):  # or it is purged at the end
+            client.delete(f"/jobs/{job_id}")
+
+    def _check_ended(self) -> None:
+        while not self._over.wait(1.0):
+            self.check(STANDS_S)
+
+    def _submit(self) -> None:
+        with self._service.client(5.0) as client:
+            while not self._over.wait(PAUSE_S):
+                self.jobs.submit(client)
+
+    def _block(self) -> None:
+        with self._service.client(20.0) as client:
+            while not self._over.wait(PAUSE_S):
+                self.jobs.predict(client)
