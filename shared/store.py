@@ -169,7 +169,11 @@ class ScanStore:
             return
         partial = f"{key}.{ULID()}.partial"
         try:
-            self._write(partial, content)
+            with self.create(partial) as file:
+                file.write(content)
+                # Or a machine that crashes may leave the name without the content.
+                file.flush()
+                os.fsync(file.fileno())
             with store_faults():
                 os.replace(self._path(partial), self._path(key))
         except BaseException:
