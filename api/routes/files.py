@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Desk, FrontDesk, JobId
 from api.openapi import problems
@@ -107,11 +106,12 @@ async def _file(
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     try:
-        size = await run_in_threadpool(desk.store.size, key)
+        size = await desk.threads.files.run(desk.store.size, key)
     except FileNotFoundError as error:
         raise JobNotFound(job_id) from error
     headers["Content-Length"] = str(size)
     headers["Content-Disposition"] = (
         f'{"inline" if inline else "attachment"}; filename="{file_name}"'
     )
-    return StreamingResponse(desk.store.chunks(key), headers=headers, media_type=media_type)
+    pieces = desk.threads.files.pieces(desk.store.chunks(key))
+    return StreamingResponse(pieces, headers=headers, media_type=media_type)
