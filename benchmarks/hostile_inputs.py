@@ -187,8 +187,10 @@ def _path(rng: random.Random) -> str:
 
 
 def _value(rng: random.Random) -> object:
-    values: tuple[object, ...] = (None, True, 0, -1.5, 1e308, 10**400, float("nan"), "", "x" * 5000, "01K" + "A" * 23,
-              "\ud800", [], {}, [[]], {"scan": None}, "stat")  # fmt: skip
+    values: tuple[object, ...] = (
+        *(None, True, 0, -1.5, 1e308, 10**400, float("nan"), "", "x" * 5000, "01K" + "A" * 23),
+        *("\ud800", [], {}, [[]], {"scan": None}, "stat"),
+    )
     return rng.choice(values)
 
 

@@ -263,7 +263,7 @@ class JobQueue:
         try:
             return bool(await self._redis.exists(keys.IDEMPOTENCY + _digest(idempotency_key)))
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
 
     async def ping(self) -> None:
         """Return if Redis answers."""

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from api.dependencies import Desk, FrontDesk, JobId
 from api.openapi import problems
-from shared.errors import BadRequest, JobNotFound, NotFinished, ServiceUnavailable
+from shared.errors import BadRequest, JobNotFound, NotFinished, NotFound, ServiceUnavailable
 from shared.jobs import Job, JobStatus
 
 router = APIRouter(tags=["jobs"])
@@ -73,6 +73,8 @@ async def scan(
 ) -> Response:
     """Fetch the scan as it is stored."""
     scans = (await desk.queue.get(job_id)).submission.scans
+    if not scans:
+        raise NotFound("The job's record cannot be read, so its scan is not known.")
     channel = channel or next(iter(scans))
     if channel not in scans:
         raise BadRequest(f"This job's channels are {', '.join(scans)}.")
