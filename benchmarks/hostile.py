@@ -1,15 +1,16 @@
 """Hostile inputs against a running API: ``python -m benchmarks.hostile --count 10000 --seed 1``.
 
 A real API process on loopback, with a Valkey of its own and no worker, is sent mutated scans,
-gzips, forms, JSON, heads of HTTP and records of jobs. It is to answer each without an error of its
-own (503 and 507 tell of its surroundings), stay alive within its memory, and keep nothing. Ends
-with 1 if it does not. The same seed sends the same bytes.
+gzips, forms, JSON, heads of HTTP, records of jobs and models. It is to answer each without an error
+of its own (503 and 507 tell of its surroundings), stay alive within its memory, and keep nothing.
+Ends with 1 if it does not. The same seed sends the same bytes.
 """
 
 import argparse
 import asyncio
 import random
 import re
+import shutil
 import sys
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ import httpx
 import psutil
 from redis.asyncio import Redis
 
+from benchmarks.hostile_bundles import hostile_bundles
 from benchmarks.hostile_inputs import RAW, REQUESTS, Hostile, scan
 from benchmarks.hostile_records import asks, spoil
 from benchmarks.machine import RESULTS, write_json
@@ -31,6 +33,8 @@ from benchmarks.queue import server
 from benchmarks.services import child, temporary_folder
 from client.embedded_server import free_port
 
+#: Bundles that lie in the models' folder together.
+_BUNDLES_AT_ONCE = 50
 #: Requests under way at once.
 _CLIENTS = 8
 #: What the API may take more of memory at its peak, and after all, than before (MiB).
@@ -86,9 +90,17 @@ class Target:
         """Send one request; return the status, or None where the connection was closed."""
         if hostile.raw is not None:
             return await self._send_raw(hostile.raw)
-        answer = await self.client.request(
-            hostile.method, hostile.path, headers=hostile.headers, content=hostile.body
-        )
+        pairs = hostile.headers.items()
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
+        try:
+            answer = await self.client.request(
+                hostile.method,
+                hostile.path,
+                headers=headers,
+                content=hostile.body,
+            )
+        except httpx.TransportError:
+            return None
         if answer.status_code == 500 and "job-unreadable" in answer.text:
             return None  # said in words of a record that this run spoiled itself
         return answer.status_code
@@ -123,8 +135,9 @@ class Target:
         return len((await self.client.get("/jobs")).json()["jobs"])
 
     def files_left(self) -> int:
-        """Count the files in the store, unpacked copies too."""
-        return sum(path.is_file() for path in (self.folder / "store").rglob("*"))
+        """Count the files of scans in the store, unpacked copies too; not the store's own."""
+        store = self.folder / "store"
+        return sum(path.is_file() and path.parent != store for path in store.rglob("*"))
 
     def mb(self) -> float:
         """What the API takes of memory."""
@@ -175,11 +188,33 @@ async def records(target: Target, rng: random.Random, count: int) -> Counter[str
     return statuses
 
 
-#: Every attack by name, with its share of a run's inputs. Hostile bundles have their place here:
-#: an attack that writes them below ``target.folder / "models"`` and asks for ``/models``.
+async def bundles(target: Target, rng: random.Random, count: int) -> Counter[str]:
+    """Lay bundles beside the bundled one, some at a time, list them and send each a scan."""
+    statuses: Counter[str] = Counter()
+    models = target.folder / "models"
+    for first in range(0, count, _BUNDLES_AT_ONCE):
+        written = hostile_bundles(
+            models, rng.randrange(2**32), min(_BUNDLES_AT_ONCE, count - first)
+        )
+        statuses[_named(await target.send(Hostile("GET", "/models")))] += 1
+        for folder in written:
+            ask = Hostile(
+                path=f"/jobs?model={folder.parent.name}",
+                headers={"Content-Type": RAW},
+                body=scan(rng),
+            )
+            statuses[_named(await target.send(ask))] += 1
+        await target.purge()
+        shutil.rmtree(models, ignore_errors=True)
+        models.mkdir(exist_ok=True)
+    return statuses
+
+
+#: Every attack by name, with its share of a run's inputs.
 ATTACKS: dict[str, tuple[Attack, float]] = {
-    **{kind: (requests(kind), 0.19) for kind in REQUESTS},
+    **{kind: (requests(kind), 0.18) for kind in REQUESTS},
     "records": (records, 0.05),
+    "bundles": (bundles, 0.05),
 }
 
 
