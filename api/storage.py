@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 from redis.exceptions import RedisError
-from starlette.concurrency import run_in_threadpool
 
+from api.threads import ThreadPool
 from shared.data_set import DataSet
 from shared.errors import StoreFull, StoreUnavailable
 from shared.job_records import JobRecord, JobRecords
@@ -39,7 +39,8 @@ HUNG_AFTER_S = 10.0
 class Storage:
     """The store's identity, records and recovery; its methods block, unless they are async."""
 
-    def __init__(self, settings: Settings, store: ScanStore) -> None:
+    def __init__(self, settings: Settings, store: ScanStore, threads: ThreadPool) -> None:
+        self._threads = threads
         self._redis = connect_blocking(settings.redis_url)
         self._store = store
         self._identity = StoreIdentity(self._redis, store, takes_scans=True)
@@ -126,7 +127,12 @@ class Storage:
 
     async def has_lost(self, job_id: str) -> bool:
         """Return whether the queue lost this job and is about to get it back."""
-        return await run_in_threadpool(self._has_lost, job_id)
+        if self.trouble is not None:
+            return False  # which is not for a client to wait for
+        try:
+            return await self._threads.run(self._has_lost, job_id)
+        except StoreUnavailable:
+            return False
 
     def _has_lost(self, job_id: str) -> bool:
         try:

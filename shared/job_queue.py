@@ -258,6 +258,13 @@ class JobQueue:
             if status is not None
         }
 
+    async def knows_key(self, idempotency_key: str) -> bool:
+        """Tell whether a job was submitted under this key."""
+        try:
+            return bool(await self._redis.exists(keys.IDEMPOTENCY + _digest(idempotency_key)))
+        except RedisError as error:
+            raise away(error) from error
+
     async def ping(self) -> None:
         """Return if Redis answers."""
         try:

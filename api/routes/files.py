@@ -5,19 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Desk, FrontDesk, JobId
 from api.openapi import problems
-from shared.errors import (
-    BadRequest,
-    JobNotFound,
-    JobUnreadable,
-    NotFinished,
-    ServiceUnavailable,
-)
+from shared.errors import BadRequest, JobNotFound, NotFinished, NotFound, ServiceUnavailable
 from shared.jobs import Job, JobStatus
-from shared.rq_jobs import UNREADABLE
 
 router = APIRouter(tags=["jobs"])
 
@@ -37,7 +29,7 @@ _WHY_NOT = {
     response_class=StreamingResponse,
     responses={
         200: {"content": {_GZIP: {}}, "description": "The mask, `.nii.gz`, in the scan's grid."},
-        **problems(JobNotFound, NotFinished, JobUnreadable, ServiceUnavailable),
+        **problems(JobNotFound, NotFinished, ServiceUnavailable),
     },
 )
 async def mask(request: Request, desk: Desk, job_id: JobId) -> Response:
@@ -51,7 +43,7 @@ async def mask(request: Request, desk: Desk, job_id: JobId) -> Response:
     response_class=StreamingResponse,
     responses={
         200: {"content": {"image/png": {}}, "description": "The slice with the largest lesion."},
-        **problems(JobNotFound, NotFinished, JobUnreadable, ServiceUnavailable),
+        **problems(JobNotFound, NotFinished, ServiceUnavailable),
     },
 )
 async def preview(request: Request, desk: Desk, job_id: JobId) -> Response:
@@ -82,7 +74,7 @@ async def scan(
     """Fetch the scan as it is stored."""
     scans = (await desk.queue.get(job_id)).submission.scans
     if not scans:
-        raise JobUnreadable(UNREADABLE)
+        raise NotFound("The job's record cannot be read, so its files are not known.")
     channel = channel or next(iter(scans))
     if channel not in scans:
         raise BadRequest(f"This job's channels are {', '.join(scans)}.")
@@ -96,7 +88,7 @@ async def scan(
 async def _artefact(desk: FrontDesk, job_id: str, name: str) -> str:
     job: Job = await desk.queue.get(job_id)
     if job.report is None and job.status is JobStatus.FINISHED:
-        raise JobUnreadable(UNREADABLE)
+        raise NotFound("The job's record cannot be read, so its files are not known.")
     if job.report is None:
         raise NotFinished(_WHY_NOT[job.status])
     return job.report.artefacts[name]
@@ -118,11 +110,12 @@ async def _file(
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     try:
-        size = await run_in_threadpool(desk.store.size, key)
+        size = await desk.threads.files.run(desk.store.size, key)
     except FileNotFoundError as error:
         raise JobNotFound(job_id) from error
     headers["Content-Length"] = str(size)
     headers["Content-Disposition"] = (
         f'{"inline" if inline else "attachment"}; filename="{file_name}"'
     )
-    return StreamingResponse(desk.store.chunks(key), headers=headers, media_type=media_type)
+    pieces = desk.threads.files.pieces(desk.store.chunks(key))
+    return StreamingResponse(pieces, headers=headers, media_type=media_type)

@@ -5,16 +5,18 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.dependencies import Desk
 from api.openapi import problems
-from api.readiness import soon
+from api.readiness import RETRY_AFTER_S, soon
 from api.schemas import Health, QueueView, Readiness
-from shared.errors import ServiceUnavailable
+from shared.errors import ProcessFailing, ServiceUnavailable
 
 router = APIRouter(tags=["service"])
 
 
-@router.get("/livez", response_model=Health)
-async def livez() -> Health:
-    """Tell that this process is alive; asks nobody else."""
+@router.get("/livez", response_model=Health, responses=problems(ProcessFailing))
+async def livez(desk: Desk) -> Health:
+    """Tell whether this process can go on; asks nobody else."""
+    if (failure := desk.vital.failure) is not None:
+        raise ProcessFailing(failure, retry_after_s=RETRY_AFTER_S)
     return Health(status="ok")
 
 
