@@ -18,35 +18,39 @@ STARTING_MISSES = 24
 class HangWatch:
     """Probes one child for as long as it is kept alive.
 
-    Probes are counted, and not seconds: where the whole stack was stopped for a while, nothing
-    was missed.
+    ``answers`` returns None where it cannot tell, which counts for nothing. Probes are counted,
+    and not seconds: where the whole stack was stopped for a while, nothing was missed.
     """
 
     def __init__(
         self,
         child: Child,
-        answers: Callable[[], Awaitable[bool]],
+        answers: Callable[[], Awaitable[bool | None]],
         say: Callable[[str], None],
         *,
         probe_s: float = PROBE_S,
+        hung_misses: int = HUNG_MISSES,
+        starting_misses: int = STARTING_MISSES,
     ) -> None:
         self._child = child
         self._answers = answers
         self._say = say
         self._probe_s = probe_s
+        self._hung_misses = hung_misses
+        self._starting_misses = starting_misses
 
     async def run(self) -> None:
         """Probe until cancelled."""
         pid: int | None = None
-        misses, most = 0, STARTING_MISSES
+        misses, most = 0, self._starting_misses
         while True:
             began = time.monotonic()
             answered = await self._probe()
             if self._child.pid != pid or pid is None:
-                pid, misses, most = self._child.pid, 0, STARTING_MISSES
+                pid, misses, most = self._child.pid, 0, self._starting_misses
             elif answered:
-                misses, most = 0, HUNG_MISSES
-            else:
+                misses, most = 0, self._hung_misses
+            elif answered is False:
                 misses += 1
             if misses >= most:
                 silent_s = misses * self._probe_s
@@ -55,7 +59,7 @@ class HangWatch:
                 misses = 0
             await asyncio.sleep(max(0.0, began + self._probe_s - time.monotonic()))
 
-    async def _probe(self) -> bool:
+    async def _probe(self) -> bool | None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._probe_s):
                 return await self._answers()

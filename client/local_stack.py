@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -20,11 +21,17 @@ import httpx
 from client.child import Child, ChildSpec
 from client.embedded_server import EmbeddedServer
 from client.hang_watch import PROBE_S, HangWatch
+from shared.settings import Settings
 
 #: Bounds of the drain, in seconds; together they keep it under 30.
 API_BOUND_S, WORKER_BOUND_S, SERVER_BOUND_S = 8.0, 16.0, 4.0
 #: Before it is killed, a worker has so long to give back what it has not finished (seconds).
 GIVE_BACK_S = 4.0
+#: A worker that served has hung when the queue has not heard of it for so many probes: a minute,
+#: for an import or a load may keep its threads from beating for a while.
+UNHEARD_PROBES = 12
+#: What a worker may need, besides `LOAD_TIMEOUT_S`, until it is heard of (seconds).
+STARTING_S = 60.0
 #: A stack that is not ready says why this often.
 PATIENCE_S = 10.0
 
@@ -33,14 +40,14 @@ PATIENCE_S = 10.0
 class StackPlan:
     """What to run and where; ``data_dir`` is absolute and keeps all state.
 
-    Workers drain for ``drain_s`` seconds, or shorter where the stack's own end needs that.
+    ``settings`` are those that the parts will read.
     """
 
     host: str
     port: int
     workers: int
     data_dir: Path
-    drain_s: float
+    settings: Settings
 
     @property
     def url(self) -> str:
@@ -129,7 +136,7 @@ class LocalStack:
         threads = str(max(1, available_cores() // plan.workers))
         worker_env = {
             "VOXELQ_THREADS": os.environ.get("VOXELQ_THREADS") or threads,
-            "VOXELQ_DRAIN_S": str(min(plan.drain_s, WORKER_BOUND_S - GIVE_BACK_S)),
+            "VOXELQ_DRAIN_S": str(min(plan.settings.drain_s, WORKER_BOUND_S - GIVE_BACK_S)),
         }
         workers = [
             self._child(f"worker-{number}", [*python, "worker"], {**env, **worker_env})
@@ -146,12 +153,36 @@ class LocalStack:
         return Child(ChildSpec(name, command, log, env, pass_fds), self._on_death)
 
     def _watches(self) -> list[HangWatch]:
-        """Return what looks for parts that hang; workers have watchdogs of their own."""
-        server, api, _ = self._parts
+        """Return what looks for parts that hang.
+
+        A worker has a watchdog while it loads and computes; here it is missed when it is stopped
+        as it starts or rests.
+        """
+        server, api, workers = self._parts
         watches = [HangWatch(child, self._api_answers, self._say) for child in api]
         if self._server is not None:
             watches += [HangWatch(child, self._server.responds, self._say) for child in server]
+        loading_probes = round((self._plan.settings.load_timeout_s + STARTING_S) / PROBE_S)
+        watches += [
+            HangWatch(
+                child,
+                partial(self._worker_is_heard, child),
+                self._say,
+                hung_misses=UNHEARD_PROBES,
+                starting_misses=loading_probes,
+            )
+            for child in workers
+        ]
         return watches
+
+    async def _worker_is_heard(self, child: Child) -> bool | None:
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=PROBE_S / 2) as http:
+                answer = await http.get(f"{self._plan.url}/queue")
+            # a worker's id is <host>-<process>-<random>
+            return any(f"-{child.pid}-" in worker["id"] for worker in answer.json()["workers"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return None  # with the API or Redis away no worker is heard of
 
     async def _api_answers(self) -> bool:
         async with httpx.AsyncClient(trust_env=False, timeout=None) as http:  # noqa: S113 - bounded by the probe

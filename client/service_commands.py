@@ -56,9 +56,9 @@ def up(
     count = workers or max(1, available_cores() // 2)
     try:
         claims.packages()
-        drain_s = claims.settings().drain_s
+        settings = claims.settings()
         with claims.data_folder(data_dir.resolve()) as lock_fd:
-            plan = StackPlan(host, claims.port(host, port), count, data_dir.resolve(), drain_s)
+            plan = StackPlan(host, claims.port(host, port), count, data_dir.resolve(), settings)
             asyncio.run(_run_stack(plan, lock_fd))
     except claims.Taken as error:
         tables.complain(str(error))

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from client.embedded_server import free_port
+from client.hang_watch import PROBE_S
 from tests.local_service import (
     BOUND_S,
     VOXELQ,
@@ -187,12 +188,14 @@ def test_a_part_that_dies_again_and_again_is_tried_on(data_dir: Path) -> None:
             assert deaths >= 5
 
 
-def test_an_api_that_hangs_is_started_again(data_dir: Path, scan: Path) -> None:
-    """An API that is stopped, and so never ends by itself, is killed and started again."""
-    with local_service(data_dir) as service:
-        (hung,) = service.part("-m api")
+@pytest.mark.parametrize("words", ["-m api", "-m worker", "valkey-server"])
+def test_a_part_that_hangs_is_started_again(data_dir: Path, scan: Path, words: str) -> None:
+    """A part that is stopped, and so never ends by itself, is killed and started again."""
+    with local_service(data_dir, "--workers", "1") as service:
+        time.sleep(2 * PROBE_S)  # it has been seen to answer
+        (hung,) = service.part(words)
         hung.suspend()
-        until(lambda: not hung.is_running(), "the API that hangs was killed")
+        until(lambda: not hung.is_running(), "the part that hangs was killed")
         until(service.is_ready, "the service was ready again")
         assert "has not answered" in service.words()
         with service.client() as client:

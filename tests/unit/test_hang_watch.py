@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from client import child as child_module
-from client import hang_watch
 from client.child import Child, ChildSpec
 from client.embedded_server import free_port
 from client.hang_watch import HangWatch
@@ -36,7 +35,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 @asynccontextmanager
 async def watched(
-    folder: Path, program: str, port: int, said: list[str]
+    folder: Path, program: str, port: int, said: list[str], *, starting_misses: int = 24
 ) -> AsyncIterator[tuple[Child, Callable[[], Awaitable[bool]]]]:
     """Keep a server alive and watch it, with probes of a tenth of a second."""
 
@@ -52,7 +51,9 @@ async def watched(
     spec = ChildSpec("api", [sys.executable, "-c", program, str(port)], folder / "api.log")
     child = Child(spec, lambda *_: None)
     child.start()
-    watching = asyncio.create_task(HangWatch(child, answers, said.append, probe_s=0.1).run())
+    watching = asyncio.create_task(
+        HangWatch(child, answers, said.append, probe_s=0.1, starting_misses=starting_misses).run()
+    )
     try:
         yield child, answers
     finally:
@@ -79,20 +80,40 @@ async def test_a_process_that_is_stopped_is_started_again(tmp_path: Path) -> Non
         assert "api has not answered" in said[0]
 
 
-async def test_a_process_that_never_answers_gets_longer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_process_that_never_answers_gets_longer(tmp_path: Path) -> None:
     """One that has never answered may still be starting, and is killed only after more probes."""
-    monkeypatch.setattr(hang_watch, "STARTING_MISSES", 8)
     said: list[str] = []
     program = "import time; time.sleep(3600)"
-    async with watched(tmp_path, program, free_port(), said):
+    async with watched(tmp_path, program, free_port(), said, starting_misses=8):
 
         async def killed() -> bool:
             return len(said) == 2
 
         await until(killed)
         assert "for 1 s" in said[0]
+
+
+async def test_a_process_of_which_nothing_can_be_told_is_left_alone(tmp_path: Path) -> None:
+    """Where a probe cannot tell, no miss is counted."""
+    said: list[str] = []
+    probes: list[int] = []
+
+    async def unknown() -> None:
+        probes.append(1)
+
+    spec = ChildSpec("worker", [sys.executable, "-c", SERVER, str(free_port())], tmp_path / "log")
+    child = Child(spec, lambda *_: None)
+    child.start()
+    watch = HangWatch(child, unknown, said.append, probe_s=0.02, starting_misses=1)
+    watching = asyncio.create_task(watch.run())
+
+    async def often() -> bool:
+        return len(probes) > 10
+
+    await until(often)
+    watching.cancel()
+    await child.stop(5)
+    assert said == []
 
 
 async def test_a_log_that_has_grown_large_begins_anew(

@@ -6,11 +6,12 @@ import pytest
 
 from client import local_stack
 from client.local_stack import LocalStack, StackPlan
+from shared.settings import Settings
 
 
 def worker_environment(tmp_path: Path, drain_s: float, host: str = "127.0.0.1") -> dict[str, str]:
     """Return the variables that a worker of this plan would get."""
-    plan = StackPlan(host, 8080, 2, tmp_path, drain_s)
+    plan = StackPlan(host, 8080, 2, tmp_path, Settings(drain_s=drain_s))
     stack = LocalStack(plan, lock_fd=0, say=lambda _: None, on_ready=lambda: None)
     _, _, workers = stack._make_parts()
     return workers[0]._spec.env
