@@ -1,0 +1,238 @@
+"""The client that awaits: `voxelq.client` for asyncio and trio, from the same flows."""
+
+import inspect
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import anyio
+import httpx
+from anyio import to_thread
+
+from voxelq.flows import Flow, Flows, Give, OnProgress, Pause, Send, Step, Tell
+from voxelq.handles import JobHandle, PredictionFacts, result_of
+from voxelq.images import decode_mask
+from voxelq.mask_file import write_mask
+from voxelq.records import JobState, Models, Queue
+from voxelq.scans import Scan
+from voxelq.upload_body import UploadBody
+from voxelq.wire import Wire
+
+if TYPE_CHECKING:
+    from nibabel import Nifti1Image
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AsyncPrediction(PredictionFacts):
+    """What the network found in one scan, and the way to its mask and picture.
+
+    The calls are those of `voxelq.Prediction`, awaited.
+
+    Attributes:
+        job: The job that it came from.
+    """
+
+    job: "AsyncJob" = field(repr=False, compare=False)
+
+    async def mask(self) -> "Nifti1Image":
+        """Fetch the mask as a nibabel image; as `voxelq.Prediction.mask`."""
+        return await to_thread.run_sync(decode_mask, await self.mask_bytes())
+
+    async def mask_bytes(self) -> bytes:
+        """Fetch the mask as a gzipped NIfTI file; as `voxelq.Prediction.mask_bytes`."""
+        return await self.job.client._run(self.job.client._flows.file(self.job.id, "mask"))
+
+    async def save_mask(self, path: str | Path) -> Path:
+        """Write the mask to ``path`` and return it; as `voxelq.Prediction.save_mask`."""
+        return await to_thread.run_sync(write_mask, await self.mask_bytes(), Path(path))
+
+    async def preview(self) -> bytes:
+        """Fetch a PNG of the slice with the largest lesion; as `voxelq.Prediction.preview`."""
+        return await self.job.client._run(self.job.client._flows.file(self.job.id, "preview.png"))
+
+
+class AsyncJob(JobHandle):
+    """A job of the service; the calls are those of `voxelq.Job`, awaited.
+
+    Example:
+        >>> job = await client.submit("scan.nii.gz")  # doctest: +SKIP
+        >>> (await job.wait(timeout_s=600)).volume_ml  # doctest: +SKIP
+        31.4
+    """
+
+    def __init__(self, client: "AsyncClient", state: JobState) -> None:
+        super().__init__(state)
+        self.client = client
+
+    async def refresh(self) -> Self:
+        """Ask how the job stands, and return it; as `voxelq.Job.refresh`."""
+        await self.client._run(self.client._flows.refresh(self))
+        return self
+
+    async def wait(
+        self, timeout_s: float | None = None, on_progress: OnProgress | None = None
+    ) -> AsyncPrediction:
+        """Wait until the job has ended, and return what was found; as `voxelq.Job.wait`.
+
+        ``on_progress`` may be a coroutine function too.
+        """
+        await self.client._run(self.client._flows.wait(self, timeout_s, on_progress))
+        return AsyncPrediction(*result_of(self.state), job=self)
+
+    async def cancel(self) -> None:
+        """Cancel the job unless it has ended; as `voxelq.Job.cancel`."""
+        await self.client._run(self.client._flows.cancel(self))
+
+    async def delete(self) -> None:
+        """Remove the job with its scan, mask and result; as `voxelq.Job.delete`."""
+        await self.client._run(self.client._flows.delete(self))
+
+
+class AsyncClient:
+    """One VoxelQ service, for asyncio and trio. Close it, or use it as a context manager.
+
+    Arguments, calls, retries and errors are those of `voxelq.Client`; tasks may share it.
+
+    Example:
+        >>> from voxelq import AsyncClient
+        >>> async with AsyncClient() as client:  # doctest: +SKIP
+        ...     prediction = await client.predict("scan.nii.gz")
+        ...     await prediction.save_mask("mask.nii.gz")
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        key: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 5,
+    ) -> None:
+        wire = Wire(url, key, timeout_s)
+        self.url = wire.url
+        self._flows = Flows(wire, retries)
+        self._http = httpx.AsyncClient(trust_env=wire.trust_env)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections. Jobs go on without them."""
+        await self._http.aclose()
+
+    async def predict(
+        self,
+        scan: Scan,
+        *,
+        model: str | None = None,
+        priority: str | None = None,
+        wait_s: float | None = None,
+        on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncPrediction:
+        """Submit a scan, wait until its job has ended, and return what was found.
+
+        As `voxelq.Client.predict`; ``on_progress`` may be a coroutine function too.
+        """
+        job = await self.submit(
+            scan, model=model, priority=priority, idempotency_key=idempotency_key
+        )
+        return await job.wait(wait_s, on_progress)
+
+    async def submit(
+        self,
+        scan: Scan,
+        *,
+        model: str | None = None,
+        priority: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncJob:
+        """Submit a scan and return its job at once; as `voxelq.Client.submit`."""
+        body = await to_thread.run_sync(UploadBody, scan)
+        state = await self._run(self._flows.submit(body, model, priority, idempotency_key))
+        return AsyncJob(self, state)
+
+    async def job(self, job_id: str) -> AsyncJob:
+        """Return the job with this id; as `voxelq.Client.job`."""
+        return AsyncJob(self, await self._run(self._flows.state(job_id)))
+
+    async def jobs(
+        self, status: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[AsyncJob]:
+        """Iterate over the service's jobs, newest first; as `voxelq.Client.jobs`."""
+        async for state in self._each(self._flows.jobs(status, limit)):
+            yield AsyncJob(self, state)
+
+    def as_completed(
+        self, jobs: Iterable[AsyncJob], timeout_s: float | None = None
+    ) -> AsyncIterator[AsyncJob]:
+        """Yield each job once it has ended; as `voxelq.Client.as_completed`, for ``async for``."""
+        return self._each(self._flows.as_completed(jobs, timeout_s))
+
+    async def cancel(self, job_id: str) -> AsyncJob:
+        """Cancel a job and return it; as `voxelq.Client.cancel`."""
+        job = await self.job(job_id)
+        await job.cancel()
+        return job
+
+    async def models(self) -> Models:
+        """Return the models that are served, and those that are not and why."""
+        return await self._run(self._flows.models())
+
+    async def queue(self) -> Queue:
+        """Return how the queue stands: jobs, workers, seconds a scan costs, estimated wait."""
+        return await self._run(self._flows.queue())
+
+    async def ready(self) -> bool:
+        """Return whether a scan submitted now would be served; False if nothing answers."""
+        return await self._run(self._flows.ready())
+
+    async def _run(self, flow: Flow[T]) -> T:
+        """Take a flow to its end."""
+        answer: Any = None
+        while True:
+            try:
+                step = flow.send(answer)
+            except StopIteration as end:
+                outcome: T = end.value
+                return outcome
+            answer = await self._perform(step)
+
+    async def _each(self, flow: Flow[None]) -> AsyncIterator[Any]:
+        """Yield what a flow gives."""
+        answer: Any = None
+        while True:
+            try:
+                step = flow.send(answer)
+            except StopIteration:
+                return
+            if isinstance(step, Give):
+                yield step.item
+            answer = await self._perform(step)
+
+    async def _perform(self, step: Step) -> httpx.Response | httpx.HTTPError | None:
+        match step:
+            case Send(request):
+                try:
+                    return await self._http.send(request)
+                except httpx.HTTPError as error:
+                    return error
+            case Pause(seconds):
+                await anyio.sleep(seconds)
+            case Tell(on_progress, state):
+                told = on_progress(state)
+                if inspect.isawaitable(told):
+                    await told
+        return None
