@@ -215,7 +215,7 @@ def test_a_full_queue_is_waited_for(
             client.submit(SCAN)
             with pytest.raises(QueueFull) as refusal:
                 hasty.submit(SCAN)
-            assert refusal.value.retry_after_s >= 1
+            assert refusal.value.retry_after_s
             reading_room.serve()
             assert client.predict(SCAN, wait_s=60).job.done
     finally:
