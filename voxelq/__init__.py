@@ -5,7 +5,7 @@ be installed; nibabel is needed for arrays, images and ``Prediction.mask()``.
 
 Example:
     >>> from voxelq import Client
-    >>> with Client() as client:  # doctest: +SKIP
+    >>> with Client() as client:
     ...     prediction = client.predict("scan.nii.gz")
     ...     print(prediction.present, prediction.volume_ml)
 """

@@ -13,12 +13,12 @@ from anyio import to_thread
 
 from voxelq.flows import Flow, Flows, Give, OnProgress, Pause, Send, Step, Tell
 from voxelq.handles import JobHandle, PredictionFacts, result_of
+from voxelq.http_messages import HttpMessages
 from voxelq.images import decode_mask
 from voxelq.mask_file import write_mask
 from voxelq.records import JobState, Models, Queue
 from voxelq.scans import Scan
 from voxelq.upload_body import UploadBody
-from voxelq.wire import Wire
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Image
@@ -59,8 +59,8 @@ class AsyncJob(JobHandle):
     """A job of the service; the calls are those of `voxelq.Job`, awaited.
 
     Example:
-        >>> job = await client.submit("scan.nii.gz")  # doctest: +SKIP
-        >>> (await job.wait(timeout_s=600)).volume_ml  # doctest: +SKIP
+        >>> job = await client.submit("scan.nii.gz")
+        >>> (await job.wait(timeout_s=600)).volume_ml
         31.4
     """
 
@@ -99,7 +99,7 @@ class AsyncClient:
 
     Example:
         >>> from voxelq import AsyncClient
-        >>> async with AsyncClient() as client:  # doctest: +SKIP
+        >>> async with AsyncClient() as client:
         ...     prediction = await client.predict("scan.nii.gz")
         ...     await prediction.save_mask("mask.nii.gz")
     """
@@ -112,10 +112,10 @@ class AsyncClient:
         timeout_s: float = 30.0,
         retries: int = 5,
     ) -> None:
-        wire = Wire(url, key, timeout_s)
-        self.url = wire.url
-        self._flows = Flows(wire, retries)
-        self._http = httpx.AsyncClient(trust_env=wire.trust_env)
+        messages = HttpMessages(url, key, timeout_s)
+        self.url = messages.url
+        self._flows = Flows(messages, retries)
+        self._http = httpx.AsyncClient(trust_env=messages.trust_env)
 
     async def __aenter__(self) -> Self:
         return self

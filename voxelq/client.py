@@ -11,12 +11,12 @@ import httpx
 
 from voxelq.flows import Flow, Flows, Give, OnProgress, Pause, Send, Step, Tell
 from voxelq.handles import JobHandle, PredictionFacts, result_of
+from voxelq.http_messages import HttpMessages
 from voxelq.images import decode_mask
 from voxelq.mask_file import write_mask
 from voxelq.records import JobState, Models, Queue
 from voxelq.scans import Scan
 from voxelq.upload_body import UploadBody
-from voxelq.wire import Wire
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Image
@@ -29,8 +29,8 @@ class Prediction(PredictionFacts):
     """What the network found in one scan, and the way to its mask and picture.
 
     Example:
-        >>> prediction = client.predict("scan.nii.gz")  # doctest: +SKIP
-        >>> prediction.present, prediction.volume_ml  # doctest: +SKIP
+        >>> prediction = client.predict("scan.nii.gz")
+        >>> prediction.present, prediction.volume_ml
         (True, 31.4)
 
     Attributes:
@@ -76,10 +76,10 @@ class Job(JobHandle):
     """A job of the service. Its properties tell what was last heard; `refresh` asks anew.
 
     Example:
-        >>> job = client.submit("scan.nii.gz", priority="bulk")  # doctest: +SKIP
-        >>> job.status, job.position  # doctest: +SKIP
+        >>> job = client.submit("scan.nii.gz", priority="bulk")
+        >>> job.status, job.position
         ('queued', 12)
-        >>> job.wait(timeout_s=600).volume_ml  # doctest: +SKIP
+        >>> job.wait(timeout_s=600).volume_ml
         31.4
     """
 
@@ -149,7 +149,7 @@ class Client:
 
     Example:
         >>> from voxelq import Client
-        >>> with Client() as client:  # doctest: +SKIP
+        >>> with Client() as client:
         ...     prediction = client.predict("scan.nii.gz")
         ...     prediction.save_mask("mask.nii.gz")
     """
@@ -162,10 +162,10 @@ class Client:
         timeout_s: float = 30.0,
         retries: int = 5,
     ) -> None:
-        wire = Wire(url, key, timeout_s)
-        self.url = wire.url
-        self._flows = Flows(wire, retries)
-        self._http = httpx.Client(trust_env=wire.trust_env)
+        messages = HttpMessages(url, key, timeout_s)
+        self.url = messages.url
+        self._flows = Flows(messages, retries)
+        self._http = httpx.Client(trust_env=messages.trust_env)
 
     def __enter__(self) -> Self:
         return self
@@ -263,8 +263,8 @@ class Client:
             NotFound: A job was purged.
 
         Example:
-            >>> jobs = [client.submit(path) for path in paths]  # doctest: +SKIP
-            >>> for job in client.as_completed(jobs):  # doctest: +SKIP
+            >>> jobs = [client.submit(path) for path in paths]
+            >>> for job in client.as_completed(jobs):
             ...     print(job.id, job.wait().present)
         """
         return self._each(self._flows.as_completed(jobs, timeout_s))

@@ -26,9 +26,9 @@ from voxelq.errors import (
     WaitTimeout,
 )
 from voxelq.handles import JobHandle
+from voxelq.http_messages import HttpMessages
 from voxelq.records import JobPage, JobState, Models, Queue
 from voxelq.upload_body import UploadBody
-from voxelq.wire import Wire
 
 T = TypeVar("T")
 H = TypeVar("H", bound=JobHandle)
@@ -85,14 +85,14 @@ class Flows:
     """The flows of one service.
 
     Args:
-        wire: Makes its requests and reads its answers.
+        messages: Makes its requests and reads its answers.
         retries: How often one call is sent again.
     """
 
-    def __init__(self, wire: Wire, retries: int) -> None:
+    def __init__(self, messages: HttpMessages, retries: int) -> None:
         if retries < 0:
             raise ValueError("retries must not be below 0.")
-        self._wire = wire
+        self._messages = messages
         self._retries = retries
         self._hold_s = HOLD_S
 
@@ -107,12 +107,12 @@ class Flows:
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         params = {"model": model, "priority": priority}
         response = yield from self._exchange("POST", "/jobs", params, headers, body)
-        return self._wire.read(JobState, response)
+        return self._messages.read(JobState, response)
 
     def state(self, job_id: str) -> Flow[JobState]:
         """Ask how a job stands."""
         response = yield from self._exchange("GET", _path(job_id))
-        return self._wire.read(JobState, response)
+        return self._messages.read(JobState, response)
 
     def refresh(self, job: JobHandle) -> Flow[None]:
         """Ask how a job stands, and note it there."""
@@ -199,7 +199,7 @@ class Flows:
                 "limit": MAX_PAGE if left is None else min(left, MAX_PAGE),
                 "cursor": cursor,
             }
-            page = self._wire.read(JobPage, (yield from self._exchange("GET", "/jobs", params)))
+            page = self._messages.read(JobPage, (yield from self._exchange("GET", "/jobs", params)))
             for state in page.jobs:
                 yield Give(state)
             if left is not None:
@@ -215,15 +215,15 @@ class Flows:
 
     def models(self) -> Flow[Models]:
         """Ask which models are served."""
-        return self._wire.read(Models, (yield from self._exchange("GET", "/models")))
+        return self._messages.read(Models, (yield from self._exchange("GET", "/models")))
 
     def queue(self) -> Flow[Queue]:
         """Ask how the queue stands."""
-        return self._wire.read(Queue, (yield from self._exchange("GET", "/queue")))
+        return self._messages.read(Queue, (yield from self._exchange("GET", "/queue")))
 
     def ready(self) -> Flow[bool]:
         """Ask once whether a scan would be served; no answer is a no."""
-        got = yield Send(self._wire.request("GET", "/readyz"))
+        got = yield Send(self._messages.request("GET", "/readyz"))
         return isinstance(got, httpx.Response) and got.status_code == httpx.codes.OK
 
     def _watch(self, job: JobHandle, hold_s: float, deadline: float | None) -> Flow[None]:
@@ -239,13 +239,13 @@ class Flows:
                 raise
             self._hold_s /= 2  # more than this service holds an answer for
             return
-        job.state = self._wire.read(JobState, response)
+        job.state = self._messages.read(JobState, response)
         if not job.done and time.monotonic() - began < min(LEAST_HOLD_S, hold_s):
             yield Pause(LEAST_HOLD_S)
 
     def _delete_once(self, job: JobHandle, *, last: bool) -> Flow[bool]:
-        got = yield Send(self._wire.request("DELETE", _path(job.id)))
-        error = self._wire.trouble(got)
+        got = yield Send(self._messages.request("DELETE", _path(job.id)))
+        error = self._messages.trouble(got)
         if error is None:
             return True
         if last or not _passing(error):
@@ -266,9 +266,9 @@ class Flows:
     ) -> Flow[httpx.Response]:
         """Send a call, again if need be, until it is answered; raises what it is refused with."""
         for tried in range(self._retries + 1):
-            request = self._wire.request(method, path, params, headers, body, hold_s=hold_s)
+            request = self._messages.request(method, path, params, headers, body, hold_s=hold_s)
             got: httpx.Response | httpx.HTTPError = yield Send(request)
-            error = self._wire.trouble(got)
+            error = self._messages.trouble(got)
             if error is None:
                 assert isinstance(got, httpx.Response)  # noqa: S101 - else there is an error
                 return got

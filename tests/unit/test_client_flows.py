@@ -1,5 +1,6 @@
 """What the Python client sends and what it makes of the answers, without a connection."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,9 +27,9 @@ from voxelq.errors import (
 )
 from voxelq.flows import Flow, Flows, Give, Pause, Send, Step, Tell
 from voxelq.handles import JobHandle
+from voxelq.http_messages import HttpMessages
 from voxelq.records import JobState
 from voxelq.upload_body import UploadBody
-from voxelq.wire import Wire
 
 Answer = httpx.Response | httpx.HTTPError
 
@@ -36,7 +37,7 @@ Answer = httpx.Response | httpx.HTTPError
 @pytest.fixture
 def flows() -> Flows:
     """The flows of a service that is never called."""
-    return Flows(Wire("https://voxelq.test/mri/", "secret", 30.0), retries=3)
+    return Flows(HttpMessages("https://voxelq.test/mri/", "secret", 30.0), retries=3)
 
 
 def answer(status: int, body: Any, **headers: str) -> httpx.Response:
@@ -366,27 +367,29 @@ def test_what_cannot_be_a_service_is_refused_at_once(
 ) -> None:
     """A wrong address, key or timeout raises ValueError before any call."""
     with pytest.raises(ValueError, match=r"URL|key|timeout"):
-        Wire(url, key, timeout_s)
+        HttpMessages(url, key, timeout_s)
 
 
 def test_a_password_in_the_address_is_shown_nowhere() -> None:
-    """Neither the client's address nor its errors hold it."""
-    wire = Wire("https://me:hunter2@voxelq.test", None, 30)
-    error = wire.trouble(httpx.ConnectError("refused"))
-    assert wire.url == "https://voxelq.test"
-    assert "hunter2" not in str(error)
+    """It travels as a header; addresses that are shown, called or in errors are without it."""
+    messages = HttpMessages("https://me:hunter%402@voxelq.test", None, 30)
+    request = messages.request("GET", "/queue")
+    shown = [messages.url, str(request.url), str(messages.trouble(httpx.ConnectError("refused")))]
+    assert shown[:2] == ["https://voxelq.test", "https://voxelq.test/queue"]
+    assert "hunter" not in shown[2]
+    assert request.headers["Authorization"] == f"Basic {b64encode(b'me:hunter@2').decode()}"
 
 
 def test_the_environment_names_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """VOXELQ_URL stands in for an address that is not given; else it is this machine."""
     monkeypatch.setenv("VOXELQ_URL", "http://elsewhere:1/")
-    assert Wire(None, None, 30).url == "http://elsewhere:1"
-    assert Wire("http://here", None, 30).url == "http://here"
+    assert HttpMessages(None, None, 30).url == "http://elsewhere:1"
+    assert HttpMessages("http://here", None, 30).url == "http://here"
     monkeypatch.delenv("VOXELQ_URL")
-    assert Wire(None, None, 30).url == "http://127.0.0.1:8080"
+    assert HttpMessages(None, None, 30).url == "http://127.0.0.1:8080"
 
 
 def test_the_proxy_of_the_environment_is_not_for_this_machine() -> None:
     """Loopback addresses are called directly."""
-    assert not Wire("http://localhost:8080", None, 30).trust_env
-    assert Wire("http://voxelq.test", None, 30).trust_env
+    assert not HttpMessages("http://localhost:8080", None, 30).trust_env
+    assert HttpMessages("http://voxelq.test", None, 30).trust_env

@@ -1,8 +1,10 @@
 """Requests as the service takes them, and its answers as records or errors."""
 
+import base64
 import os
 from collections.abc import Mapping
 from typing import TypeVar
+from urllib.parse import unquote_to_bytes
 
 import httpx
 
@@ -25,7 +27,7 @@ _PASSING = (
 )
 
 
-class Wire:
+class HttpMessages:
     """The address of one service, the key to it, and how long it may keep silent.
 
     Raises:
@@ -45,10 +47,17 @@ class Wire:
             raise ValueError("The key has characters that no header may hold.")
         if not timeout_s > 0:
             raise ValueError("timeout_s must be above 0.")
-        self._key = key
         self._timeout_s = timeout_s
-        #: The address without what it may hold of a password.
-        self.url = str(self._url.copy_with(username=None, password=None)).rstrip("/")
+        self._headers = {"Accept": "*/*", "User-Agent": "voxelq-python"}
+        if key is not None:
+            self._headers["X-API-Key"] = key
+        if self._url.userinfo:  # which a proxy before the service may ask for
+            basic = base64.b64encode(unquote_to_bytes(self._url.userinfo)).decode()
+            self._headers["Authorization"] = f"Basic {basic}"
+            self._url = self._url.copy_with(username=None, password=None)
+        self._headers["Host"] = self._url.netloc.decode("ascii")
+        #: The address, without what was given with it of a password.
+        self.url = str(self._url).rstrip("/")
         #: A proxy of the environment is never meant for this machine itself.
         self.trust_env = self._url.host not in _LOOPBACK
 
@@ -69,10 +78,7 @@ class Wire:
             self._url.copy_with(raw_path=self._url.raw_path.rstrip(b"/") + path.encode()),
             params={name: value for name, value in (params or {}).items() if value is not None},
             headers={
-                "Host": self._url.netloc.decode("ascii"),
-                "Accept": "*/*",
-                "User-Agent": "voxelq-python",
-                **({} if self._key is None else {"X-API-Key": self._key}),
+                **self._headers,
                 **(headers or {}),
                 **({} if body is None else body.headers()),
             },

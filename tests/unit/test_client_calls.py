@@ -1,6 +1,8 @@
 """The Python client, blocking and awaiting, against a real HTTP server."""
 
 import asyncio
+import gc
+import socket
 import subprocess
 import sys
 import threading
@@ -148,6 +150,22 @@ def test_a_coroutine_may_follow_the_progress(service: TinyService) -> None:
 
     asyncio.run(follow())
     assert told == ["finished"]
+
+
+def test_a_canceled_task_leaves_nothing_open(tmp_path: Path) -> None:
+    """A task that is canceled in the middle of an upload ends at once, and closes its file."""
+    path = tmp_path / "scan.nii"
+    path.write_bytes(bytes(32_000_000))
+
+    async def cancel_upload(port: int) -> None:
+        async with AsyncClient(f"http://127.0.0.1:{port}") as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await client.submit(path)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(cancel_upload(silent.getsockname()[1]))
+    gc.collect()
 
 
 @pytest.mark.parametrize("kind", BOTH)

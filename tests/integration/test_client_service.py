@@ -24,6 +24,7 @@ from voxelq import (
     KeyConflict,
     NotFound,
     QueueFull,
+    ScanTooLarge,
     WaitTimeout,
 )
 
@@ -218,6 +219,18 @@ def test_a_full_queue_is_waited_for(
             assert refusal.value.retry_after_s
             reading_room.serve()
             assert client.predict(SCAN, wait_s=60).job.done
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_scan_that_is_refused_unread_has_its_reason(settings: Settings, kind: str) -> None:
+    """A service that hangs up on a large upload is understood, and is not sent it again."""
+    server = FrontDeskServer(settings.model_copy(update={"max_scan_bytes": 100_000}))
+    server.start()
+    try:
+        with BOTH[kind](server.url) as client, pytest.raises(ScanTooLarge, match="100000"):
+            client.submit(bytes(64_000_000))
     finally:
         server.stop()
 
