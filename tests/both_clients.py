@@ -8,7 +8,7 @@ from typing import Any
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from voxelq import AsyncClient, Client
-from voxelq.async_client import AsyncJob, AsyncPrediction
+from voxelq.async_job import AsyncJob, AsyncPrediction
 
 #: Opens a client of either kind; takes the arguments of `Client`.
 OpenClient = Callable[..., AbstractContextManager[Any]]

@@ -10,8 +10,9 @@ Example:
     ...     print(prediction.present, prediction.volume_ml)
 """
 
-from voxelq.async_client import AsyncClient, AsyncJob, AsyncPrediction
-from voxelq.client import Client, Job, Prediction, as_completed
+from voxelq.async_client import AsyncClient
+from voxelq.async_job import AsyncJob, AsyncPrediction
+from voxelq.client import Client, as_completed
 from voxelq.errors import (
     BadRequest,
     BadScan,
@@ -32,6 +33,7 @@ from voxelq.errors import (
     VoxelQError,
     WaitTimeout,
 )
+from voxelq.job import Job, Prediction
 from voxelq.records import JobState, Label, Model, Models, Problem, Queue, Result, ScanWarning
 from voxelq.scans import Scan
 

@@ -136,12 +136,12 @@ class ServiceUnreachable(VoxelQError, ConnectionError):
     """No service answers at this address, or the connection broke, through all retries.
 
     Attributes:
-        passing: Whether it may be otherwise a little later.
+        transient: Whether it may be otherwise a little later.
     """
 
-    def __init__(self, words: str, *, passing: bool = True) -> None:
+    def __init__(self, words: str, *, transient: bool = True) -> None:
         super().__init__(words)
-        self.passing = passing
+        self.transient = transient
 
 
 class UnexpectedAnswer(VoxelQError):

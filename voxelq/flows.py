@@ -1,71 +1,28 @@
 """All that the client does, without doing any input or output itself.
 
-A flow is a generator. It yields steps (`Send`, `Pause`, `Tell`, `Give`), is sent what came of each,
-and returns its outcome. `Client` performs the steps by blocking and `AsyncClient` by awaiting, so
-that retries, waiting and paging are written once for both.
+Each method is a flow (`voxelq.steps`): it says what to send, is sent the answer, and returns the
+outcome. `Client` performs the steps by blocking and `AsyncClient` by awaiting, so that retries,
+waiting and paging are written once for both.
 """
 
-import random
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Iterable
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 
-from voxelq.errors import (
-    BadRequest,
-    NotFound,
-    QueueFull,
-    ServiceUnavailable,
-    ServiceUnreachable,
-    VoxelQError,
-    WaitTimeout,
-)
+from voxelq.errors import BadRequest, NotFound, VoxelQError, WaitTimeout
 from voxelq.handles import JobHandle
 from voxelq.http_messages import HttpMessages
 from voxelq.records import JobPage, JobState, Models, Queue
+from voxelq.sending import Sender, left_s, pause_for, transient
+from voxelq.steps import Flow, Give, OnProgress, Pause, Tell
 from voxelq.upload_body import UploadBody
 
-T = TypeVar("T")
 H = TypeVar("H", bound=JobHandle)
-OnProgress: TypeAlias = Callable[[JobState], object]
-
-
-@dataclass(frozen=True)
-class Send:
-    """Send a request; answered with the response, or with the error that came instead."""
-
-    request: httpx.Request
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Let some time pass."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Tell:
-    """Call the user's function."""
-
-    on_progress: OnProgress
-    state: JobState
-
-
-@dataclass(frozen=True)
-class Give:
-    """Hand one item to the user, who iterates."""
-
-    item: Any
-
-
-Step: TypeAlias = Send | Pause | Tell | Give
-Flow: TypeAlias = Generator[Step, Any, T]
 
 #: The service is asked to hold an answer for so long; less where it does not take that much.
 HOLD_S = 20.0
@@ -77,7 +34,6 @@ LEAST_HOLD_S = 0.1
 #: Of the jobs that are watched, so many are looked at in one round besides the next to end.
 LOOKS_A_ROUND = 16
 MAX_PAGE = 200
-FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_RETRY_AFTER_S = 0.25, 8.0, 30.0
 _PRIORITIES = {"stat": 0, "routine": 1, "bulk": 2}
 
 
@@ -90,10 +46,8 @@ class Flows:
     """
 
     def __init__(self, messages: HttpMessages, retries: int) -> None:
-        if retries < 0:
-            raise ValueError("retries must not be below 0.")
-        self._messages = messages
-        self._retries = retries
+        self._sender = Sender(messages, retries)
+        self._read = messages.read
         self._hold_s = HOLD_S
 
     def submit(
@@ -106,13 +60,13 @@ class Flows:
         """Submit a scan once, however often it has to be sent."""
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         params = {"model": model, "priority": priority}
-        response = yield from self._exchange("POST", "/jobs", params, headers, body)
-        return self._messages.read(JobState, response)
+        response = yield from self._sender.send("POST", "/jobs", params, headers, body)
+        return self._read(JobState, response)
 
     def state(self, job_id: str) -> Flow[JobState]:
         """Ask how a job stands."""
-        response = yield from self._exchange("GET", _path(job_id))
-        return self._messages.read(JobState, response)
+        response = yield from self._sender.send("GET", _path(job_id))
+        return self._read(JobState, response)
 
     def refresh(self, job: JobHandle) -> Flow[None]:
         """Ask how a job stands, and note it there."""
@@ -131,7 +85,7 @@ class Flows:
                 yield Tell(on_progress, told)
             if job.done:
                 return
-            if looked and _left_s(deadline) <= 0:
+            if looked and left_s(deadline) <= 0:
                 raise WaitTimeout([job.id])
             yield from self._watch(job, self._hold_s if on_progress is None else LOOK_S, deadline)
             looked = True
@@ -155,7 +109,7 @@ class Flows:
         for job in list(pending.values()):
             yield from given_if_done(job)
         while pending:
-            if _left_s(deadline) <= 0:
+            if left_s(deadline) <= 0:
                 raise WaitTimeout(pending)
             job = min(pending.values(), key=_expected_turn)
             yield from self._watch(job, self._hold_s if len(pending) == 1 else LOOK_S, deadline)
@@ -173,7 +127,7 @@ class Flows:
 
     def cancel(self, job: JobHandle) -> Flow[None]:
         """Cancel a job unless it has ended; one that has keeps its result."""
-        for tries_left in reversed(range(self._retries + 1)):
+        for tries_left in reversed(range(self._sender.retries + 1)):
             yield from self.refresh(job)
             if job.done:
                 return
@@ -186,7 +140,7 @@ class Flows:
         """Cancel a job if it has not ended, and have the service forget it with its files."""
         try:
             yield from self.cancel(job)
-            yield from self._exchange("DELETE", _path(job.id))
+            yield from self._sender.send("DELETE", _path(job.id))
         except NotFound:
             pass  # forgotten already, perhaps by a DELETE whose answer was lost
 
@@ -199,7 +153,7 @@ class Flows:
                 "limit": MAX_PAGE if left is None else min(left, MAX_PAGE),
                 "cursor": cursor,
             }
-            page = self._messages.read(JobPage, (yield from self._exchange("GET", "/jobs", params)))
+            page = self._read(JobPage, (yield from self._sender.send("GET", "/jobs", params)))
             for state in page.jobs:
                 yield Give(state)
             if left is not None:
@@ -210,28 +164,28 @@ class Flows:
 
     def file(self, job_id: str, name: str) -> Flow[bytes]:
         """Fetch one of a job's files."""
-        response: httpx.Response = yield from self._exchange("GET", f"{_path(job_id)}/{name}")
+        response: httpx.Response = yield from self._sender.send("GET", f"{_path(job_id)}/{name}")
         return response.content
 
     def models(self) -> Flow[Models]:
         """Ask which models are served."""
-        return self._messages.read(Models, (yield from self._exchange("GET", "/models")))
+        return self._read(Models, (yield from self._sender.send("GET", "/models")))
 
     def queue(self) -> Flow[Queue]:
         """Ask how the queue stands."""
-        return self._messages.read(Queue, (yield from self._exchange("GET", "/queue")))
+        return self._read(Queue, (yield from self._sender.send("GET", "/queue")))
 
     def ready(self) -> Flow[bool]:
         """Ask once whether a scan would be served; no answer is a no."""
-        got = yield Send(self._messages.request("GET", "/readyz"))
-        return isinstance(got, httpx.Response) and got.status_code == httpx.codes.OK
+        came = yield from self._sender.send_once("GET", "/readyz")
+        return not isinstance(came, VoxelQError)
 
     def _watch(self, job: JobHandle, hold_s: float, deadline: float | None) -> Flow[None]:
         """Have the service hold its answer on ``job`` for a while, and note what it says."""
-        hold_s = max(0.0, min(hold_s, self._hold_s, _left_s(deadline)))
+        hold_s = max(0.0, min(hold_s, self._hold_s, left_s(deadline)))
         began = time.monotonic()
         try:
-            response = yield from self._exchange(
+            response = yield from self._sender.send(
                 "GET", _path(job.id), {"wait": round(hold_s, 3)}, deadline=deadline, hold_s=hold_s
             )
         except BadRequest:
@@ -239,69 +193,26 @@ class Flows:
                 raise
             self._hold_s /= 2  # more than this service holds an answer for
             return
-        job.state = self._messages.read(JobState, response)
+        job.state = self._read(JobState, response)
         if not job.done and time.monotonic() - began < min(LEAST_HOLD_S, hold_s):
             yield Pause(LEAST_HOLD_S)
 
     def _delete_once(self, job: JobHandle, *, last: bool) -> Flow[bool]:
-        got = yield Send(self._messages.request("DELETE", _path(job.id)))
-        error = self._messages.trouble(got)
-        if error is None:
+        came = yield from self._sender.send_once("DELETE", _path(job.id))
+        if not isinstance(came, VoxelQError):
             return True
-        if last or not _passing(error):
-            raise error
-        yield Pause(_pause_s(0, error))
+        if last or not transient(came):
+            raise came
+        yield Pause(pause_for(0, came))
         return False
-
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str | float | None] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: UploadBody | None = None,
-        *,
-        deadline: float | None = None,
-        hold_s: float = 0.0,
-    ) -> Flow[httpx.Response]:
-        """Send a call, again if need be, until it is answered; raises what it is refused with."""
-        for tried in range(self._retries + 1):
-            request = self._messages.request(method, path, params, headers, body, hold_s=hold_s)
-            got: httpx.Response | httpx.HTTPError = yield Send(request)
-            error = self._messages.trouble(got)
-            if error is None:
-                assert isinstance(got, httpx.Response)  # noqa: S101 - else there is an error
-                return got
-            pause_s = _pause_s(tried, error)
-            if tried == self._retries or not _passing(error) or pause_s > _left_s(deadline):
-                raise error
-            yield Pause(pause_s)
-        raise AssertionError("unreachable: the last round returns or raises")
 
 
 def _path(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
 
 
-def _passing(error: VoxelQError) -> bool:
-    return isinstance(error, QueueFull | ServiceUnavailable) or (
-        isinstance(error, ServiceUnreachable) and error.passing
-    )
-
-
-def _pause_s(tried: int, error: VoxelQError) -> float:
-    asked_s = getattr(error, "retry_after_s", None) or 0.0
-    backoff_s = min(FIRST_PAUSE_S * 2.0**tried, LONGEST_PAUSE_S)
-    # Spread, so that clients that were cut off together do not come back together.
-    return max(min(float(asked_s), LONGEST_RETRY_AFTER_S), backoff_s) * random.uniform(1, 1.25)
-
-
 def _deadline(timeout_s: float | None) -> float | None:
     return None if timeout_s is None else time.monotonic() + timeout_s
-
-
-def _left_s(deadline: float | None) -> float:
-    return float("inf") if deadline is None else deadline - time.monotonic()
 
 
 def _differ(told: JobState | None, state: JobState) -> bool:

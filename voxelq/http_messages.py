@@ -19,7 +19,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _PROBLEM = "application/problem+json"
 #: Errors of a connection that a second try may not meet.
-_PASSING = (
+_TRANSIENT = (
     httpx.NetworkError,
     httpx.TimeoutException,
     httpx.RemoteProtocolError,
@@ -86,12 +86,12 @@ class HttpMessages:
             extensions={"timeout": timeout.as_dict()},
         )
 
-    def trouble(self, got: httpx.Response | httpx.HTTPError) -> VoxelQError | None:
-        """Return the error that ``got`` stands for, if it is not a good answer."""
+    def answer(self, got: httpx.Response | httpx.HTTPError) -> httpx.Response | VoxelQError:
+        """Return ``got`` if it is a good answer, else the error that it stands for."""
         if isinstance(got, httpx.HTTPError):
             return self._unreachable(got)
         if got.is_success:
-            return None
+            return got
         if not got.is_error:
             return UnexpectedAnswer(f"{self.url} answered with {got.status_code}.")
         return refusal(_problem(got), _retry_after_s(got))
@@ -112,7 +112,7 @@ class HttpMessages:
             words = f"The service at {self.url} did not answer in time."
         else:
             words = f"The connection to {self.url} was cut ({type(error).__name__})."
-        unreachable = ServiceUnreachable(words, passing=isinstance(error, _PASSING))
+        unreachable = ServiceUnreachable(words, transient=isinstance(error, _TRANSIENT))
         unreachable.__cause__ = error
         return unreachable
 

@@ -208,7 +208,7 @@ def test_a_full_queue_is_waited_for(
     settings: Settings, reading_room: ReadingRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A submit that meets a full queue is sent again until there is room, and raises if not."""
-    monkeypatch.setattr("voxelq.flows.LONGEST_RETRY_AFTER_S", 0.2)
+    monkeypatch.setattr("voxelq.sending.LONGEST_RETRY_AFTER_S", 0.2)
     server = FrontDeskServer(settings.model_copy(update={"max_queued": 1}))
     server.start()
     try:

@@ -38,7 +38,7 @@ def client(service: TinyService, request: pytest.FixtureRequest) -> Iterator[Any
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr("voxelq.flows.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("voxelq.sending.FIRST_PAUSE_S", 0.001)
 
 
 def test_a_scan_is_predicted_in_one_call(service: TinyService, client: Any, tmp_path: Path) -> None:

@@ -25,10 +25,11 @@ from voxelq.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from voxelq.flows import Flow, Flows, Give, Pause, Send, Step, Tell
+from voxelq.flows import Flows
 from voxelq.handles import JobHandle
 from voxelq.http_messages import HttpMessages
 from voxelq.records import JobState
+from voxelq.steps import Flow, Give, Pause, Send, Step, Tell
 from voxelq.upload_body import UploadBody
 
 Answer = httpx.Response | httpx.HTTPError
@@ -374,7 +375,7 @@ def test_a_password_in_the_address_is_shown_nowhere() -> None:
     """It travels as a header; addresses that are shown, called or in errors are without it."""
     messages = HttpMessages("https://me:hunter%402@voxelq.test", None, 30)
     request = messages.request("GET", "/queue")
-    shown = [messages.url, str(request.url), str(messages.trouble(httpx.ConnectError("refused")))]
+    shown = [messages.url, str(request.url), str(messages.answer(httpx.ConnectError("refused")))]
     assert shown[:2] == ["https://voxelq.test", "https://voxelq.test/queue"]
     assert "hunter" not in shown[2]
     assert request.headers["Authorization"] == f"Basic {b64encode(b'me:hunter@2').decode()}"
