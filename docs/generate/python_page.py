@@ -15,6 +15,7 @@ PACKAGE = "voxelq"
 #: A longer signature has a line for each parameter.
 LINE = 88
 _SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes|Example):$", re.MULTILINE)
+_TITLES = {"Args": "Arguments"}
 _ITEM = re.compile(r"^(\w[\w.]*)(?: \([^)]*\))?: ", re.MULTILINE)
 _MODULES = re.compile(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])")
 
@@ -141,7 +142,8 @@ def _formatted(text: str) -> str:
     for title, body in zip(rest[::2], rest[1::2], strict=True):
         # what follows a section without being indented is text again
         inner, after = _indented(body.strip("\n"))
-        parts.append(f"**{title}**\n\n{_listed(title, textwrap.dedent(inner).strip())}")
+        listed = _listed(title, textwrap.dedent(inner).strip())
+        parts.append(f"**{_TITLES.get(title, title)}**\n\n{listed}")
         parts.append(literals(after.strip()))
     return "\n\n".join(part for part in parts if part)
 
