@@ -31,6 +31,7 @@ from shared.catalog import ModelCatalog
 from shared.job_queue import JobQueue
 from shared.settings import Settings
 from shared.store import ScanStore
+from shared.version import VERSION
 
 DESCRIPTION = """\
 Hand in an MRI volume, poll its job or block for it, and get a mask back in the scan's own grid.
@@ -102,7 +103,7 @@ def create_app(settings: Settings, *, host: str = "") -> FastAPI:
 
     app = FastAPI(
         title="VoxelQ",
-        version="0.1.0",
+        version=VERSION,
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,

@@ -141,7 +141,7 @@ def look_at_settings(_: Surroundings) -> list[Diagnosis]:
             found.append(warning("settings", says, "Set REDIS_URL, which has no prefix."))
         elif upper.startswith("VOXELQ_") and upper not in known:
             close = difflib.get_close_matches(upper, known, n=1)
-            todo = f"Is {close[0]} meant?" if close else "Remove it; the README lists all settings."
+            todo = f"Is {close[0]} meant?" if close else "Remove it; the documentation lists all."
             found.append(warning("settings", f"{name} is no setting, and is ignored.", todo))
     given = sum(name.upper() in settings for name in os.environ)
     return found or [ok("settings", f"{given} are set, and each is one that VoxelQ knows.")]

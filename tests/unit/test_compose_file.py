@@ -28,7 +28,7 @@ def passed(block: str) -> set[str]:
 
 
 def test_every_setting_is_passed_on() -> None:
-    """A setting of the README that a user puts into .env reaches the containers."""
+    """A setting that a user puts into .env reaches the containers."""
     reached = passed(section("x-settings")) | passed(section("worker"))
     assert set(Settings.model_fields) - reached == set(NOT_PASSED)
     assert reached <= set(Settings.model_fields)
