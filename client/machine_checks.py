@@ -18,9 +18,8 @@ from shared.errors import VoxelQError
 from shared.offer import Offer
 from shared.settings import Settings
 from shared.store import ScanStore
+from shared.store_identity import FILE_NAME
 
-#: Where the store's id is, in the store and in Redis.
-STORE_FILE, STORE_KEY = "voxelq-store.json", "voxelq:store"
 #: Of a small disk the reserve is this part.
 RESERVE_PART = 20
 #: Variables that are no settings of the service: of the commands, and of compose.yaml.
@@ -164,7 +163,7 @@ def _queue_is_new(here: Surroundings) -> bool:
     """Tell whether Redis answers, and knows of no job and no store."""
     try:
         with here.redis() as redis:
-            return not redis.exists(keys.INDEX, STORE_KEY)
+            return not redis.exists(keys.INDEX, keys.STORE)
     except (RedisError, ValueError):
         return False
 
@@ -173,8 +172,8 @@ def _identity(here: Surroundings, store: ScanStore) -> list[Diagnosis]:
     """Compare the store's id with the one that Redis knows, where both have one."""
     try:
         with here.redis() as redis:
-            known = redis.get(STORE_KEY)
-        found = json.loads(store.read(STORE_FILE))["store"]
+            known = redis.get(keys.STORE)
+        found = json.loads(store.read(FILE_NAME))["store"]
     except (RedisError, OSError, ValueError, KeyError, TypeError, VoxelQError):
         return []  # Redis is told of elsewhere, and a store that no scan has come to has no id
     if known is None or known == str(found).encode():

@@ -13,12 +13,12 @@ import pytest
 import redis
 
 import client.doctor
-import client.machine_checks
 from client.diagnosis import Diagnosis, Surroundings
 from client.doctor import examine
 from client.embedded_server import free_port
 from shared import keys
 from shared.settings import Settings
+from shared.store_identity import FILE_NAME
 from tests.command_line import Run
 from tests.conftest import Valkey
 from tests.front_desk import FrontDeskServer
@@ -223,12 +223,12 @@ def test_a_store_given_by_a_relative_path(looked: Looked, environment: pytest.Mo
 
 def test_the_store_of_another_queue(looked: Looked, valkey: Valkey, tmp_path: Path) -> None:
     """A store whose id is not the one in Redis is another queue's; the doctor leaves no file."""
-    id_file = tmp_path / "store" / client.machine_checks.STORE_FILE
+    id_file = tmp_path / "store" / FILE_NAME
     id_file.write_text('{"store": "one"}')
     with redis.Redis.from_url(valkey.url) as server:
-        server.set(client.machine_checks.STORE_KEY, "one")
+        server.set(keys.STORE, "one")
         assert looked.at("store")[0].state == "ok"
-        server.set(client.machine_checks.STORE_KEY, "two")
+        server.set(keys.STORE, "two")
     assert "another queue" in looked.trouble("store").says
     assert list((tmp_path / "store").rglob("*.*")) == [id_file]
 
