@@ -14,8 +14,9 @@ from starlette.types import Message
 
 from shared.errors import TooManyUploads, UploadTimeout
 
-#: An upload waits so long for one of those under way to end, its body unread.
-SLOT_WAIT_S = 5.0
+#: An upload waits so long for one of those under way to end, its body unread: a thousand small
+#: ones at once are through in less.
+SLOT_WAIT_S = 10.0
 
 #: A body without a byte for so long has stopped.
 IDLE_S = 30.0
