@@ -116,7 +116,8 @@ class FrontDeskServer:
         # not rglob, which fails on a folder that goes away under it
         walk = os.walk(self.settings.store_url.removeprefix("file://"))
         files = [Path(folder, name) for folder, _, names in walk for name in names]
-        return [path for path in files if path.name != FILE_NAME]
+        # the store's own file is written beside, whole, before it takes its name
+        return [path for path in files if not path.name.startswith(FILE_NAME)]
 
     def lasting_files(self) -> list[Path]:
         """Every scan, mask and picture in the store; no unpacked copies and no records."""
