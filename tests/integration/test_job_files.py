@@ -86,6 +86,6 @@ async def test_files_of_an_unreadable_job(
     with connect(settings) as redis:
         redis.delete(keys.RQ_RESULTS + job_id)
     for file in ("mask", "preview.png", "scan"):
-        assert_problem(await client.get(f"/jobs/{job_id}/{file}"), 500, "record in the queue")
+        assert_problem(await client.get(f"/jobs/{job_id}/{file}"), 404, "record cannot be read")
     shown = (await client.get(f"/jobs/{job_id}")).json()
     assert (shown["status"], shown["result"]) == ("finished", None)
