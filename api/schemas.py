@@ -253,6 +253,7 @@ class WorkerView(BaseModel):
     compiled: bool
     peak_memory_bytes: int | None
     paused: str | None
+    version: str | None
 
 
 class QueueView(BaseModel):

@@ -1,6 +1,5 @@
 """`voxelq doctor`: looks at all that the service leans on, each look bounded in time."""
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pydantic import ValidationError
 
 from client.diagnosis import Diagnosis, Surroundings, problem
 from client.http_client import DEFAULT_URL
+from client.local_settings import local_settings
 from client.machine_checks import (
     look_at_disk,
     look_at_models,
@@ -23,7 +23,6 @@ from client.redis_checks import (
     look_at_workers,
 )
 from client.service_checks import look_at_api
-from shared.settings import Settings
 
 #: A look that takes longer is given up, so that a hung mount cannot hang the doctor (seconds).
 BOUND_S = 5.0
@@ -49,7 +48,7 @@ NEED_REDIS = {"clock", "workers", "set aside"}
 def examine(url: str | None, data_dir: Path) -> list[Diagnosis]:
     """Look at everything, and return what was found in the order of `LOOKS`."""
     try:
-        settings = _settings(data_dir)
+        settings = local_settings(data_dir)
     except ValidationError as error:
         return _unreadable(error)
     here = Surroundings(settings, (url or DEFAULT_URL).rstrip("/"))
@@ -60,18 +59,6 @@ def examine(url: str | None, data_dir: Path) -> list[Diagnosis]:
         if answers or name not in NEED_REDIS:
             found += _bounded(name, look, here)
     return found
-
-
-def _settings(data_dir: Path) -> Settings:
-    """Return the settings of the environment, or of a `voxelq up` that runs on ``data_dir``."""
-    settings = Settings()
-    url_file = data_dir / "redis" / "url"
-    changes: dict[str, str] = {}
-    if "REDIS_URL" not in os.environ and os.access(url_file, os.R_OK):
-        changes["redis_url"] = url_file.read_text(encoding="utf-8").strip()
-        if "VOXELQ_STORE_URL" not in os.environ:
-            changes["store_url"] = f"file://{(data_dir / 'store').resolve()}"
-    return settings.model_copy(update=changes)
 
 
 def _unreadable(error: ValidationError) -> list[Diagnosis]:

@@ -17,11 +17,9 @@ from shared.catalog import ModelCatalog
 from shared.errors import VoxelQError
 from shared.offer import Offer
 from shared.settings import Settings
-from shared.store import ScanStore
+from shared.store import RESERVE_PART, ScanStore
 from shared.store_identity import FILE_NAME
 
-#: Of a small disk the reserve is this part.
-RESERVE_PART = 20
 #: Variables that are no settings of the service: of the commands, and of compose.yaml.
 OTHER_VARIABLES = {
     "VOXELQ_API_IMAGE",

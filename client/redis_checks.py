@@ -12,6 +12,7 @@ from shared.errors import ServiceUnavailable
 from shared.job_queue import JobQueue, QueueState, WorkerInfo
 from shared.queue_connection import redis_words
 from shared.redis_check import UNKNOWN, Finding, check_redis, memory_share, server_words
+from shared.version import VERSION
 
 #: Clocks that differ by more make times in logs and jobs hard to compare (seconds).
 CLOCK_BOUND_S = 1.0
@@ -79,7 +80,7 @@ def look_at_workers(here: Surroundings) -> list[Diagnosis]:
         state = asyncio.run(_state(here))
     except ServiceUnavailable as error:
         return [problem("workers", error.detail, "See what is said of Redis.")]
-    found = [*_serving(state), *_paused(state.workers)]
+    found = [*_serving(state), *_paused(state.workers), *_of_other_versions(state.workers)]
     if silent:
         found.append(
             warning(
@@ -119,6 +120,19 @@ def _paused(workers: Sequence[WorkerInfo]) -> list[Diagnosis]:
         )
         for worker in workers
         if worker.paused is not None
+    ]
+
+
+def _of_other_versions(workers: Sequence[WorkerInfo]) -> list[Diagnosis]:
+    others = sorted({str(worker.version) for worker in workers if worker.version != VERSION})
+    if not others:
+        return []
+    return [
+        warning(
+            "workers",
+            f"Some are of version {', '.join(others)}; this is {VERSION}.",
+            "That is meant to work while an upgrade rolls on. Restart them to end it.",
+        )
     ]
 
 

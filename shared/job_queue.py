@@ -71,6 +71,7 @@ class WorkerInfo:
     compiled: bool = False
     peak_memory_bytes: int | None = None
     paused: str | None = None
+    version: str | None = None
 
 
 #: Reads a worker's facts: those that this version does not know are left out.

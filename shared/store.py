@@ -28,7 +28,7 @@ CHUNK_BYTES = 1 << 20
 RECORD_NAME = "job.json"
 
 #: Of a small disk the reserve is this part.
-_RESERVE_PART = 20
+RESERVE_PART = 20
 
 
 class ScanStore:
@@ -122,7 +122,7 @@ class ScanStore:
             disk = shutil.disk_usage(self._root)
         except OSError:  # nothing was written so far, or writing will tell
             return False
-        return disk.free - size_bytes < min(self._reserve_bytes, disk.total // _RESERVE_PART)
+        return disk.free - size_bytes < min(self._reserve_bytes, disk.total // RESERVE_PART)
 
     def begin_unpacked(self, key: str, size_bytes: int) -> UnpackedCopy | None:
         """Begin an unpacked copy of the scan ``key``, if this store has room for such."""

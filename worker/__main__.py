@@ -47,6 +47,10 @@ T = TypeVar("T")
 GOODBYE_S = 0.5
 
 
+class DeviceSuspected(Exception):
+    """No model was loaded, and the cause may be gone in a fresh process."""
+
+
 def main() -> int:
     """Run one worker; returns the exit code."""
     configure_logging("worker")
@@ -73,7 +77,12 @@ def main() -> int:
             return 1
         identity = StoreIdentity(connect(settings), store)
         check_store = StoreCheck(identity.check, identity.probe)
-        pipeline = _load(settings, shelf, check_store, name, watchdog)
+        try:
+            pipeline = _load(settings, shelf, check_store, name, watchdog)
+        except DeviceSuspected:
+            log.warning("worker_restarting", reason="a fresh process may load a model")
+            _sign_off(settings, name, watchdog)
+            return 1
         worker = MicroBatchWorker(
             pipeline,
             settings,
@@ -96,6 +105,9 @@ def _load(
     """Return a pipeline once some model loads; until then, tell the queue why none does.
 
     Each try is guarded as a batch is: a bundle of the user's own may hang or crash.
+
+    Raises:
+        DeviceSuspected: It was tried on a GPU, whose context may be broken for this process.
     """
     pause = Pause()
     while True:
@@ -112,6 +124,8 @@ def _load(
                 with suppress(RedisError):
                     Leases(redis, name, settings).extend([], facts)
                 time.sleep(min(left_s, settings.lease_s / 4))
+        if settings.device != "cpu":
+            raise DeviceSuspected
 
 
 def _sign_off(settings: Settings, name: str, watchdog: Watchdog) -> None:

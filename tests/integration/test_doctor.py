@@ -191,6 +191,16 @@ def test_paused_and_silent_workers(looked: Looked, settings: Settings, valkey: V
     assert "w3" in silent.says
 
 
+def test_workers_of_another_version(looked: Looked, settings: Settings) -> None:
+    """A worker of another version is told of, as in an upgrade that rolls on."""
+    with connect(settings) as client:
+        facts = WorkerFacts("w1", "cpu", "test-model@1.0.0")
+        Leases(client, "w1", settings).extend([], facts)
+        assert [one.state for one in looked.at("workers")] == ["ok"]
+        Leases(client, "w1", settings).extend([], replace(facts, version="0.0.9"))
+    assert "0.0.9" in looked.trouble("workers").says
+
+
 def test_jobs_set_aside(looked: Looked, valkey: Valkey) -> None:
     """Jobs that no worker could read are counted."""
     assert looked.at("set aside")[0].state == "ok"
