@@ -10,7 +10,7 @@ CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11
 VOXELQ_PORT ?= 8080
 BENCHMARKS := bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked bench-components bench-plan bench-faults
 
-.PHONY: help setup demo up test test-faults lint bench train clean $(BENCHMARKS)
+.PHONY: help setup demo up test test-faults lint docs bench train clean $(BENCHMARKS)
 
 help:
 	@echo "make demo         set up, send a sample scan through the service, leave mask and picture in demo/"
@@ -18,6 +18,7 @@ help:
 	@echo "make test         set up and run every test"
 	@echo "make test-faults  what must hold when things die, fill up, hang or lose each other (ten minutes)"
 	@echo "make lint         formatting, types, import contracts"
+	@echo "make docs         build the documentation into build/site, and check its links"
 	@echo "make bench        every benchmark; make bench-queue, bench-batching, bench-mixed, bench-scan, bench-gpu: one alone"
 	@echo "make bench-scale  workers against users under a clinic's traffic; make bench-soak, bench-blocked: leaks, a thousand at once"
 	@echo "make bench-components  where a scan's time goes, part by part; make bench-plan: capacity plans held against real runs"
@@ -44,6 +45,10 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	$(BIN)/python -m docs.generate.check_site build/site
 
 bench: $(BENCHMARKS)
 

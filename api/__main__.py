@@ -9,12 +9,16 @@ import socket
 import sys
 from contextlib import suppress
 
+import structlog
 import uvicorn
 
+from api.connection import BoundedConnection
 from api.main import create_app
 from shared.allocator import keep_memory
 from shared.settings import Settings
 from shared.telemetry import configure_logging
+
+log = structlog.get_logger()
 
 #: Uploads under way get this long to end; blocked clients are let go at once.
 DRAIN_S = 20
@@ -24,14 +28,16 @@ class Server(uvicorn.Server):
     """uvicorn, letting clients that wait go before it waits for its connections."""
 
     def __init__(self, settings: Settings, host: str, port: int) -> None:
-        self._app = create_app(settings)
+        self._app = create_app(settings, host=host)
+        #: Why the process ended itself, if it did.
+        self.failure: str | None = None
         super().__init__(
             uvicorn.Config(
                 self._app,
                 host=host,
                 port=port,
                 loop="uvloop",
-                http="httptools",
+                http=BoundedConnection,
                 ws="none",
                 lifespan="on",
                 access_log=False,
@@ -42,6 +48,13 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=DRAIN_S,
             )
         )
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop as well once a vital task cannot go on, so that a fresh process takes over."""
+        if self.failure is None and (failure := self._app.state.vital.failure) is not None:
+            log.critical("process_given_up", reason=failure)
+            self.failure = failure
+        return await super().on_tick(counter) or self.failure is not None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: no new connections, waiting clients let go, uploads ended."""
@@ -88,6 +101,8 @@ def main() -> None:
     server = Server(Settings(), arguments.host, arguments.port)
     pass_over_the_start()
     server.run()
+    if server.failure is not None:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,12 @@ from api.following import JobFollowers
 from api.metrics import Metrics
 from api.models_desk import ModelsDesk
 from api.orphans import Orphans
+from api.queue_room import QueueRoom
+from api.readiness import ServiceReadiness
 from api.storage import Storage
+from api.threads import FileThreads
+from api.upload_gate import UploadGate
+from api.vital import VitalTasks
 from api.waiting import JobWaiter
 from shared.errors import JobNotFound
 from shared.job_queue import JobQueue
@@ -32,6 +37,11 @@ class FrontDesk:
     followers: JobFollowers
     orphans: Orphans
     metrics: Metrics
+    readiness: ServiceReadiness
+    threads: FileThreads
+    gate: UploadGate
+    room: QueueRoom
+    vital: VitalTasks
 
 
 # FastAPI would run plain functions in threads, and these take no time at all.

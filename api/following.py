@@ -12,17 +12,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
-import structlog
-
 from api.event_reader import RECONNECT_S
 from api.event_stream import Follower, Snapshot
+from api.vital import VitalTasks
 from shared.errors import JobNotFound, ServiceUnavailable, VoxelQError
 from shared.job_events import JobProgress, News
 from shared.job_history import state_number, states_between
 from shared.job_queue import LISTENED_S, JobQueue
 from shared.jobs import Job, JobStatus
-
-log = structlog.get_logger()
 
 #: Between two looks at the places of those who wait (seconds).
 PLACES_EVERY_S = 0.25
@@ -62,18 +59,13 @@ class JobFollowers:
         )
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, vital: VitalTasks) -> AsyncIterator[None]:
         """Look at what the news are about until the block is left."""
-        tasks = [
-            asyncio.create_task(self._look_at_changes()),
-            asyncio.create_task(self._look_at_places()),
-        ]
-        try:
+        async with (
+            vital.repeating("changes", self._look_at_changes),
+            vital.repeating("places", self._look_at_places),
+        ):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def follow(self, job_id: str, last_id: int | None) -> AsyncGenerator[bytes, None]:
         """Yield the messages for one client, from the job as it is now until its end.
@@ -152,34 +144,30 @@ class JobFollowers:
         await looked
 
     async def _look_at_changes(self) -> None:
-        while True:
-            await self._look_due.wait()
-            self._look_due.clear()
-            changed, self._changed = self._changed, set()
-            newcomers, self._newcomers = self._newcomers, []
-            wanted = (changed & self._followed.keys()) | {job_id for job_id, _ in newcomers}
-            try:
-                found = await self._look_at(wanted)
-            except ServiceUnavailable as error:
-                for _, looked in newcomers:
-                    again = ServiceUnavailable(error.detail, retry_after_s=error.retry_after_s)
-                    _refuse(looked, again)
-                await asyncio.sleep(RECONNECT_S)
-                self._changed |= changed
-                self._look_due.set()
-                continue
-            except Exception as error:
-                # What nobody foresaw ends this look, and not every look to come. An error's own
-                # words may quote a scan, so only its kind is logged.
-                log.error("jobs_unreadable", kind=type(error).__name__)  # noqa: TRY400
-                for _, looked in newcomers:
-                    _refuse(looked, VoxelQError("An unexpected error happened; it was logged."))
-                continue
-            for job_id, looked in newcomers:
-                if job_id not in found:
-                    _refuse(looked, JobNotFound(job_id))
-                elif not looked.done():
-                    looked.set_result(None)
+        await self._look_due.wait()
+        self._look_due.clear()
+        changed, self._changed = self._changed, set()
+        newcomers, self._newcomers = self._newcomers, []
+        wanted = (changed & self._followed.keys()) | {job_id for job_id, _ in newcomers}
+        try:
+            found = await self._look_at(wanted)
+        except ServiceUnavailable as error:
+            for _, looked in newcomers:
+                again = ServiceUnavailable(error.detail, retry_after_s=error.retry_after_s)
+                _refuse(looked, again)
+            await asyncio.sleep(RECONNECT_S)
+            self._changed |= changed
+            self._look_due.set()
+            return
+        except Exception:
+            for _, looked in newcomers:
+                _refuse(looked, VoxelQError("An unexpected error happened; it was logged."))
+            raise
+        for job_id, looked in newcomers:
+            if job_id not in found:
+                _refuse(looked, JobNotFound(job_id))
+            elif not looked.done():
+                looked.set_result(None)
 
     async def _look_at(self, job_ids: set[str]) -> set[str]:
         """Tell what is new about these jobs; return those that are there."""
@@ -194,18 +182,17 @@ class JobFollowers:
         return found
 
     async def _look_at_places(self) -> None:
-        while True:
-            await self._queue_moved.wait()
-            self._queue_moved.clear()
-            try:
-                for some in _portions(self._waiting()):
-                    places = await self._queue.places(some)
-                    for job_id, place in zip(some, places, strict=True):
-                        if place is not None:
-                            self._move(job_id, *place)
-            except ServiceUnavailable:
-                pass  # all jobs are looked at once Redis is back
-            await asyncio.sleep(PLACES_EVERY_S)
+        await self._queue_moved.wait()
+        self._queue_moved.clear()
+        try:
+            for some in _portions(self._waiting()):
+                places = await self._queue.places(some)
+                for job_id, place in zip(some, places, strict=True):
+                    if place is not None:
+                        self._move(job_id, *place)
+        except ServiceUnavailable:
+            pass  # all jobs are looked at once Redis is back
+        await asyncio.sleep(PLACES_EVERY_S)
 
     def _waiting(self) -> set[str]:
         return {

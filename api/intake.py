@@ -1,9 +1,10 @@
 """One scan on its way to the store: judged, hashed and written as its bytes come."""
 
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from shared.nifti_header import VolumeHeader
 from shared.settings import Settings
 from shared.store import ScanStore
 from shared.unpacked import UnpackedCopy
+
+T = TypeVar("T")
 
 #: The field that a scan may always take where a model has a single input.
 SCAN_FIELD = "scan"
@@ -99,6 +102,15 @@ class ScanIntake:
         self._settings = settings
         self._channels: dict[str, ChannelIntake] = {}
         self._open_files = ExitStack()
+        self._one_call = threading.Lock()
+        self._discarded = False
+
+    def step(self, take: Callable[[], T]) -> T:
+        """Return what ``take`` does to this scan, unless it was discarded meanwhile."""
+        with self._one_call:
+            if self._discarded:
+                raise StoreUnavailable("The scan was given up before it was stored.")
+            return take()
 
     def begin(self, field: str) -> ChannelIntake:
         """Begin the channel that came under the name ``field``."""
@@ -109,10 +121,12 @@ class ScanIntake:
         return channel
 
     def discard(self) -> None:
-        """Delete all that was written."""
-        with suppress(StoreFull, StoreUnavailable):  # as a file's last bytes are written
-            self._open_files.close()
-        self._store.delete_job(self.job_id)
+        """Delete all that was written, once the call that writes just now has returned."""
+        with self._one_call:
+            self._discarded = True
+            with suppress(StoreFull, StoreUnavailable):  # as a file's last bytes are written
+                self._open_files.close()
+            self._store.delete_job(self.job_id)
 
     def channels(self, card: ModelCard) -> dict[str, str]:
         """Return the store key of each input of the model ``card``.

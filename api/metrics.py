@@ -16,6 +16,9 @@ from shared.job_queue import QueueState
 
 PREFIX = "voxelq_"
 
+#: Stands for a route or a method that is none of the service's.
+UNKNOWN = "unknown"
+
 # They double the page and say nothing that Prometheus does not know by itself.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -54,6 +57,10 @@ class Metrics:
         self.upload_bytes = Counter(
             PREFIX + "upload_bytes", "Bytes of scans taken in.", registry=self.registry
         )
+
+    def count_refused(self, status: int) -> None:
+        """Count a call that was refused before it was whole, by its connection."""
+        self.requests.labels(UNKNOWN, UNKNOWN, str(status)).inc()
 
     def render(self, state: QueueState | None) -> bytes:
         """Return all metrics as Prometheus text; ``state`` is ``None`` while Redis is away."""

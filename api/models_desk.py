@@ -1,10 +1,10 @@
 """Which models are on offer, as this process knows it: the disk's word and the workers'."""
 
 import time
-
-from starlette.concurrency import run_in_threadpool
+from functools import partial
 
 from api.event_reader import EventReader
+from api.threads import ThreadPool
 from shared.catalog import ModelCatalog
 from shared.errors import ModelBroken, ModelNotFound, ServiceUnavailable
 from shared.job_queue import JobQueue
@@ -22,9 +22,15 @@ class ModelsDesk:
     """
 
     def __init__(
-        self, catalog: ModelCatalog, queue: JobQueue, reader: EventReader, default: str
+        self,
+        catalog: ModelCatalog,
+        queue: JobQueue,
+        reader: EventReader,
+        default: str,
+        threads: ThreadPool,
     ) -> None:
         self._catalog = catalog
+        self._threads = threads
         self._queue = queue
         self._reader = reader
         self._default = default
@@ -34,7 +40,7 @@ class ModelsDesk:
 
     async def offer(self, *, max_age_s: float = 0.0) -> Offer:
         """Return what is on offer; changes within a bundle, and verdicts, may be so much newer."""
-        bundles = await run_in_threadpool(self._catalog.bundles, max_age_s=max_age_s)
+        bundles = await self._threads.run(partial(self._catalog.bundles, max_age_s=max_age_s))
         bundle_keys = [bundle.key for bundle in bundles if bundle.card is not None]
         stale = time.monotonic() - self._asked_at >= max_age_s or bundle_keys != self._asked
         if stale and self._reader.connected:

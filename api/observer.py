@@ -6,13 +6,11 @@ import traceback
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.metrics import Metrics
+from api.metrics import UNKNOWN, Metrics
 from api.problems import problem_response
 from shared.errors import VoxelQError
 
 log = structlog.get_logger()
-
-UNKNOWN = "unknown"
 
 # Whatever else a client writes there must not become a label.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

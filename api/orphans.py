@@ -7,11 +7,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.concurrency import run_in_threadpool
+import structlog
 
-from shared.errors import JobNotFound, ServiceUnavailable, StoreUnavailable
+from api.threads import ThreadPool
+from shared.errors import JobNotFound, ServiceUnavailable, StoreUnavailable, VoxelQError
 from shared.job_queue import JobQueue
 from shared.store import ScanStore
+
+log = structlog.get_logger()
 
 RETRY_S = 1.0
 
@@ -23,8 +26,9 @@ class Orphans:
     ``RETENTION_S``.
     """
 
-    def __init__(self, queue: JobQueue, store: ScanStore) -> None:
+    def __init__(self, queue: JobQueue, store: ScanStore, threads: ThreadPool) -> None:
         self._queue = queue
+        self._threads = threads
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -45,17 +49,27 @@ class Orphans:
         task.add_done_callback(self._tasks.discard)
 
     async def _decide(self, job_id: str) -> None:
-        while True:
-            try:
-                await self._queue.get(job_id)
-            except ServiceUnavailable:
-                await asyncio.sleep(RETRY_S)
-            except JobNotFound:
-                try:
-                    await run_in_threadpool(self._store.delete_job, job_id)
-                except StoreUnavailable:
-                    await asyncio.sleep(RETRY_S)
-                else:
-                    return
-            else:
-                return
+        while not await self._decided(job_id):  # noqa: ASYNC110 - Redis sets no event
+            await asyncio.sleep(RETRY_S)
+
+    async def _decided(self, job_id: str) -> bool:
+        try:
+            await self._queue.get(job_id)
+        except ServiceUnavailable:
+            return False
+        except JobNotFound:
+            return await self._deleted(job_id)
+        except VoxelQError:
+            pass  # there is a job, readable or not
+        except Exception as error:
+            log.error("orphan_undecided", job=job_id, error=type(error).__name__)  # noqa: TRY400
+            return False
+        return True
+
+    async def _deleted(self, job_id: str) -> bool:
+        try:
+            await self._threads.run(self._store.delete_job, job_id)
+        except (StoreUnavailable, OSError) as error:
+            log.warning("orphan_kept", job=job_id, error=type(error).__name__)
+            return False
+        return True

@@ -253,6 +253,7 @@ class WorkerView(BaseModel):
     compiled: bool
     peak_memory_bytes: int | None
     paused: str | None
+    version: str | None
 
 
 class QueueView(BaseModel):
@@ -288,3 +289,11 @@ class Health(BaseModel):
     """A service that is well."""
 
     status: str = Field(examples=["ok"])
+
+
+class Readiness(Health):
+    """A service that serves scans; ``notes`` say what is not well all the same."""
+
+    notes: list[str] = Field(
+        examples=[["The append-only file is off: accepted jobs are lost when Redis dies."]]
+    )

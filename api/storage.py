@@ -4,6 +4,7 @@ It checks that the store is the queue's own, leaves a record beside each scan, a
 that the queue lost while the process was running or just before it started.
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -11,8 +12,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 from redis.exceptions import RedisError
-from starlette.concurrency import run_in_threadpool
 
+from api.threads import ThreadPool
 from shared.data_set import DataSet
 from shared.errors import StoreFull, StoreUnavailable
 from shared.job_records import JobRecord, JobRecords
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 
 #: Between two looks at the store and at the data set (seconds).
 LOOK_EVERY_S = 1.0
+#: How long the end of the process waits for a look under way (seconds).
+STOP_S = 2.0
 #: The longest pause before jobs are tried again that could not be recovered (seconds).
 LONGEST_PAUSE_S = 600.0
 #: A store that was not looked at for so long hangs (seconds).
@@ -36,7 +39,8 @@ HUNG_AFTER_S = 10.0
 class Storage:
     """The store's identity, records and recovery; its methods block, unless they are async."""
 
-    def __init__(self, settings: Settings, store: ScanStore) -> None:
+    def __init__(self, settings: Settings, store: ScanStore, threads: ThreadPool) -> None:
+        self._threads = threads
         self._redis = connect_blocking(settings.redis_url)
         self._store = store
         self._identity = StoreIdentity(self._redis, store, takes_scans=True)
@@ -72,12 +76,14 @@ class Storage:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Look at the store and the data set until the block is left."""
-        # A daemon, and not waited for: a mount that hangs must not keep the process from ending.
-        threading.Thread(target=self._keep_looking, name="storage", daemon=True).start()
+        # A daemon, and not waited for long: a hung mount must not keep the process from ending.
+        thread = threading.Thread(target=self._keep_looking, name="storage", daemon=True)
+        thread.start()
         try:
             yield
         finally:
             self._stopping.set()
+            await asyncio.to_thread(thread.join, STOP_S)
             self._redis.close()
 
     def admit(self, size_bytes: int) -> None:
@@ -103,7 +109,7 @@ class Storage:
         try:
             service = self._data_set.id()
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
         stripped = submission.model_copy(update={"idempotency_key": None})
         self._records.write(JobRecord(service=service, submission=stripped))
 
@@ -121,7 +127,12 @@ class Storage:
 
     async def has_lost(self, job_id: str) -> bool:
         """Return whether the queue lost this job and is about to get it back."""
-        return await run_in_threadpool(self._has_lost, job_id)
+        if self.trouble is not None:
+            return False  # which is not for a client to wait for
+        try:
+            return await self._threads.run(self._has_lost, job_id)
+        except StoreUnavailable:
+            return False
 
     def _has_lost(self, job_id: str) -> bool:
         try:
@@ -167,7 +178,9 @@ class Storage:
             self._trouble = None
 
     def _recover(self) -> None:
-        self._recover_at = time.monotonic() + SETTLING_S  # again, if this time does not go well
+        # Again, ever later while nothing comes of it: each time the whole store is listed.
+        self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
+        self._recover_at = time.monotonic() + self._pause_s
         found = self._recovery.recover(
             self._data_set.id(),
             self._data_set.ids,
@@ -183,5 +196,6 @@ class Storage:
                 unreadable=found.unreadable,
             )
         self._recovered_at = time.monotonic()
-        self._pause_s = SETTLING_S if restored else min(LONGEST_PAUSE_S, 2 * self._pause_s)
+        if restored:
+            self._pause_s = SETTLING_S
         self._recover_at = self._recovered_at + self._pause_s if found.waiting else None

@@ -1,11 +1,11 @@
 """A scan that lies in the store already, handed in again: its pixels do not pass the client."""
 
-from starlette.concurrency import run_in_threadpool
+from collections.abc import Iterator
 
 from api.dependencies import FrontDesk, is_job_id
-from api.intake import SCAN_FIELD, ChannelIntake, ScanIntake
+from api.intake import SCAN_FIELD, ScanIntake
+from api.threads import ThreadPool
 from shared.errors import BadRequest, JobNotFound, NotFinished
-from shared.store import ScanStore
 
 
 async def copy_stored_scan(desk: FrontDesk, intake: ScanIntake, job_id: object) -> None:
@@ -26,14 +26,26 @@ async def copy_stored_scan(desk: FrontDesk, intake: ScanIntake, job_id: object) 
     scans = job.submission.scans
     for name, key in scans.items():
         # A single volume suits any model of one input, whatever it calls it.
-        channel = intake.begin(name if len(scans) > 1 else SCAN_FIELD)
+        field = name if len(scans) > 1 else SCAN_FIELD
         try:
-            await run_in_threadpool(_copy, desk.store, key, channel)
+            await take_blocks(desk.threads.uploads, intake, field, desk.store.chunks(key))
         except FileNotFoundError as error:
             raise JobNotFound(job_id) from error
 
 
-def _copy(store: ScanStore, key: str, channel: ChannelIntake) -> None:
-    for block in store.chunks(key):
-        channel.write(block)
-    channel.end()
+async def take_blocks(
+    threads: ThreadPool, intake: ScanIntake, field: str, blocks: Iterator[bytes]
+) -> None:
+    """Hand ``blocks`` to ``intake`` as the channel ``field``, each in a call of its own."""
+    channel = intake.begin(field)
+
+    def take_next() -> bool:
+        block = next(blocks, None)
+        if block is None:
+            channel.end()
+        else:
+            channel.write(block)
+        return block is not None
+
+    while await threads.run(intake.step, take_next):
+        pass

@@ -3,16 +3,15 @@
 import json
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
-from anyio import CancelScope
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from ulid import ULID
 
@@ -20,7 +19,8 @@ from api.dependencies import FrontDesk
 from api.intake import SCAN_FIELD, ScanIntake
 from api.models_desk import MAX_AGE_S
 from api.multipart import MultipartReader
-from api.stored_scans import copy_stored_scan
+from api.stored_scans import copy_stored_scan, take_blocks
+from api.upload_gate import PacedBody
 from shared.errors import (
     BadRequest,
     BadScan,
@@ -77,11 +77,13 @@ async def received_scan(
     body = _Body(request, desk)
     if not desk.reader.connected:
         await desk.queue.ping()  # rather than take a scan in that cannot be queued
-    await run_in_threadpool(desk.storage.admit, body.length)
+    await desk.room.check(request.headers.get("idempotency-key"))
+    await desk.threads.uploads.run(desk.storage.admit, body.length)
     card = await desk.models.resolve(model)
     intake = ScanIntake(desk.store, desk.settings, str(ULID()))
     try:
-        fields = await body.read(intake, card if model else None)
+        async with desk.gate.entered():
+            fields = await body.read(intake, card if model else None)
         _check_given_once(fields, model=model, priority=priority)
         if "model" in fields:
             _check_named(fields["model"])
@@ -97,13 +99,21 @@ async def received_scan(
         desk.orphans.add(intake.job_id)
         raise
     except BaseException:
-        with CancelScope(shield=True):
-            try:
-                await run_in_threadpool(intake.discard)
-            except StoreUnavailable as error:
-                log.warning("discard_failed", job=intake.job_id, reason=error.detail)
-                desk.orphans.add(intake.job_id)
+        await _surely(desk, intake.job_id, intake.discard)
         raise
+
+
+async def forget_files(desk: FrontDesk, job_id: str) -> None:
+    """Delete the files of a scan that made no job, now or as soon as the store lets us."""
+    await _surely(desk, job_id, partial(desk.store.delete_job, job_id))
+
+
+async def _surely(desk: FrontDesk, job_id: str, delete: Callable[[], None]) -> None:
+    try:
+        await desk.threads.uploads.run_surely(delete)
+    except (StoreUnavailable, OSError) as error:
+        log.warning("discard_failed", job=job_id, error=type(error).__name__)
+        desk.orphans.add(job_id)
 
 
 class _Body:
@@ -141,7 +151,7 @@ class _Body:
 
     async def _read_raw(self, intake: ScanIntake) -> None:
         channel = intake.begin(SCAN_FIELD)
-        await self._pump(channel.write, lambda: channel.header_pending, channel.end)
+        await self._pump(intake, channel.write, lambda: channel.header_pending, channel.end)
 
     async def _read_form(self, intake: ScanIntake, card: ModelCard | None) -> dict[str, str]:
         # The form may name its model after its scans, so any model's inputs are taken at first.
@@ -155,12 +165,12 @@ class _Body:
             scan_fields=inputs | {SCAN_FIELD},
             text_fields=TEXT_FIELDS,
         )
-        await self._pump(form.feed, lambda: form.header_pending, form.finish)
+        await self._pump(intake, form.feed, lambda: form.header_pending, form.finish)
         return form.fields
 
     async def _read_json(self, intake: ScanIntake) -> dict[str, str]:
         collected = bytearray()
-        await self._pump(collected.extend, lambda: False, lambda: None)
+        await self._pump(intake, collected.extend, lambda: False, lambda: None)
         fields = _json_object(bytes(collected))
         sources = {name: fields.pop(name) for name in ("scan_path", "scan_of") if name in fields}
         if len(sources) != 1:
@@ -188,7 +198,7 @@ class _Body:
             raise BadRequest("scan_path names an input that no model has.")
         for name, path in paths.items():
             source = self._resolve(path)
-            await run_in_threadpool(_copy, source, intake, name)
+            await take_blocks(self._desk.threads.uploads, intake, name, _blocks(source))
 
     def _resolve(self, path: str) -> Path:
         if self._desk.settings.scan_root is None:
@@ -203,20 +213,25 @@ class _Body:
         return resolved
 
     async def _pump(
-        self, take: Callable[[bytes], object], eager: Callable[[], bool], end: Callable[[], None]
+        self,
+        intake: ScanIntake,
+        take: Callable[[bytes], object],
+        eager: Callable[[], bool],
+        end: Callable[[], None],
     ) -> None:
         """Hand the body to ``take`` in threads, in blocks, or as it comes while ``eager``."""
         waiting: list[bytes] = []
         waiting_bytes = total_bytes = 0
         more = True
+        body = PacedBody(self._request.receive, self._desk.settings.min_upload_bytes_per_s)
 
-        def hand_over(block: bytes, *, last: bool) -> None:
+        def hand_over(block: bytes, last: bool) -> None:
             take(block)
             if last:
                 end()
 
         while more:
-            message = await self._request.receive()
+            message = await body.receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             chunk, more = message.get("body", b""), message.get("more_body", False)
@@ -225,7 +240,8 @@ class _Body:
             waiting.append(chunk)
             waiting_bytes += len(chunk)
             if not more or waiting_bytes >= BLOCK_BYTES or (chunk and eager()):
-                await run_in_threadpool(hand_over, b"".join(waiting), last=not more)
+                step = partial(hand_over, b"".join(waiting), not more)
+                await self._desk.threads.uploads.run(intake.step, step)
                 waiting_bytes = 0
                 waiting.clear()
         self._desk.metrics.upload_bytes.inc(total_bytes)
@@ -246,8 +262,8 @@ def _check_named(model: str) -> None:
         raise BadRequest("model is empty; leave it out for the default.")
 
 
-def _copy(source: Path, intake: ScanIntake, name: str) -> None:
-    """Hand a file to the intake. Only regular files: a pipe would hold the thread forever."""
+def _blocks(source: Path) -> Iterator[bytes]:
+    """Yield a file's bytes. Only regular files: a pipe would hold the thread forever."""
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -256,10 +272,8 @@ def _copy(source: Path, intake: ScanIntake, name: str) -> None:
         os.close(descriptor)
         raise BadScan("scan_path does not name a regular file.")
     with open(descriptor, "rb", buffering=0) as file:
-        channel = intake.begin(name)
         while block := file.read(BLOCK_BYTES):
-            channel.write(block)
-        channel.end()
+            yield block
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

@@ -7,10 +7,14 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
-from shared.errors import JobNotFound
+import structlog
+
+from shared.errors import JobNotFound, ServiceUnavailable, VoxelQError
 from shared.job_events import News
 from shared.job_queue import JobQueue
 from shared.jobs import Job
+
+log = structlog.get_logger()
 
 
 class JobWaiter:
@@ -69,9 +73,15 @@ class JobWaiter:
         for job_id in list(self._waiting):
             try:
                 job = await self._queue.get(job_id)
+            except ServiceUnavailable:
+                raise
             except JobNotFound:
                 if not await self._has_lost(job_id):
                     self._wake(job_id)
+            except Exception as error:  # its own client will hear the same, and no other's
+                if not isinstance(error, VoxelQError):
+                    log.error("job_unreadable", job=job_id, error=type(error).__name__)  # noqa: TRY400
+                self._wake(job_id)
             else:
                 if job.status.terminal:
                     self._wake(job_id)

@@ -337,15 +337,11 @@ def _forbidden(folder: Path) -> None:
     (folder / "configs").chmod(0)
 
 
-def _empty(folder: Path) -> None:
-    (folder / "models").mkdir()
-
-
 _ODD_FILES: list[Write] = [
     _fifo_metadata, _fifo_weights, _fifo_beside_weights, _fifo_licence, _directory_for_weights,
     _directory_for_metadata,
     _links_in_a_circle, _metadata_that_links_to_itself, _configuration_that_leads_nowhere,
-    _device_for_metadata, _many_files, _deep_folders, _names_that_are_no_text, _forbidden, _empty,
+    _device_for_metadata, _many_files, _deep_folders, _names_that_are_no_text, _forbidden,
 ]  # fmt: skip
 
 

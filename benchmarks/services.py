@@ -40,7 +40,7 @@ class Service:
 @contextmanager
 def voxelq(workers: int, **settings: str) -> Iterator[Service]:
     """Run ``voxelq up`` as a user does, with this environment's settings and the given ones."""
-    with _folder() as folder:
+    with temporary_folder() as folder:
         port = free_port()
         command = ["-m", "client", "up", "--port", str(port), "--workers", str(workers)]
         command += ["--data-dir", str(folder / "data")]
@@ -58,7 +58,7 @@ def voxelq(workers: int, **settings: str) -> Iterator[Service]:
 @contextmanager
 def fastapi_threads() -> Iterator[Service]:
     """Run FastAPI that calls the model in its threads; scans want ``?threads=``."""
-    with _folder() as folder:
+    with temporary_folder() as folder:
         port, settings = free_port(), {"PEER_FOLDER": str(folder)}
         command = ["-m", "benchmarks.peers", "threads", "--port", str(port)]
         with child(command, folder / "api.log", settings) as api:
@@ -70,7 +70,7 @@ def fastapi_threads() -> Iterator[Service]:
 @contextmanager
 def fastapi_rq(workers: int) -> Iterator[Service]:
     """Run FastAPI and stock RQ workers; scans want ``?threads=``."""
-    with _folder() as folder, server() as redis_url, ExitStack() as stack:
+    with temporary_folder() as folder, server() as redis_url, ExitStack() as stack:
         port = free_port()
         settings = {"PEER_FOLDER": str(folder), "REDIS_URL": redis_url}
         commands = [["rq", "--port", str(port)], *[["worker"]] * workers]
@@ -152,6 +152,7 @@ def part_of(command: list[str]) -> str:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder that goes with the block."""
     with tempfile.TemporaryDirectory(prefix="voxelq-bench-") as name:
         yield Path(name)

@@ -14,6 +14,8 @@ FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 5.0
 #: A child that lived this long starts with the shortest delay again.
 STEADY_S = 30.0
+#: A log that is larger when a child is started begins anew.
+LARGEST_LOG_BYTES = 32 << 20
 _TETHER = str(Path(__file__).with_name("tether.py"))
 
 
@@ -43,6 +45,11 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._keeping: asyncio.Task[None] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """The number of the process that runs now, if one does."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Begin to keep the process alive."""
         self._keeping = asyncio.create_task(self._keep(), name=self.name)
@@ -65,6 +72,11 @@ class Child:
         if self._process is not None:
             _kill_group(self._process.pid)
 
+    def restart(self) -> None:
+        """Send SIGKILL to the process, which is then started again as after any other death."""
+        if self._process is not None:
+            _kill_group(self._process.pid)
+
     async def _keep(self) -> None:
         delay_s = FIRST_DELAY_S
         while not self._leaving.is_set():
@@ -80,6 +92,7 @@ class Child:
             delay_s = min(delay_s * 2, LONGEST_DELAY_S)
 
     async def _run_once(self) -> int:
+        _turn_over(self._spec.log)
         with self._spec.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-IS", _TETHER, str(os.getpid()), *self._spec.command,
@@ -100,6 +113,13 @@ class Child:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
+
+
+def _turn_over(log: Path) -> None:
+    """Begin a new log where the old one has grown large, as restarts without end would make it."""
+    with suppress(FileNotFoundError):
+        if log.stat().st_size > LARGEST_LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
 
 
 def _kill_group(pid: int) -> None:

@@ -1,4 +1,7 @@
-"""What a local stack needs for itself alone: its data folder and its port."""
+"""What a local stack needs before it starts: a data folder and a port of its own, and settings.
+
+What would never come right by itself is found here and said, for the stack itself goes on trying.
+"""
 
 import errno
 import fcntl
@@ -7,16 +10,51 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from client.embedded_server import free_port
+from shared.settings import Settings
 
 #: A stack that was just killed lets go of its port and folder within this time.
 PATIENCE_S = 3.0
 
 
 class Taken(Exception):
-    """The folder or the port belongs to somebody else, or cannot be had at all."""
+    """The stack cannot run here: its folder, its port, or what it is made of cannot be had."""
+
+
+#: What the API and a worker cannot start without, and what installs it.
+_NEEDED = {"fastapi": "api", "uvicorn": "api", "rq": "worker", "torch": "worker"}
+
+
+def settings() -> Settings:
+    """Return the settings that every part will read.
+
+    Raises:
+        Taken: One of them cannot be used, with which no part would ever start.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise Taken(f"A setting cannot be used. {'; '.join(faults)}.") from error
+
+
+def packages() -> None:
+    """Return if all that the parts import is installed.
+
+    Raises:
+        Taken: Something is not.
+    """
+    for name, extra in _NEEDED.items():
+        if find_spec(name) is None:
+            raise Taken(f"{name} is not installed. Run: pip install 'voxelq[{extra}]'")
 
 
 @contextmanager
@@ -32,6 +70,10 @@ def data_folder(path: Path) -> Iterator[int]:
     except OSError as error:
         raise Taken(f"{path} cannot be used as a data folder: {error.strerror}.") from error
     try:
+        for part in ("logs", "redis", "redis/appendonlydir", "store"):
+            folder = path / part
+            if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                raise Taken(f"{folder} cannot be written by this user. Who made it?")
         if not _try_for(PATIENCE_S, lambda: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)):
             raise Taken(
                 f"Another `voxelq up` runs on {path}. Stop it, or choose another --data-dir."

@@ -16,6 +16,7 @@ import typer
 
 from client import (
     channels,
+    doctor_command,
     model_commands,
     plan_command,
     recover_command,
@@ -67,6 +68,7 @@ for command in (
     service_commands.sample,
     plan_command.plan,
     recover_command.recover,
+    doctor_command.doctor,
 ):
     app.command()(command)
 

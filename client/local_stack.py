@@ -10,31 +10,44 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from client.child import Child, ChildSpec
 from client.embedded_server import EmbeddedServer
+from client.hang_watch import PROBE_S, HangWatch
+from shared.settings import Settings
 
 #: Bounds of the drain, in seconds; together they keep it under 30.
 API_BOUND_S, WORKER_BOUND_S, SERVER_BOUND_S = 8.0, 16.0, 4.0
-#: A part that dies this often before the stack was ever ready will not come right by itself.
-HOPELESS = 5
+#: Before it is killed, a worker has so long to give back what it has not finished (seconds).
+GIVE_BACK_S = 4.0
+#: A worker that served has hung when the queue has not heard of it for so many probes: a minute,
+#: for an import or a load may keep its threads from beating for a while.
+UNHEARD_PROBES = 12
+#: What a worker may need, besides `LOAD_TIMEOUT_S`, until it is heard of (seconds).
+STARTING_S = 60.0
 #: A stack that is not ready says why this often.
 PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
 class StackPlan:
-    """What to run and where; ``data_dir`` is absolute and keeps all state."""
+    """What to run and where; ``data_dir`` is absolute and keeps all state.
+
+    ``settings`` are those that the parts will read.
+    """
 
     host: str
     port: int
     workers: int
     data_dir: Path
+    settings: Settings
 
     @property
     def url(self) -> str:
@@ -69,14 +82,15 @@ class LocalStack:
         self._on_ready = on_ready
         self._lock_fd = lock_fd
         self._stop = asyncio.Event()
-        self._ready = False
-        self._hopeless = False
         self._deaths: dict[str, int] = {}
         self._server: EmbeddedServer | None = None
         self._parts: list[list[Child]] = []
 
-    async def run(self) -> bool:
-        """Run until SIGINT or SIGTERM; return whether the stack ever worked or was asked to end.
+    async def run(self) -> None:
+        """Run until SIGINT or SIGTERM.
+
+        Parts that die are started again however often they do: what keeps them from working may
+        pass, and what it is is said every `PATIENCE_S`.
 
         Raises:
             OSError: The data folder cannot be written.
@@ -87,6 +101,7 @@ class LocalStack:
         server, api, workers = self._make_parts()
         self._parts = [server, api, workers]
         bring_up = asyncio.create_task(self._bring_up())
+        watches = [asyncio.create_task(watch.run()) for watch in self._watches()]
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait([bring_up, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -94,9 +109,9 @@ class LocalStack:
                 bring_up.result()
             await stopping
         finally:
-            bring_up.cancel()
+            for task in (bring_up, *watches):
+                task.cancel()
             await self._drain(server, api, workers)
-        return not self._hopeless
 
     def _make_parts(self) -> tuple[list[Child], list[Child], list[Child]]:
         plan = self._plan
@@ -105,6 +120,9 @@ class LocalStack:
         plan.logs.mkdir(parents=True, exist_ok=True)
         if not os.environ.get("VOXELQ_STORE_URL"):
             env["VOXELQ_STORE_URL"] = f"file://{plan.data_dir / 'store'}"
+        # who has it listen on a name wants it to answer to that name
+        allowed = [os.environ.get("VOXELQ_ALLOWED_HOSTS"), plan.host]
+        env["VOXELQ_ALLOWED_HOSTS"] = ",".join(host for host in allowed if host)
         server = []
         if not os.environ.get("REDIS_URL"):
             self._server = EmbeddedServer(plan.data_dir / "redis")
@@ -116,7 +134,10 @@ class LocalStack:
             "api", [*python, "api", "--host", plan.host, "--port", str(plan.port)], env
         )
         threads = str(max(1, available_cores() // plan.workers))
-        worker_env = {"VOXELQ_THREADS": os.environ.get("VOXELQ_THREADS") or threads}
+        worker_env = {
+            "VOXELQ_THREADS": os.environ.get("VOXELQ_THREADS") or threads,
+            "VOXELQ_DRAIN_S": str(min(plan.settings.drain_s, WORKER_BOUND_S - GIVE_BACK_S)),
+        }
         workers = [
             self._child(f"worker-{number}", [*python, "worker"], {**env, **worker_env})
             for number in range(1, plan.workers + 1)
@@ -131,26 +152,89 @@ class LocalStack:
             log.replace(log.with_suffix(".log.1"))
         return Child(ChildSpec(name, command, log, env, pass_fds), self._on_death)
 
+    def _watches(self) -> list[HangWatch]:
+        """Return what looks for parts that hang.
+
+        A worker has a watchdog while it loads and computes; here it is missed when it is stopped
+        as it starts or rests.
+        """
+        server, api, workers = self._parts
+        watches = [HangWatch(child, self._api_answers, self._say) for child in api]
+        if self._server is not None:
+            watches += [HangWatch(child, self._server.responds, self._say) for child in server]
+        loading_probes = round((self._plan.settings.load_timeout_s + STARTING_S) / PROBE_S)
+        watches += [
+            HangWatch(
+                child,
+                partial(self._worker_is_heard, child),
+                self._say,
+                hung_misses=UNHEARD_PROBES,
+                starting_misses=loading_probes,
+            )
+            for child in workers
+        ]
+        return watches
+
+    async def _worker_is_heard(self, child: Child) -> bool | None:
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=PROBE_S / 2) as http:
+                answer = await http.get(f"{self._plan.url}/queue")
+            # a worker's id is <host>-<process>-<random>
+            return any(f"-{child.pid}-" in worker["id"] for worker in answer.json()["workers"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return None  # with the API or Redis away no worker is heard of
+
+    async def _api_answers(self) -> bool:
+        async with httpx.AsyncClient(trust_env=False, timeout=None) as http:  # noqa: S113 - bounded by the probe
+            try:
+                answer = await http.get(f"{self._plan.url}/livez")
+            except httpx.HTTPError:
+                return False
+        return not answer.is_server_error
+
     async def _bring_up(self) -> None:
         server, api, workers = self._parts
         for child in server:
             child.start()
-        if self._server is not None:
-            await self._server.answers()
+        if server:
+            await self._until(self._why_no_queue)
         for child in [*api, *workers]:
             child.start()
-        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
-            await self._until_ready(http)
-        self._ready = True
+        await self._until(self._why_not_ready)
         self._on_ready()
 
-    async def _until_ready(self, http: httpx.AsyncClient) -> None:
+    async def _until(self, why_not: Callable[[], Awaitable[str | None]]) -> None:
         told_at = time.monotonic()
-        while (reason := await _why_not_ready(http, self._plan.url)) is not None:
+        while (reason := await why_not()) is not None:
             if time.monotonic() - told_at > PATIENCE_S:
                 told_at = time.monotonic()
-                self._say(f"not ready yet: {reason}")
+                self._say(f"not ready yet: {' '.join([reason, *self._deaths_told()])}")
             await asyncio.sleep(0.1)
+
+    def _deaths_told(self) -> list[str]:
+        return [
+            f"{name} ended {'once' if count == 1 else f'{count} times'}; "
+            f"see {self._plan.logs / name}.log."
+            for name, count in self._deaths.items()
+        ]
+
+    async def _why_no_queue(self) -> str | None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROBE_S):
+                if self._server is None or await self._server.takes_commands():
+                    return None
+        return "the queue server does not answer, or still loads its data."
+
+    async def _why_not_ready(self) -> str | None:
+        """Return ``None`` once the service is ready, and until then what it says is missing."""
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=PROBE_S) as http:
+                answer = await http.get(f"{self._plan.url}/readyz")
+            if answer.status_code == httpx.codes.OK:
+                return None
+            return str(answer.json()["detail"])
+        except (httpx.HTTPError, ValueError, KeyError):
+            return "the API does not answer."
 
     async def _drain(self, server: list[Child], api: list[Child], workers: list[Child]) -> None:
         for children, bound_s in (
@@ -176,21 +260,6 @@ class LocalStack:
         ending = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended ({code})"
         self._say(f"{child.name} {ending}; starting it again in {delay_s:.1f} s; see {child.log}")
         self._deaths[child.name] = self._deaths.get(child.name, 0) + 1
-        if not self._ready and self._deaths[child.name] >= HOPELESS:
-            self._say(f"{child.name} does not stay up; giving up")
-            self._hopeless = True
-            self._stop.set()
-
-
-async def _why_not_ready(http: httpx.AsyncClient, url: str) -> str | None:
-    """Return ``None`` once the service is ready, and until then what it says is missing."""
-    try:
-        answer = await http.get(f"{url}/readyz")
-        if answer.status_code == httpx.codes.OK:
-            return None
-        return str(answer.json()["detail"])
-    except (httpx.HTTPError, ValueError, KeyError):
-        return "the API does not answer."
 
 
 def available_cores() -> int:

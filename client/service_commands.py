@@ -55,15 +55,14 @@ def up(
         _become("client", "up", *options, VOXELQ_WORKERS=str(workers))
     count = workers or max(1, available_cores() // 2)
     try:
+        claims.packages()
+        settings = claims.settings()
         with claims.data_folder(data_dir.resolve()) as lock_fd:
-            plan = StackPlan(host, claims.port(host, port), count, data_dir.resolve())
-            worked = asyncio.run(_run_stack(plan, lock_fd))
+            plan = StackPlan(host, claims.port(host, port), count, data_dir.resolve(), settings)
+            asyncio.run(_run_stack(plan, lock_fd))
     except claims.Taken as error:
         tables.complain(str(error))
         raise typer.Exit(2) from error
-    if not worked:
-        tables.complain(f"The service did not start. Its logs are in {plan.logs}.")
-        raise typer.Exit(1)
     tables.say("stopped")
 
 
@@ -104,7 +103,7 @@ def demo(
     tables.say("Not a medical device: a demonstration on a synthetic lesion.")
 
 
-async def _run_stack(plan: StackPlan, lock_fd: int) -> bool:
+async def _run_stack(plan: StackPlan, lock_fd: int) -> None:
     def ready() -> None:
         workers = "1 worker" if plan.workers == 1 else f"{plan.workers} workers"
         tables.stdout().print(
@@ -117,7 +116,7 @@ async def _run_stack(plan: StackPlan, lock_fd: int) -> bool:
 
     workers = f"{plan.workers} worker{'s' if plan.workers > 1 else ''}"
     tables.say(f"starting the queue, the API and {workers}; logs in {plan.logs}")
-    return await LocalStack(plan, lock_fd=lock_fd, say=tables.say, on_ready=ready).run()
+    await LocalStack(plan, lock_fd=lock_fd, say=tables.say, on_ready=ready).run()
 
 
 def _url_option(plan: StackPlan) -> str:

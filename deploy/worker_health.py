@@ -1,10 +1,13 @@
-"""Exit 0 when the worker of this container has sent a heartbeat that still holds."""
+"""Exit 0 when the worker of this container has sent a heartbeat that still holds.
+
+A worker that is paused, and says why in ``GET /queue``, is healthy: only its surroundings are not.
+"""
 
 import socket
 import sys
-import time
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from shared import keys
 from shared.settings import Settings
@@ -15,7 +18,12 @@ def main() -> int:
     redis = Redis.from_url(
         Settings().redis_url, decode_responses=True, socket_timeout=3, socket_connect_timeout=3
     )
-    alive = redis.zrangebyscore(keys.WORKERS, time.time(), "+inf")
+    try:
+        seconds, _ = redis.time()  # heartbeats run out by the server's clock
+        alive = redis.zrangebyscore(keys.WORKERS, seconds, "+inf")
+    except RedisError as error:
+        sys.stderr.write(f"Redis: {type(error).__name__}\n")
+        return 1
     own = f"{socket.gethostname()}-"
     return 0 if any(str(name).startswith(own) for name in alive) else 1
 

@@ -9,6 +9,7 @@ import uuid
 
 import structlog
 from redis import Redis
+from redis.exceptions import RedisError
 
 from shared import keys
 
@@ -53,8 +54,11 @@ class DataSet:
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.get(keys.SERVICE)
             pipeline.info("server")
-            stored, server = pipeline.execute()
-        run_id = str(server.get("run_id"))
+            stored, server = pipeline.execute(raise_on_error=False)
+        if isinstance(stored, RedisError):
+            raise stored
+        # Some servers do not say which run of theirs this is.
+        run_id = server.get("run_id") if isinstance(server, dict) else None
         suspicious = stored is None or run_id != self._run_id
         if stored is None:
             own = self._ids[-1] if self._ids else uuid.uuid4().hex

@@ -25,6 +25,7 @@
     ├── InferenceFailed                  500  the network raised on this scan alone
     ├── JobUnreadable                    500  its record in the queue cannot be read
     ├── ServiceUnavailable               503  Redis is away
+    ├── ProcessFailing                   503  a vital task of this process cannot go on
     ├── TooManyUploads                   503  MAX_UPLOADS are under way
     ├── StoreUnavailable                 503  the store does not answer
     │   └── WrongStore                        it is not the one that this queue belongs to
@@ -199,6 +200,12 @@ class JobUnreadable(VoxelQError):
     """A job whose record in the queue this version cannot read."""
 
     slug, title = "job-unreadable", "The job's record cannot be read"
+
+
+class ProcessFailing(VoxelQError):
+    """This process has lost a task that it needs, and ends so that a fresh one takes over."""
+
+    slug, title, status = "process-failing", "This process is about to be replaced", 503
 
 
 class TooManyUploads(VoxelQError):

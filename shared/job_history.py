@@ -31,7 +31,10 @@ def states_between(seen: int, job: Job) -> Iterator[Job]:
 
 
 def _ended_in_queue(job: Job) -> bool:
-    """Tell whether a terminal job was cancelled while it waited, or failed before it began."""
+    """Tell whether a terminal job was cancelled while it waited, or failed before it ever began.
+
+    One that failed in a later wait cannot be told from one that failed in its last attempt.
+    """
     if job.attempts == 0:
         return True
     return job.status is JobStatus.CANCELED and job.losses + job.returns >= job.attempts

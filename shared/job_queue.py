@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError
 
 from shared import keys, scripts
 from shared.errors import (
@@ -27,6 +27,7 @@ from shared.job_events import Marks, News, read_news
 from shared.job_reading import read_job
 from shared.jobs import Job, JobStatus, Submission
 from shared.queue_connection import COMMAND_TIMEOUT_S, away, connect
+from shared.redis_check import UNKNOWN, Finding, check_redis
 from shared.rq_jobs import estimate, read_pace, rq_fields, rq_stamp
 from shared.scripts import Argument, Script
 from shared.settings import Settings
@@ -70,6 +71,7 @@ class WorkerInfo:
     compiled: bool = False
     peak_memory_bytes: int | None = None
     paused: str | None = None
+    version: str | None = None
 
 
 #: Reads a worker's facts: those that this version does not know are left out.
@@ -135,7 +137,7 @@ class JobQueue:
                 retry_after_s=NO_MEMORY_RETRY_S,
             ) from error
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
         match answer[0]:
             case b"conflict":
                 raise IdempotencyConflict(
@@ -257,12 +259,28 @@ class JobQueue:
             if status is not None
         }
 
+    async def knows_key(self, idempotency_key: str) -> bool:
+        """Tell whether a job was submitted under this key."""
+        try:
+            return bool(await self._redis.exists(keys.IDEMPOTENCY + _digest(idempotency_key)))
+        except RedisError as error:
+            raise away(error) from error
+
     async def ping(self) -> None:
         """Return if Redis answers."""
         try:
             await self._redis.ping()
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
+
+    async def findings(self) -> list[Finding]:
+        """Return what is wrong with the Redis that holds the queue."""
+        try:
+            return check_redis(await self._redis.info())
+        except NoPermissionError:
+            return [UNKNOWN]
+        except RedisError as error:
+            raise away(error) from error
 
     async def marks(self) -> Marks:
         """Return where the streams of news stand now."""
@@ -272,7 +290,7 @@ class JobQueue:
                     pipeline.xrevrange(stream, count=1)
                 answers: Any = await pipeline.execute()
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
         return Marks(*(latest[0][0].decode() if latest else "0-0" for latest in answers))
 
     async def news(self, after: Marks, block_s: float) -> News:
@@ -282,7 +300,7 @@ class JobQueue:
                 after.streams, count=1000, block=max(1, int(block_s * 1000))
             )
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
         return read_news(answer, after)
 
     async def listen(self) -> None:
@@ -292,13 +310,13 @@ class JobQueue:
         except OutOfMemoryError:
             return  # progress is not told then; changes of status are
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
 
     async def _run(self, script: Script, *arguments: Argument) -> Any:
         try:
             return await script.arun(self._redis, *arguments)
         except RedisError as error:
-            raise away() from error
+            raise away(error) from error
 
 
 def _digest(text: str) -> str:

@@ -83,7 +83,7 @@ def _submission_in_part(job_id: str, written: bytes, fields: Fields) -> Submissi
     """Return what can be read of a submission; the rest is empty."""
     try:
         read = json.loads(written)
-    except ValueError:
+    except (ValueError, RecursionError):
         read = None
     facts = read if isinstance(read, dict) else {}
     model, _, version = _text(fields, b"voxelq_model").rpartition("@")
@@ -124,7 +124,7 @@ def _problem(fields: Fields, status: JobStatus) -> dict[str, Any] | None:
     try:
         problem = json.loads(stored)
         _Problem.model_validate(problem, strict=True)
-    except ValueError:
+    except (ValueError, RecursionError):
         return JobUnreadable(UNREADABLE).problem()
     return dict(problem)
 

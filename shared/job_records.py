@@ -55,9 +55,12 @@ class JobRecords:
         self._store = store
 
     def write(self, record: JobRecord) -> None:
-        """Write the record of a job; raises StoreFull too."""
-        content = record.model_dump_json(exclude_none=True).encode()
-        self._store.replace(_record_key(record.submission.id), content)
+        """Write the record of a job, which has none yet; raises StoreFull too."""
+        self._store.write(_record_key(record.submission.id), _encode(record))
+
+    def replace(self, record: JobRecord) -> None:
+        """Write the record of a job that has one, which is never half written; raises StoreFull."""
+        self._store.replace(_record_key(record.submission.id), _encode(record))
 
     def remove(self, job_id: str) -> None:
         """Remove the record of a job that is not to be recovered."""
@@ -121,6 +124,10 @@ def unknown_jobs(redis: Redis, store: ScanStore) -> Iterator[str]:
 def report_key(job_id: str, execution: str) -> str:
     """Return the store's key of the report of one execution."""
     return f"{ScanStore.folder(job_id)}/{execution}{_REPORT_END}"
+
+
+def _encode(record: JobRecord) -> bytes:
+    return record.model_dump_json(exclude_none=True).encode()
 
 
 def _record_key(job_id: str) -> str:

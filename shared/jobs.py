@@ -6,8 +6,8 @@
   (client) ───a──▶  queued ──────b──────▶ started ─────c─────▶ finished
                       │  ▲                  │  │
                       d  └──e── lost or ────┘  f── refused, or lost too often ──▶ failed
-                      ▼         transient
-                   canceled ◀──────────g────── started
+                      ▼         transient                                          ▲
+                   canceled ◀──────────g────── started      queued ───────h────────┘
 
 a  the scan is in the store and the job is in Redis, or the client was refused
 b  a worker holds a lease on the job and has begun to read its scan
@@ -15,6 +15,7 @@ c  the outcome and the end of the lease are one transaction
 d, g  the client cancelled; what a worker still computes of it is dropped
 e  the worker died, froze past its lease or met a transient fault
 f  at once for a fault of the scan itself, else after ``MAX_ATTEMPTS`` losses
+h  its record cannot be read, or workers died again and again before they began it
 """
 
 from datetime import datetime
@@ -52,6 +53,7 @@ TRANSITIONS = frozenset(
         (JobStatus.STARTED, JobStatus.QUEUED),  # e
         (JobStatus.STARTED, JobStatus.FAILED),  # f
         (JobStatus.STARTED, JobStatus.CANCELED),  # g
+        (JobStatus.QUEUED, JobStatus.FAILED),  # h
     }
 )
 

@@ -4,6 +4,7 @@ Only numbers are kept: the text fields of a header may name a patient.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,14 @@ _REFUSED_DTYPES = {
     2048: "complex numbers",
     2304: "RGBA colours",
 }
+
+#: A voxel's edge and a volume's extent, in millimetres: from microscopy of tissue to a body with
+#: room around it. A header beyond these is in other units or damaged, and would make volumes
+#: that are no numbers, or a grid that fits no memory.
+MIN_EDGE_MM, MAX_EDGE_MM = 0.01, 100.0
+MAX_EXTENT_MM = 5_000.0
+#: How far from the scanner's origin a volume may lie.
+MAX_OFFSET_MM = 100_000.0
 
 # Unit axes whose determinant is below this lie in one plane.
 _SINGULAR = 1e-6
@@ -127,6 +136,7 @@ class VolumeHeader:
         slope, inter = _scaling(header)
         affine = _affine(header)
         x_mm, y_mm, z_mm = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+        _check_lengths((x_mm, y_mm, z_mm), dims, affine[:3, 3])
         return cls(
             shape=(dims[0], dims[1], dims[2]),
             dims=dims,
@@ -192,6 +202,7 @@ def _affine(header: Any) -> NDArray[np.float64]:
         raise BadScan("The header's voxel size is not finite.")
     if (edges == 0).any():
         raise BadScan("The header's voxel size is zero.")
+    _check_edges(np.abs(edges).tolist())
     geometry = header.copy()
     if geometry["pixdim"][0] not in (-1, 1):
         geometry["pixdim"][0] = 1  # the standard's default for the handedness
@@ -209,6 +220,32 @@ def _affine(header: Any) -> NDArray[np.float64]:
     if abs(np.linalg.det(affine[:3, :3] / lengths)) < _SINGULAR:
         raise BadScan("The header's affine is singular: the voxel's edges lie in one plane.")
     return affine
+
+
+def _check_edges(edges_mm: Sequence[float]) -> None:
+    if not all(MIN_EDGE_MM <= edge <= MAX_EDGE_MM for edge in edges_mm):
+        named = " x ".join(f"{edge:.3g}" for edge in edges_mm)
+        raise BadScan(
+            f"The header's voxels are {named} mm, and an edge is from {MIN_EDGE_MM} mm to "
+            f"{MAX_EDGE_MM:.0f} mm; is it in millimetres?"
+        )
+
+
+def _check_lengths(
+    edges_mm: tuple[float, float, float], dims: Sequence[int], offset: NDArray[np.float64]
+) -> None:
+    _check_edges(edges_mm)
+    extent_mm = max(edge * length for edge, length in zip(edges_mm, dims, strict=False))
+    if extent_mm > MAX_EXTENT_MM:
+        raise BadScan(
+            f"The volume is {extent_mm / 1000:.3g} m long, and this service takes "
+            f"{MAX_EXTENT_MM / 1000:.0f} m; is its voxel size in millimetres?"
+        )
+    if np.abs(offset).max() > MAX_OFFSET_MM:
+        raise BadScan(
+            f"The header's affine puts the volume more than {MAX_OFFSET_MM / 1000:.0f} m from "
+            "the scanner's origin."
+        )
 
 
 def _orientation(affine: NDArray[np.float64]) -> str:

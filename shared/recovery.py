@@ -103,7 +103,7 @@ class Recovery:
     def _recover_one(self, service: str, record: JobRecord, recovered: Recovered) -> bool:
         submission = record.submission
         if record.service != service:
-            self._records.write(JobRecord(service=service, submission=submission))
+            self._records.replace(JobRecord(service=service, submission=submission))
         report = self._records.find_report(submission.id)
         if not self._restore(submission, report):
             return False

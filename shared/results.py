@@ -15,7 +15,8 @@ Measured = Annotated[float, PlainSerializer(_millionths, return_type=float)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # JSON knows neither NaN nor infinity: what holds one could be written and never read back.
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class LabelStats(_Frozen):

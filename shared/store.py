@@ -28,7 +28,7 @@ CHUNK_BYTES = 1 << 20
 RECORD_NAME = "job.json"
 
 #: Of a small disk the reserve is this part.
-_RESERVE_PART = 20
+RESERVE_PART = 20
 
 
 class ScanStore:
@@ -122,7 +122,7 @@ class ScanStore:
             disk = shutil.disk_usage(self._root)
         except OSError:  # nothing was written so far, or writing will tell
             return False
-        return disk.free - size_bytes < min(self._reserve_bytes, disk.total // _RESERVE_PART)
+        return disk.free - size_bytes < min(self._reserve_bytes, disk.total // RESERVE_PART)
 
     def begin_unpacked(self, key: str, size_bytes: int) -> UnpackedCopy | None:
         """Begin an unpacked copy of the scan ``key``, if this store has room for such."""
@@ -169,7 +169,11 @@ class ScanStore:
             return
         partial = f"{key}.{ULID()}.partial"
         try:
-            self._write(partial, content)
+            with self.create(partial) as file:
+                file.write(content)
+                # Or a machine that crashes may leave the name without the content.
+                file.flush()
+                os.fsync(file.fileno())
             with store_faults():
                 os.replace(self._path(partial), self._path(key))
         except BaseException:

@@ -58,7 +58,7 @@ def write_two_channel_bundle(models_dir: Path) -> str:
 
 
 def drop(source: Path, models: Path) -> Path:
-    """Put the whole bundle ``source`` under ``models`` at once, as the README advises."""
+    """Put the whole bundle ``source`` under ``models`` at once, as the documentation advises."""
     name, version = source.parent.name, source.name
     (models / name).mkdir(parents=True, exist_ok=True)
     return source.rename(models / name / version)

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from client import cli
 from client.embedded_server import EmbeddedServer
 from shared.job_queue import JobQueue
 from shared.settings import Settings
 from tests.bundles import write_empty_weights
+from tests.command_line import Run
 from tests.jobs import Workers
 from worker.connection import connect
 from worker.lease import Leases
@@ -112,3 +114,16 @@ def workers(settings: Settings) -> Iterator[Workers]:
     started = Workers(settings.model_copy(update={"adaptive_batching": False}))
     yield started
     started.kill_all()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run one command in this process and return its exit code."""
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr("sys.argv", ["voxelq", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ending:
+            cli.main()
+        return int(ending.value.code or 0)
+
+    return call

@@ -74,6 +74,11 @@ class FrontDeskServer:
         self._thread.join()
 
     @property
+    def runs(self) -> bool:
+        """Whether it has not ended yet, as asked or by itself."""
+        return self._thread.is_alive()
+
+    @property
     def blocked(self) -> int:
         """How many clients wait for a job."""
         return int(self.server.config.app.state.desk.waiter.blocked)  # type: ignore[union-attr]
@@ -100,7 +105,8 @@ class FrontDeskServer:
             *(asyncio.open_connection("127.0.0.1", self.port) for _ in paths)
         )
         for path, (_, writer) in zip(paths, streams, strict=True):
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode())
         yield [reader for reader, _ in streams]
         for _, writer in streams:
             writer.close()
@@ -110,7 +116,8 @@ class FrontDeskServer:
         # not rglob, which fails on a folder that goes away under it
         walk = os.walk(self.settings.store_url.removeprefix("file://"))
         files = [Path(folder, name) for folder, _, names in walk for name in names]
-        return [path for path in files if path.name != FILE_NAME]
+        # the store's own file is written beside, whole, before it takes its name
+        return [path for path in files if not path.name.startswith(FILE_NAME)]
 
     def lasting_files(self) -> list[Path]:
         """Every scan, mask and picture in the store; no unpacked copies and no records."""

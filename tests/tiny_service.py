@@ -52,10 +52,14 @@ class Request:
 
 @dataclass
 class TinyService:
-    """Answers a method and path with the next of its scripted answers, the last one for ever."""
+    """Answers a method and path with the next of its scripted answers, the last one for ever.
+
+    The next ``cuts`` connections break once their request was read.
+    """
 
     url: str = ""
     answers: dict[tuple[str, str], list[tuple[int, bytes, str]]] = field(default_factory=dict)
+    cuts: int = 0
     requests: list[Request] = field(default_factory=list)
 
     def on(
@@ -85,6 +89,11 @@ def serving() -> Iterator[TinyService]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(self.command, self.path, headers, body)
+            if service.cuts:
+                service.cuts -= 1
+                service.requests.append(request)
+                self.close_connection = True
+                return
             status, content, media_type = service.answer(request)
             self.send_response(status)
             self.send_header("Content-Type", media_type)

@@ -28,7 +28,7 @@ from shared.store_identity import StoreIdentity
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
 from worker.batch_worker import MicroBatchWorker
-from worker.connection import connect
+from worker.connection import await_usable, connect
 from worker.early_stop import EarlyStop
 from worker.lease import Leases, WorkerFacts
 from worker.pipeline import Pipeline
@@ -47,6 +47,10 @@ T = TypeVar("T")
 GOODBYE_S = 0.5
 
 
+class DeviceSuspected(Exception):
+    """No model was loaded, and the cause may be gone in a fresh process."""
+
+
 def main() -> int:
     """Run one worker; returns the exit code."""
     configure_logging("worker")
@@ -55,25 +59,30 @@ def main() -> int:
     settings = Settings()
     with EarlyStop() as early_stop:
         redis = connect(settings)
-        _when_redis_answers(redis.ping)
+        _when_redis_answers(lambda: await_usable(redis))
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         watchdog = Watchdog(name)
         early_stop.say_goodbye = partial(_sign_off, settings, name, watchdog)
         # Before anything that Redis may refuse: where a disk is full, this is what frees it.
         store = ScanStore(settings.store_url, reserve_bytes=settings.store_reserve_bytes)
         Retention(connect(settings), store, settings).start()
-        with watchdog.armed(settings.load_timeout_s):
-            try:
+        try:
+            with watchdog.armed(settings.load_timeout_s):
                 device = _when_redis_answers(lambda: lease_device(redis, name, settings))
                 settings = settings.model_copy(update={"device": device})
                 shelf = open_shelf(settings, redis, name)
-            except VoxelQError as error:
-                log.error("device_not_usable", reason=error.detail)  # noqa: TRY400
-                _sign_off(settings, name, watchdog)
-                return 1
+        except VoxelQError as error:
+            log.error("device_not_usable", reason=error.detail)  # noqa: TRY400
+            _sign_off(settings, name, watchdog)
+            return 1
         identity = StoreIdentity(connect(settings), store)
         check_store = StoreCheck(identity.check, identity.probe)
-        pipeline = _load(settings, shelf, check_store, name, watchdog)
+        try:
+            pipeline = _load(settings, shelf, check_store, name, watchdog)
+        except DeviceSuspected:
+            log.warning("worker_restarting", reason="a fresh process may load a model")
+            _sign_off(settings, name, watchdog)
+            return 1
         worker = MicroBatchWorker(
             pipeline,
             settings,
@@ -96,6 +105,9 @@ def _load(
     """Return a pipeline once some model loads; until then, tell the queue why none does.
 
     Each try is guarded as a batch is: a bundle of the user's own may hang or crash.
+
+    Raises:
+        DeviceSuspected: It was tried on a GPU, whose context may be broken for this process.
     """
     pause = Pause()
     while True:
@@ -112,6 +124,8 @@ def _load(
                 with suppress(RedisError):
                     Leases(redis, name, settings).extend([], facts)
                 time.sleep(min(left_s, settings.lease_s / 4))
+        if settings.device != "cpu":
+            raise DeviceSuspected
 
 
 def _sign_off(settings: Settings, name: str, watchdog: Watchdog) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from shared.errors import ModelError
 from worker.argmax_head import as_function, split_argmax
+from worker.grid_bound import with_grid_bounds
 from worker.resolver import Resolver, locate
 
 
@@ -41,6 +42,7 @@ def build_transforms(resolver: Resolver, sections: dict[str, Any], answer: str) 
     )
     if not isinstance(before, compose) or not isinstance(after, compose):
         raise ModelError("preprocessing and postprocessing are each a Compose of transforms.")
+    before.transforms = with_grid_bounds(before.transforms)
     if not any(hasattr(transform, "inverse") for transform in before.transforms):
         # There is nothing to invert, and MONAI would warn of it at every scan.
         invert = locate("Invertd")

@@ -23,7 +23,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class EarlyStop:
     """A context in which such a signal calls ``say_goodbye`` and ends the process with code 0.
 
-    To be entered in the main thread. After it, until other handlers are set, the process just ends.
+    To be entered in the main thread; handlers that were there before are back when it is left.
     """
 
     def __init__(self) -> None:
@@ -35,14 +35,17 @@ class EarlyStop:
 
     def __enter__(self) -> Self:
         self._active.set()
-        for number in _SIGNALS:
-            signal.signal(number, self._after)
+        self._before = {
+            number: signal.signal(number, _leave_it_to_the_thread) for number in _SIGNALS
+        }
         signal.set_wakeup_fd(self._interpreters.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._wait, name="early-stop", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._active.clear()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
         signal.set_wakeup_fd(-1)
         self._interpreters.close()  # which ends the thread
 
@@ -61,9 +64,9 @@ class EarlyStop:
         sys.stderr.flush()
         os._exit(0)  # the main thread may be in native code
 
-    def _after(self, _: int, __: FrameType | None) -> None:
-        if not self._active.is_set():
-            sys.exit(0)
+
+def _leave_it_to_the_thread(_: int, __: FrameType | None) -> None:
+    """Do nothing here; only where there is a handler does the interpreter wake the thread."""
 
 
 def _nothing() -> None:

@@ -25,6 +25,7 @@ from shared.bundle_files import read_json
 from shared.bundle_metadata import input_format
 from shared.errors import ModelError
 from shared.models import METADATA
+from worker.grid_bound import check_grid
 from worker.resample import Affine
 from worker.sliding_window import WindowRules
 
@@ -105,6 +106,9 @@ class ExportedRecipe(BaseModel):
         Args:
             shape: The scan's.
             affine: 4x4, from the scan's voxels to RAS+ millimetres.
+
+        Raises:
+            BadScan: The grid would be too large for any worker.
         """
         order = nib.orientations.io_orientation(affine)
         wanted = nib.orientations.axcodes2ornt(self.orientation) if self.orientation else order
@@ -114,6 +118,7 @@ class ExportedRecipe(BaseModel):
         to_scan = nib.orientations.inv_ornt_aff(turn, shape)
         edges_mm = np.linalg.norm((affine @ to_scan)[:3, :3], axis=0)
         scale = np.array(self.spacing) / edges_mm if self.spacing is not None else np.ones(3)
+        check_grid(lengths / scale)
         new_shape = np.maximum(1, np.ceil(lengths / scale - 1e-6)).astype(int)
         stretch = np.diag([*scale, 1.0])
         stretch[:3, 3] = (scale - 1) / 2  # the outer faces of both grids meet

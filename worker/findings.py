@@ -1,14 +1,30 @@
 """What is told of a scan's mask: present or not, how large, and in which grid."""
 
 import numpy as np
+from pydantic import ValidationError
 
+from shared.errors import InferenceFailed
 from shared.nifti import VolumeHeader
 from shared.results import ScanGeometry, SegmentationResult, TumorFinding
 from worker.postprocess import Segmentation
 
 
 def findings(header: VolumeHeader, segmentation: Segmentation, sha256: str) -> SegmentationResult:
-    """Return the result for one scan; ``sha256`` is that of its bytes as they were handed in."""
+    """Return the result for one scan; ``sha256`` is that of its bytes as they were handed in.
+
+    Raises:
+        InferenceFailed: What was measured holds values that are no numbers.
+
+    """
+    try:
+        return _findings(header, segmentation, sha256)
+    except ValidationError as error:
+        raise InferenceFailed(
+            "What the network found in this scan holds values that are no numbers."
+        ) from error
+
+
+def _findings(header: VolumeHeader, segmentation: Segmentation, sha256: str) -> SegmentationResult:
     voxel_ml = float(abs(np.linalg.det(header.affine[:3, :3]))) / 1000
     return SegmentationResult(
         tumor=TumorFinding(

@@ -25,6 +25,7 @@ from shared.results import Report
 from shared.rq_jobs import UNREADABLE, encode_exception, encode_return_value, rq_stamp
 from shared.scripts import Argument
 from shared.settings import Settings
+from shared.version import VERSION
 from worker.arithmetic import PLAIN, Arithmetic
 from worker.trouble import Trouble
 
@@ -118,6 +119,7 @@ class WorkerFacts:
     arithmetic: Arithmetic = PLAIN
     peak_memory_bytes: int | None = None
     paused: str | None = None
+    version: str = VERSION
 
     def to_json(self) -> str:
         """Encode the facts as the queue's state holds them."""

@@ -33,6 +33,7 @@ from worker.device import (
     set_threads,
 )
 from worker.forward_pass import first_output
+from worker.grid_bound import refusals_unwrapped
 from worker.inference import Inferer, WholeVolumes, from_monai
 from worker.online_argmax import LikeliestLabels, OnlineArgmax
 from worker.out_of_memory import PassSizes
@@ -134,12 +135,14 @@ class MonaiPredictor:
         """Run the bundle's preprocessing over the scan's channels, in the first one's grid.
 
         Raises:
-            BadScan: The channels lie in unlike grids, and the bundle does not resample.
+            BadScan: The channels lie in unlike grids, and the bundle does not resample; or the
+                bundle's spacing makes a grid that is too large.
         """
         affine = np.asarray(channels[0][1], dtype=np.float64)
         volumes = on_first_grid(channels, self.card)
         transforms = self._take_transforms()
-        data = transforms.before(self._as_loaded(volumes, affine))
+        with refusals_unwrapped():
+            data = transforms.before(self._as_loaded(volumes, affine))
         image = data.get(_IMAGE, data.get(self._loaded_keys[0]))
         if not isinstance(image, Tensor) or image.ndim != 4:
             raise BadScan("The model's preprocessing does not make an image of this scan.")

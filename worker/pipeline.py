@@ -24,7 +24,7 @@ from shared.job_records import JobRecords, report_key
 from shared.jobs import Stage
 from shared.models import ModelCard
 from shared.nifti import Volume, VolumeHeader, mask_bytes, read_volume
-from shared.results import BatchInfo, Report
+from shared.results import BatchInfo, Report, SegmentationResult
 from shared.settings import Settings
 from shared.store import ScanStore
 from shared.worker_metrics import added
@@ -62,6 +62,7 @@ class _Item:
     prepared: Any = None
     prediction: Any = None
     segmentation: Segmentation | None = None
+    result: SegmentationResult | None = None
     artefacts: dict[str, str] = field(default_factory=dict)
     error: Exception | None = None
     outcome: Outcome | None = None
@@ -182,6 +183,9 @@ class Pipeline:
             item.segmentation = predictor.postprocess(
                 _known(item.prepared), _known(item.prediction)
             )
+            item.result = findings(
+                _known(item.header), item.segmentation, item.claim.submission.sha256
+            )
 
         with stage(Stage.LOAD) as loading:
             self._each(load, loading)
@@ -202,7 +206,7 @@ class Pipeline:
         def finish(item: _Item) -> None:
             submission = item.claim.submission
             report = Report(
-                result=findings(_known(item.header), _known(item.segmentation), submission.sha256),
+                result=_known(item.result),
                 timings_s=clock.timings(submission.created_at, began_at),
                 batch=batch,
                 worker=worker_id,

@@ -56,7 +56,9 @@ def main() -> int:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not by sys.stdin: its lock, held at the end of the main thread, would crash the interpreter.
+    while os.read(0, 1):
+        pass
     os._exit(1)
 
 

@@ -5,11 +5,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Desk, FrontDesk, JobId
 from api.openapi import problems
-from shared.errors import BadRequest, JobNotFound, NotFinished, ServiceUnavailable
+from shared.errors import BadRequest, JobNotFound, NotFinished, NotFound, ServiceUnavailable
 from shared.jobs import Job, JobStatus
 
 router = APIRouter(tags=["jobs"])
@@ -74,6 +73,8 @@ async def scan(
 ) -> Response:
     """Fetch the scan as it is stored."""
     scans = (await desk.queue.get(job_id)).submission.scans
+    if not scans:
+        raise NotFound("The job's record cannot be read, so its files are not known.")
     channel = channel or next(iter(scans))
     if channel not in scans:
         raise BadRequest(f"This job's channels are {', '.join(scans)}.")
@@ -86,6 +87,8 @@ async def scan(
 
 async def _artefact(desk: FrontDesk, job_id: str, name: str) -> str:
     job: Job = await desk.queue.get(job_id)
+    if job.report is None and job.status is JobStatus.FINISHED:
+        raise NotFound("The job's record cannot be read, so its files are not known.")
     if job.report is None:
         raise NotFinished(_WHY_NOT[job.status])
     return job.report.artefacts[name]
@@ -107,11 +110,12 @@ async def _file(
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     try:
-        size = await run_in_threadpool(desk.store.size, key)
+        size = await desk.threads.files.run(desk.store.size, key)
     except FileNotFoundError as error:
         raise JobNotFound(job_id) from error
     headers["Content-Length"] = str(size)
     headers["Content-Disposition"] = (
         f'{"inline" if inline else "attachment"}; filename="{file_name}"'
     )
-    return StreamingResponse(desk.store.chunks(key), headers=headers, media_type=media_type)
+    pieces = desk.threads.files.pieces(desk.store.chunks(key))
+    return StreamingResponse(pieces, headers=headers, media_type=media_type)

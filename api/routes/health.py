@@ -1,36 +1,29 @@
 """How the service is: alive, ready, its queue, its metrics."""
 
-import asyncio
-
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.dependencies import Desk, FrontDesk
+from api.dependencies import Desk
 from api.openapi import problems
-from api.schemas import Health, QueueView
-from shared.errors import ServiceUnavailable
-from shared.job_queue import QueueState
+from api.readiness import RETRY_AFTER_S, soon
+from api.schemas import Health, QueueView, Readiness
+from shared.errors import ProcessFailing, ServiceUnavailable
 
 router = APIRouter(tags=["service"])
 
-_RETRY_AFTER_S = 5
 
-#: Those who probe and scrape do not wait for a Redis that hangs.
-PROBE_TIMEOUT_S = 3.0
-
-
-@router.get("/livez", response_model=Health)
-async def livez() -> Health:
-    """Tell that this process is alive; asks nobody else."""
+@router.get("/livez", response_model=Health, responses=problems(ProcessFailing))
+async def livez(desk: Desk) -> Health:
+    """Tell whether this process can go on; asks nobody else."""
+    if (failure := desk.vital.failure) is not None:
+        raise ProcessFailing(failure, retry_after_s=RETRY_AFTER_S)
     return Health(status="ok")
 
 
-@router.get("/readyz", response_model=Health, responses=problems(ServiceUnavailable))
-async def readyz(desk: Desk) -> Health:
-    """Tell whether a scan handed in now would be served: Redis answers and a worker listens."""
-    if not (await _state_soon(desk)).workers:
-        raise ServiceUnavailable("No worker is listening.", retry_after_s=_RETRY_AFTER_S)
-    return Health(status="ok")
+@router.get("/readyz", response_model=Readiness, responses=problems(ServiceUnavailable))
+async def readyz(desk: Desk) -> Readiness:
+    """Tell whether a scan handed in now would be served: Redis answers and a worker serves."""
+    return Readiness(status="ok", notes=await desk.readiness.notes())
 
 
 @router.get("/queue", response_model=QueueView, responses=problems(ServiceUnavailable))
@@ -47,17 +40,7 @@ async def queue(desk: Desk) -> QueueView:
 async def metrics(desk: Desk) -> Response:
     """Show the metrics of this process, of the queue and of all workers."""
     try:
-        state = await _state_soon(desk)
+        state = await soon(desk.queue.state())
     except ServiceUnavailable:
         state = None
     return Response(desk.metrics.render(state), media_type=CONTENT_TYPE_LATEST)
-
-
-async def _state_soon(desk: FrontDesk) -> QueueState:
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            return await desk.queue.state()
-    except TimeoutError as error:
-        raise ServiceUnavailable(
-            "Redis takes too long to answer.", retry_after_s=_RETRY_AFTER_S
-        ) from error

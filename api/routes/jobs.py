@@ -4,7 +4,6 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api.answers import job_response, while_connected
 from api.dependencies import Desk, JobId
@@ -72,10 +71,10 @@ async def show_job(
 async def delete_job(desk: Desk, job_id: JobId) -> None:
     """Cancel a job that is queued or started; purge one that is terminal, with all its files."""
     if await desk.queue.cancel(job_id):
-        await run_in_threadpool(desk.storage.forget, job_id)
+        await desk.threads.files.run(desk.storage.forget, job_id)
         log.info("job_canceled", job=job_id)
         return
     # Files first: once the job is forgotten, nobody would know of them.
-    await run_in_threadpool(desk.storage.delete_job, job_id)
+    await desk.threads.files.run(desk.storage.delete_job, job_id)
     await desk.queue.purge(job_id)
     log.info("job_purged", job=job_id)

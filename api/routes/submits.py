@@ -7,14 +7,13 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api.answers import job_response, while_connected
 from api.dependencies import Desk, FrontDesk
 from api.openapi import SUBMIT_BODY, problems
 from api.preferences import Patience, read_patience
 from api.schemas import JobView
-from api.uploads import TEXT_FIELDS, received_scan
+from api.uploads import TEXT_FIELDS, forget_files, received_scan
 from shared.errors import (
     BadRequest,
     BadScan,
@@ -24,13 +23,16 @@ from shared.errors import (
     ModelNotFound,
     NotFinished,
     NotFound,
+    OriginForbidden,
     QueueFull,
     ScanPathForbidden,
     ScanTooLarge,
     ServiceUnavailable,
     StoreFull,
     StoreUnavailable,
+    TooManyUploads,
     UnsupportedMedia,
+    UploadTimeout,
 )
 from shared.jobs import Job, Priority, Submission
 
@@ -44,6 +46,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _REFUSALS = problems(
     BadRequest,
     ScanPathForbidden,
+    OriginForbidden,
     ModelBroken,
     ModelNotFound,
     NotFound,
@@ -57,6 +60,8 @@ _REFUSALS = problems(
     ServiceUnavailable,
     StoreFull,
     StoreUnavailable,
+    TooManyUploads,
+    UploadTimeout,
 )
 
 
@@ -186,12 +191,9 @@ async def _submit(call: SubmitCall, desk: FrontDesk) -> Job:
             idempotency_key=call.idempotency_key,
             traceparent=call.traceparent,
         )
-        await run_in_threadpool(desk.storage.record, submission)
+        await desk.threads.uploads.run(desk.storage.record, submission)
         receipt = await desk.queue.submit(submission)
     log.info("job_submitted", job=receipt.job.id, model=scan.model.ref, created=receipt.created)
     if not receipt.created:
-        try:
-            await run_in_threadpool(desk.store.delete_job, scan.job_id)
-        except StoreUnavailable:
-            desk.orphans.add(scan.job_id)
+        await forget_files(desk, scan.job_id)
     return receipt.job

@@ -4,6 +4,7 @@ local function forget(id)
     local job = redis.call('HMGET', RQ_JOB .. id, 'status', 'origin', 'voxelq_idempotency')
     local status, queue = job[1], job[2]
     if is_live(status) then return 'live' end
+    local there = redis.call('EXISTS', RQ_JOB .. id) == 1
     redis.call('DEL', RQ_JOB .. id, RQ_RESULTS .. id, RQ_EXECUTIONS .. id)
     local queues = queue and {queue} or redis.call('SMEMBERS', QUEUES)
     for _, name in ipairs(queues) do
@@ -15,5 +16,5 @@ local function forget(id)
     redis.call('ZREM', INDEX, id)
     unlist(id)
     if job[3] and job[3] ~= '' then redis.call('DEL', IDEMPOTENCY .. job[3]) end
-    return status and 'purged' or 'missing'
+    return there and 'purged' or 'missing'
 end

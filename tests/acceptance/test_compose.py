@@ -184,6 +184,20 @@ def test_containers_have_no_rights_to_spare(project: Project, service: str) -> N
     assert host["PidsLimit"] > 0
 
 
+def test_redis_asks_for_a_password_and_is_on_a_network_of_its_own(project: Project) -> None:
+    """Without the password Redis says nothing, and its only network leads nowhere else."""
+    container = project.containers("redis")[0]
+    refused = project.docker("exec", "-e", "REDISCLI_AUTH=", container, "redis-cli", "ping")
+    assert "NOAUTH" in refused
+    (network,) = project.inspect(container)["NetworkSettings"]["Networks"]
+    assert json.loads(project.docker("network", "inspect", network))[0]["Internal"]
+
+
+def test_the_service_finds_nothing_wrong_with_its_redis(project: Project) -> None:
+    """The Redis of compose.yaml is as the queue needs it."""
+    assert httpx.get(f"{project.url}/readyz", trust_env=False).json()["notes"] == []
+
+
 def test_images_carry_what_they_run_and_no_more(project: Project) -> None:
     """No image holds a compiler or pip in its environment, and the API's holds no torch."""
     for service in ("api", "worker"):

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from client.embedded_server import free_port
+from client.hang_watch import PROBE_S
 from tests.local_service import (
     BOUND_S,
     VOXELQ,
@@ -147,8 +149,8 @@ def test_a_data_folder_serves_one_stack_and_a_port_one_service(
         assert service.is_ready()
 
 
-def test_a_stack_that_cannot_start_gives_up(data_dir: Path) -> None:
-    """A part that dies again and again at the start ends the stack with the logs' place."""
+def test_a_stack_that_can_never_start_says_why_and_ends(data_dir: Path) -> None:
+    """A setting that no part would start with ends `voxelq up` at once, with its name."""
     done = subprocess.run(
         [*VOXELQ, "up", "--port", "0", "--data-dir", str(data_dir)],
         env=environment(VOXELQ_MAX_QUEUED="none"),
@@ -157,9 +159,47 @@ def test_a_stack_that_cannot_start_gives_up(data_dir: Path) -> None:
         timeout=BOUND_S,
         check=False,
     )
-    assert done.returncode == 1
-    assert "does not stay up" in done.stderr
-    assert str(data_dir / "logs") in done.stderr
+    assert done.returncode == 2
+    assert "MAX_QUEUED" in done.stderr
+
+
+def test_a_part_that_dies_again_and_again_is_tried_on(data_dir: Path) -> None:
+    """However often a part died, the stack comes up once the cause is gone, and said it till then.
+
+    The cause is a queue file that the server cannot read.
+    """
+    manifest = data_dir / "redis" / "appendonlydir" / "appendonly.aof.manifest"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("not a manifest\n")
+    terminal = data_dir.parent / "terminal.txt"
+
+    def mend() -> None:
+        told = f"see {data_dir / 'logs' / 'redis.log'}"
+        until(lambda: "not ready yet" in terminal.read_text(), "it said that it is not ready")
+        assert told in terminal.read_text()
+        manifest.unlink()
+
+    terminal.touch()
+    with ThreadPoolExecutor() as beside:
+        mending = beside.submit(mend)
+        with local_service(data_dir) as service:
+            mending.result()
+            deaths = service.words().count("redis ended (1)")
+            assert deaths >= 5
+
+
+@pytest.mark.parametrize("words", ["-m api", "-m worker", "valkey-server"])
+def test_a_part_that_hangs_is_started_again(data_dir: Path, scan: Path, words: str) -> None:
+    """A part that is stopped, and so never ends by itself, is killed and started again."""
+    with local_service(data_dir, "--workers", "1") as service:
+        time.sleep(2 * PROBE_S)  # it has been seen to answer
+        (hung,) = service.part(words)
+        hung.suspend()
+        until(lambda: not hung.is_running(), "the part that hangs was killed")
+        until(service.is_ready, "the service was ready again")
+        assert "has not answered" in service.words()
+        with service.client() as client:
+            assert client.wait(client.submit(scan).id).status == "finished"
 
 
 def test_the_queue_server_asks_for_a_password(data_dir: Path) -> None:

@@ -175,7 +175,7 @@ async def test_a_length_over_the_limit_is_refused_before_the_body(server: FrontD
     """Content-Length over MAX_SCAN_BYTES is a 413 without a byte of the body, or a 100."""
     for content_type in ("application/octet-stream", "multipart/form-data; boundary=b"):
         head = (
-            f"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n"
+            f"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
             f"Content-Length: {2 << 30}\r\nExpect: 100-continue\r\n\r\n"
         )
         answer = await _raw_exchange(server.port, head.encode())
@@ -205,7 +205,7 @@ async def test_a_bad_header_is_refused_while_the_client_still_sends(
         content_type = "multipart/form-data; boundary=b"
         body = b'--b\r\nContent-Disposition: form-data; name="scan"; filename="x"\r\n\r\n' + start
     head = (
-        f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n"
+        f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {500 << 20}\r\n\r\n"
     )
     answer = await _raw_exchange(server.port, head.encode() + body[: 1 << 16])
@@ -227,7 +227,7 @@ async def test_a_client_that_sends_all_before_it_listens(
 
 def _post_and_only_then_listen(port: int, body: bytes, connection: str) -> bytes:
     with socket.create_connection(("127.0.0.1", port)) as plain:
-        head = f"POST /jobs HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n"
+        head = f"POST /jobs HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n"
         plain.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         return plain.recv(100)
 
@@ -236,7 +236,7 @@ async def test_an_upload_cut_short_leaves_nothing(
     server: FrontDeskServer, queue: JobQueue, client: httpx.AsyncClient
 ) -> None:
     """A client that hangs up in the middle of its scan leaves no file and no job."""
-    head = b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(head + nifti()[:1000])
     await server.until(lambda: server.stored_files() != [])

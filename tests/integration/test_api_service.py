@@ -212,7 +212,7 @@ async def test_redis_away_from_the_start(settings: Settings) -> None:
 
 async def test_a_redis_that_hangs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Redis that accepts calls and never answers makes the service unready, not stuck."""
-    monkeypatch.setattr("api.routes.health.PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("api.readiness.PROBE_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         nowhere = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         hung = FrontDeskServer(settings.model_copy(update={"redis_url": nowhere}))

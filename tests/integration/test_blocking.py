@@ -136,7 +136,7 @@ async def test_a_client_that_hangs_up_is_forgotten(
     """A blocked client that hangs up is let go at once, and its job goes on."""
     job_id = await submit(client)
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(f"GET /jobs/{job_id}?wait=300 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    writer.write(f"GET /jobs/{job_id}?wait=300 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await server.until_blocked(1)
     writer.close()
     await writer.wait_closed()

@@ -7,9 +7,12 @@ import httpx
 import nibabel
 import numpy as np
 
+from shared import keys
 from shared.nifti import read_volume
+from shared.settings import Settings
 from tests.front_desk import SCAN, FrontDeskServer, assert_problem, finished, submit
 from tests.reading_room import PICTURE, ReadingRoom, blame_the_scan
+from worker.connection import connect
 
 
 async def test_files(
@@ -73,3 +76,16 @@ async def test_the_scan_of_a_channel(client: httpx.AsyncClient, two_channel_mode
     assert flair.headers["content-type"] == "application/octet-stream"
     assert flair.headers["content-disposition"].endswith('.nii"')
     assert_problem(await client.get(path, params={"channel": "pet"}), 400, "t1, flair")
+
+
+async def test_files_of_an_unreadable_job(
+    client: httpx.AsyncClient, reading_room: ReadingRoom, settings: Settings
+) -> None:
+    """Of a job whose record cannot be read, every file answers with a problem that says so."""
+    job_id = await finished(client, reading_room)
+    with connect(settings) as redis:
+        redis.delete(keys.RQ_RESULTS + job_id)
+    for file in ("mask", "preview.png", "scan"):
+        assert_problem(await client.get(f"/jobs/{job_id}/{file}"), 404, "record cannot be read")
+    shown = (await client.get(f"/jobs/{job_id}")).json()
+    assert (shown["status"], shown["result"]) == ("finished", None)

@@ -79,6 +79,34 @@ async def test_what_is_given_back_keeps_its_place(queue: JobQueue, leases: Lease
     assert not any(claim.alone for claim in again)
 
 
+async def test_what_was_begun_is_given_back_uncharged(queue: JobQueue, leases: Leases) -> None:
+    """A planned stop returns begun jobs beside those only drawn, in their order, at no cost."""
+    ids = [(await queue.submit(submission())).job.id for _ in range(4)]
+    begun = leases.begin(leases.draw(2), FACTS)
+    assert leases.give_back([*begun, *leases.draw(1)]) == 3
+    assert leases.give_back(begun) == 0
+    again = leases.draw(4)
+    assert [claim.id for claim in again] == ids
+    assert not any(claim.alone for claim in again)
+    jobs = [await queue.get(job_id) for job_id in ids]
+    assert [(job.attempts, job.returns, job.losses) for job in jobs] == [
+        (1, 1, 0), (1, 1, 0), (0, 0, 0), (0, 0, 0),
+    ]  # fmt: skip
+
+
+async def test_a_batch_climbs_the_ladder_of_its_own_model(queue: JobQueue, leases: Leases) -> None:
+    """The size of a draw is that of the model drawn, and of the general ladder if it has none."""
+    for version in ("1.0.0", "2.0.0", "3.0.0"):
+        for _ in range(4):
+            await queue.submit(submission(version=version))
+    ladders = {MODEL: [1, 1], "test-model@2.0.0": [1, 1, 1], "": [1]}
+    drawn = [leases.draw(8, ladders=ladders) for _ in range(6)]
+    sizes = [(claims[0].submission.version, len(claims)) for claims in drawn]
+    assert sizes[:2] == [("1.0.0", 2), ("1.0.0", 2)]
+    assert sizes[2:4] == [("2.0.0", 3), ("2.0.0", 1)]
+    assert sizes[4:] == [("3.0.0", 1), ("3.0.0", 1)]
+
+
 async def test_a_lost_job_comes_back_and_runs_alone(
     queue: JobQueue, leases: Leases, valkey: Valkey, settings: Settings
 ) -> None:

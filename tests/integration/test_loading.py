@@ -147,3 +147,11 @@ def test_a_bundle_that_crashes_its_process_ends_only_its_trial(
 
     monkeypatch.setattr("worker.trial.subprocess.Popen", started)
     assert survives_loading(Path("bundle"), timeout_s=5) is survived
+
+
+def test_a_bundle_that_loads_survives_its_trial(tmp_path: Path) -> None:
+    """A real trial of a bundle that is whole, and of one that is not, ends by itself."""
+    folder = write_tiny_bundle(tmp_path)
+    assert survives_loading(folder, timeout_s=BOUND_S)
+    write_empty_weights(folder)
+    assert survives_loading(folder, timeout_s=BOUND_S)

@@ -1,8 +1,10 @@
 """The way of a batch through a real, if small, network and a real store."""
 
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +18,7 @@ from PIL import Image
 from shared.catalog import ModelCatalog
 from shared.job_records import JobRecords, StoredReport
 from shared.nifti import read_volume
+from shared.results import Report
 from shared.settings import Settings
 from shared.store import ScanStore
 from tests.bundles import write_tiny_bundle
@@ -23,6 +26,7 @@ from tests.jobs import submission
 from worker.connection import connect
 from worker.lease import Claim, Failed, Finished, Retry
 from worker.pipeline import Pipeline
+from worker.postprocess import Segmentation
 from worker.predictor import Predictor
 from worker.preprocess import Prepared
 from worker.shelf import Shelf, open_shelf
@@ -94,7 +98,8 @@ def test_masks_and_pictures_are_stored(pipeline: Pipeline, store: ScanStore) -> 
         np.testing.assert_allclose(mask.header.affine, OBLIQUE, atol=1e-4)
         Image.open(io.BytesIO(store.read(report.artefacts["preview"]))).verify()
         stored = JobRecords(store).find_report(one.id)
-        assert stored == StoredReport(execution=one.execution, report=report)
+        as_json = Report.parse(report.model_dump_json())  # which rounds
+        assert stored == StoredReport(execution=one.execution, report=as_json)
 
 
 def test_an_unpacked_copy_is_read_in_a_scans_place(
@@ -256,6 +261,26 @@ def test_a_store_that_stumbles_is_tried_again(
     monkeypatch.setattr(ScanStore, "open", stumble)
     (outcome,) = run(pipeline, [one])
     assert isinstance(outcome, Retry)
+
+
+def test_a_finding_that_is_no_number_fails_alone(
+    settings: Settings, store: ScanStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the network answers NaN the job fails in words, writes no file, and no other does."""
+    good, odd = claim(store, scan_bytes()), claim(store, odd_scan_bytes())
+    postprocess = TumorPredictor.postprocess
+
+    def unsure(self: TumorPredictor, prepared: Prepared, prediction: Prediction) -> Segmentation:
+        done = postprocess(self, prepared, prediction)
+        return replace(done, probability=math.nan) if is_odd(prepared) else done
+
+    monkeypatch.setattr(TumorPredictor, "postprocess", unsure)
+    with choosy_pipeline(settings, lambda _: None) as (_, pipeline):
+        finished, failed = run(pipeline, [good, odd])
+    assert isinstance(finished, Finished)
+    assert isinstance(failed, Failed)
+    assert "no numbers" in failed.problem["detail"]
+    assert not store._fs.glob(f"{store._root}/{store.folder(odd.id)}/*mask*")
 
 
 def test_a_lost_job_is_spared_and_its_files_discarded(pipeline: Pipeline, store: ScanStore) -> None:

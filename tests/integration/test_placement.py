@@ -1,6 +1,7 @@
 """Which GPU a worker gets, over a real server and with GPUs that are only names."""
 
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -206,7 +207,7 @@ def test_a_worker_without_a_gpu_leases_none(floor: Floor, settings: Settings) ->
 def test_a_worker_that_cannot_serve_holds_no_gpu(
     floor: Floor, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that ends because no model runs gives its GPU back before it goes."""
+    """A worker that ends because its device cannot be used gives its GPU back before it goes."""
     held: list[int] = []
 
     def lease(redis: Redis, worker_id: str, settings: Settings) -> str:
@@ -217,6 +218,7 @@ def test_a_worker_that_cannot_serve_holds_no_gpu(
         held.append(int(floor.redis.hlen(keys.GPUS)))
         raise ModelBroken("as told")
 
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # for main sets its own
     monkeypatch.setattr(entry, "configure_logging", lambda _: None)
     monkeypatch.setattr(entry, "Settings", lambda: settings)
     monkeypatch.setattr(entry, "lease_device", lease)

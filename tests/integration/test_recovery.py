@@ -247,3 +247,17 @@ def test_a_server_that_was_started_again_is_suspicious(valkey: Valkey, redis: Re
     valkey.start()
     assert data_set.look()
     assert not data_set.look()
+
+
+def test_a_server_that_tells_little_of_itself_will_do(redis: Redis, settings: Settings) -> None:
+    """A user who may not ask for the server's facts still gets an id for the data set."""
+    redis.acl_setuser("plain", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
+    try:
+        port = settings.redis_url.rsplit(":", 1)[1].removesuffix("/0")
+        with Redis.from_url(f"redis://plain:any@127.0.0.1:{port}/0") as plain:
+            data_set = DataSet(plain)
+            assert data_set.look()
+            assert not data_set.look()
+            assert redis.get(keys.SERVICE) == data_set.id().encode()
+    finally:
+        redis.acl_deluser("plain")

@@ -28,6 +28,8 @@ def states(outcomes: list[bool], end: JobStatus | None) -> list[Job]:
             become(JobStatus.QUEUED, losses=life[-1].losses + 1)
         else:
             break
+    if end is JobStatus.FAILED and life[-1].status is JobStatus.QUEUED and outcomes:
+        return life  # it cannot be told from a job that failed in its last attempt
     if end and (life[-1].status, end) in TRANSITIONS:
         become(end, finished_at=datetime.now(UTC))
     return life

@@ -163,7 +163,8 @@ def test_a_mask_keeps_the_affine_exactly(
     try:
         scan = read_volume(io.BytesIO(content), max_voxels=MAX_VOXELS)
     except VoxelQError as error:
-        assert "singular" in error.detail  # noqa: PT017 - a random affine may be
+        # a random affine may be that
+        assert "singular" in error.detail or "edge" in error.detail  # noqa: PT017
         return
     labels = (scan.data > 3).astype(np.uint8)
     mask = read_volume(io.BytesIO(mask_bytes(labels, scan.header)), max_voxels=MAX_VOXELS)

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from client import cli
-from tests.command_line import Run
 from tests.tiny_service import TinyService, serving
 
 
@@ -17,19 +15,6 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyService]:
     with serving() as tiny:
         monkeypatch.setenv("VOXELQ_URL", tiny.url)
         yield tiny
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run one command in this process and return its exit code."""
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr("sys.argv", ["voxelq", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ending:
-            cli.main()
-        return int(ending.value.code or 0)
-
-    return call
 
 
 @pytest.fixture

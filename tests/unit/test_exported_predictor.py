@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shared.errors import ModelError
+from shared.errors import BadScan, ModelError
 from tests.zoo import metadata, save_torchscript, write_bundle
 from worker.archive import pack, read_parts
 from worker.exported_predictor import ExportedPredictor
@@ -307,3 +307,12 @@ def test_the_judged_archive_is_what_torch_writes(archive: dict[str, bytes]) -> N
     program = json.loads(archive[name])
     assert len(program["graph_module"]["graph"]["nodes"]) > 3
     assert "expr_str" in archive[name].decode()
+
+
+def test_a_spacing_that_would_fill_the_memory_is_refused() -> None:
+    """A grid of 512 cubed voxels of 10 mm, drawn at 1 mm, is refused before it is allocated."""
+    recipe = ExportedRecipe(spacing=(1.0, 1.0, 1.0))
+    with pytest.raises(BadScan, match="5120 x 5120 x 5120 voxels"):
+        recipe.grid((512, 512, 512), np.diag([10.0, 10.0, 10.0, 1.0]))
+    shape, _ = recipe.grid((512, 512, 1000), np.diag([0.7, 0.7, 1.5, 1.0]))
+    assert shape == (359, 359, 1500)

@@ -140,6 +140,14 @@ def test_a_resampling_bundle_answers_in_the_scan_s_grid(one: MonaiPredictor) -> 
     assert dice > 0.85
 
 
+def test_a_spacing_that_would_fill_the_memory_is_refused(one: MonaiPredictor) -> None:
+    """A scan of coarse voxels is refused before a grid of the bundle's fine ones is made."""
+    small = np.zeros((64, 64, 64), np.float32)
+    small[8:-8, 8:-8, 8:-8] = 1
+    with pytest.raises(BadScan, match="At the model's spacing"):
+        one.preprocess([(small, np.diag([80.0, 80.0, 80.0, 1.0]))])
+
+
 def test_a_whole_scan_goes_through(one: MonaiPredictor, brats: MonaiPredictor) -> None:
     """Warm, a bundle takes a scan to a mask in its grid that agrees with the finding."""
     for predictor, channels in ((one, 1), (brats, 4)):

@@ -170,6 +170,12 @@ def test_unsupported_numbers(datatype: int) -> None:
         ({"srow_x": [np.inf, 0, 0, 0]}, "affine is not finite"),
         ({"srow_z": [0, 0, 1, np.nan]}, "affine is not finite"),
         ({"sform_code": 0, "quatern_b": 5}, "quaternion"),
+        ({"pixdim": [1, 1e-3, 1, 1, 0, 0, 0, 0]}, "an edge is from 0.01 mm to 100 mm"),
+        ({"pixdim": [1, 1, 101, 1, 0, 0, 0, 0]}, "an edge is from"),
+        ({"srow_x": [1e18, 0, 0, 0]}, "an edge is from"),
+        ({"srow_x": [1, 0, 0, 0], "srow_y": [0, 0.001, 0, 0]}, "an edge is from"),
+        ({"srow_z": [0, 0, 2, 1e9]}, "from the scanner's origin"),
+        ({"dim": [3, 8, 600, 10, 1, 1, 1, 1], "srow_y": [0, 10, 0, 0]}, "6 m long"),
         ({"vox_offset": 0}, "vox_offset"),
         ({"vox_offset": np.nan}, "vox_offset"),
         ({"vox_offset": 352.5}, "vox_offset"),
@@ -181,6 +187,32 @@ def test_unusable_headers(fields: dict[str, Any], words: str) -> None:
     error = refusal(nifti(**fields))
     assert isinstance(error, BadScan)
     assert words in error.detail
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_edges_that_would_overflow(version: int) -> None:
+    """Voxels of 1e110 mm, whose volume is no number, are refused in words."""
+    large = 1e110 if version == 2 else 1e37
+    error = refusal(nifti(version=version, srow_x=[large, 0, 0, 0]))
+    assert isinstance(error, BadScan)
+
+
+@pytest.mark.parametrize(
+    ("edges_mm", "shape"),
+    [
+        ((0.05, 0.05, 0.05), (8, 9, 10)),
+        ((0.7, 0.7, 5.0), (16, 16, 16)),
+        ((10, 10, 10), (8, 9, 500)),
+    ],
+)
+def test_ordinary_voxels_are_taken(
+    edges_mm: tuple[float, float, float], shape: tuple[int, int, int]
+) -> None:
+    """Slices of tissue, thick slices and coarse bodies lie within the bounds."""
+    affine = np.diag([*edges_mm, 1.0])
+    affine[:3, 3] = -5_000
+    content = nifti(voxels(shape), affine=affine, pixdim=[1, *edges_mm, 0, 0, 0, 0])
+    assert inspect(content).header.voxel_mm == pytest.approx(edges_mm)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

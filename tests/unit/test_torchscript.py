@@ -1,18 +1,24 @@
 """What TorchScript may call: real networks pass, and what could tell of a scan does not."""
 
 import io
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from monai.networks import nets
 from torch import Tensor, nn
 
 from shared.errors import ModelError
+from tests.jobs import submission
 from tests.zoo import metadata, write_bundle
 from worker.archive import pack, read_parts
+from worker.faults import outcome_of
+from worker.lease import Claim, Failed
 from worker.predictor import load_predictor
 from worker.torch_operators import OPERATORS
 from worker.torchscript import judge_parts, judge_program, without_warnings
@@ -157,3 +163,45 @@ def test_a_network_that_warns_of_a_scan_is_silent(
     predictor = load_predictor(folder, device="cpu")
     predictor.warm_up()
     assert "mean" not in "".join(capfd.readouterr())
+
+
+class Confession(nn.Module):
+    """A network that fails and says over what; not at the warm-up, which is darker."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Raise what it sees."""
+        if float(images.mean()) > 100.0:
+            raise ValueError(f"the mean is {images.mean()}, Jane Doe")
+        return images
+
+
+def test_what_a_network_says_as_it_fails_is_neither_logged_nor_returned(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of an error in TorchScript only the kind and the place in VoxelQ are told."""
+    described = metadata(["image"], ["lesion"], normalization="none")
+    folder = write_bundle(tmp_path, "confession", described)
+    torch.jit.save(torch.jit.script(Confession()), folder / "models" / "model.ts")
+    predictor = load_predictor(folder, device="cpu")
+    predictor.warm_up()
+    prepared = predictor.preprocess([(np.full((32, 32, 32), 200, np.float32), np.eye(4))])
+    with pytest.raises(Exception, match="Jane Doe") as failure:
+        predictor.predict([prepared])
+    outcome = outcome_of(failure.value, Claim(submission(), "execution", "queue", losses=1))
+    assert isinstance(outcome, Failed)
+    told = str(outcome) + "".join(capfd.readouterr())
+    assert "was raised while this scan was computed" in told
+    assert "Jane" not in told
+    assert "200" not in told
+
+
+def test_a_crash_is_logged_without_its_message() -> None:
+    """What ends a worker is told by kind and place."""
+    program = (
+        "import sys; from worker.__main__ import _log_crash; sys.excepthook = _log_crash;"
+        "raise ValueError('Jane' + ' Doe')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"ValueError" in done.stdout + done.stderr
+    assert b"Jane Doe" not in done.stdout + done.stderr

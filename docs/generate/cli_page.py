@@ -1,0 +1,45 @@
+"""The reference of the command line, from the commands themselves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer.main
+
+from client.cli import app
+from docs.generate.markdown import code, literals, table
+
+# Typer brings a copy of click along in some versions and uses the package in others, so commands
+# and parameters are told apart by what they can do.
+Command = Any
+Context = Any
+
+
+def cli_reference() -> str:
+    """Return a section for each command of `voxelq`: usage, what it does, options."""
+    root = typer.main.get_command(app)
+    return "\n".join(_sections(root, root.context_class(root, info_name="voxelq"), "voxelq"))
+
+
+def _sections(command: Command, context: Context, path: str) -> Iterator[str]:
+    if context.parent is not None:
+        yield _section(command, context, path)
+    if hasattr(command, "list_commands"):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            if not found.hidden:
+                inner = found.context_class(found, info_name=name, parent=context)
+                yield from _sections(found, inner, f"{path} {name}")
+
+
+def _section(command: Command, context: Context, path: str) -> str:
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    parts = [f"## {path}", literals((command.help or "").strip()), f"```text\n{usage}\n```"]
+    records = (parameter.get_help_record(context) for parameter in command.params)
+    rows = [
+        (code(name), text.replace("<", "&lt;"))
+        for name, text in filter(None, records)
+        if "--help" not in name
+    ]
+    if rows:
+        parts.append(table(("argument or option", "what it does"), rows))
+    return "\n\n".join(parts) + "\n"

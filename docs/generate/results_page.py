@@ -1,0 +1,175 @@
+"""The tables of measurements, from the JSON that the benchmarks committed."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from docs.generate.markdown import table
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def queue_results() -> str:
+    """Return jobs a second of the queue alone, and the cost of a call by the queue's length."""
+    numbers = _numbers("queue.json")
+    rates = numbers["jobs_per_s"]
+    stock = rates["SimpleWorker"]
+    jobs = table(
+        ("one worker, a network that does nothing", "jobs/s", "times stock RQ"),
+        ((name, f"{rate:,.0f}", f"{rate / stock:.1f}") for name, rate in rates.items()),
+    )
+    depth = table(
+        ("jobs in the queue", "a submit, ms", "a status call, ms"),
+        (
+            (f"{row['queued']:,}", f"{row['submit_ms']:.2f}", f"{row['status_ms']:.2f}")
+            for row in numbers["depth"]
+        ),
+    )
+    http = numbers["http"]
+    words = (
+        f"From submit to answer over HTTP: {http['p50_ms']:.1f} ms (p50), "
+        f"{http['p99_ms']:.1f} ms (p99)."
+    )
+    return "\n".join((_machine(numbers), jobs, words + "\n", depth))
+
+
+def scan_results() -> str:
+    """Return latency and throughput of one scan, beside the bare work and peers of stock parts."""
+    numbers = _numbers("scan.json")
+    bare = numbers["bare"]["all_threads"]["stages_s"]["total"]
+    can_do = numbers["bare"]["can_do_scans_per_s"]
+    rows = [("the bare work, all cores for one scan", f"{1000 * bare:.0f}", "1.00", "", "")]
+    rows += [
+        (
+            system["name"],
+            f"{1000 * system['idle']['p50_s']:.0f}",
+            f"{system['idle']['p50_s'] / bare:.2f}",
+            f"{system['load']['scans_per_s']:.2f}",
+            f"{system['load']['scans_per_s'] / can_do:.2f}",
+        )
+        for system in numbers["systems"]
+    ]
+    head = ("", "1 client: p50, ms", "÷ bare", "4 clients: scans/s", "÷ what the cores can do")
+    return _machine(numbers) + "\n" + table(head, rows)
+
+
+def component_results() -> str:
+    """Return where a scan's time goes, part by part."""
+    numbers = _numbers("components.json")
+    rounds = numbers["rounds"]
+    names = [*rounds[0]["shares"], "end_to_end"]
+    head = ("part", *(f"{one['clients']} client(s): mean, ms" for one in rounds))
+    rows = (
+        (
+            name.replace("_", " "),
+            *(f"{1000 * one['seconds'][name]['mean']:.1f}" for one in rounds),
+        )
+        for name in names
+    )
+    return _machine(numbers) + "\n" + table(head, rows)
+
+
+def blocked_results() -> str:
+    """Return what many clients that wait at once cost."""
+    numbers = _numbers("blocked.json")
+    head = (
+        "clients that wait",
+        "at once",
+        "errors",
+        "told after, p50 ms",
+        "p95 ms",
+        "API, MB",
+        "while blocked, MB",
+    )
+    rows = (
+        (
+            wave["way"],
+            f"{wave['blocked_at_once']:,}",
+            f"{wave['errors']}",
+            f"{wave['woken_p50_ms']:.1f}",
+            f"{wave['woken_p95_ms']:.1f}",
+            f"{wave['mb_idle']:.0f}",
+            f"{wave['mb_blocked']:.0f}",
+        )
+        for wave in numbers["waves"]
+    )
+    return _machine(numbers) + "\n" + table(head, rows)
+
+
+def plan_results() -> str:
+    """Return plans beside real runs."""
+    numbers = _numbers("plan_check.json")
+    head = ("load", "scans", "mean, s", "planned ÷ real", "p95, s", "planned ÷ real")
+    rows = (
+        (
+            f"{one['utilisation']:.0%}",
+            f"{one['scans']:,}",
+            f"{one['real']['mean_s']:.2f}",
+            f"{one['ratios']['mean_s']:.2f}",
+            f"{one['real']['p95_s']:.2f}",
+            f"{one['ratios']['p95_s']:.2f}",
+        )
+        for one in numbers["loads"]
+    )
+    return _machine(numbers) + "\n" + table(head, rows)
+
+
+def mixed_results() -> str:
+    """Return throughput with shapes in turn beside the same scans sorted by shape."""
+    numbers = _numbers("mixed.json")
+    rows = (
+        (
+            one["model"],
+            f"{one['mixed_scans_per_s']:.2f}",
+            f"{one['one_shape_scans_per_s']:.2f}",
+            f"{one['ratio']:.2f}",
+        )
+        for one in numbers["streams"]
+    )
+    head = ("model", "shapes in turn, scans/s", "sorted by shape, scans/s", "ratio")
+    return _machine(numbers) + "\n" + table(head, rows)
+
+
+def scale_results() -> str:
+    """Return the conclusion and the table of the committed scale run."""
+    lines = (RESULTS / "scale" / "cpu" / "scale.md").read_text(encoding="utf-8").splitlines()
+    kept = (line for line in lines[1:] if not line.startswith("!["))
+    return "\n".join(kept).strip() + "\n"
+
+
+def soak_results() -> str:
+    """Return how the memory of each process developed in the committed soak."""
+    numbers = _numbers("soak.json")
+    rows = (
+        (
+            name,
+            f"{one['mean_mb']:.0f}",
+            f"{one['percent_per_hour']:+.1f} ± {one['uncertainty']:.1f}",
+            one["verdict"],
+        )
+        for name, one in numbers["processes"].items()
+    )
+    words = f"{numbers['minutes']:.0f} minutes, {numbers['scans']:,} scans at "
+    words += f"{numbers['scans_per_s']:.2f} a second, {len(numbers['errors'])} errors.\n"
+    head = ("process", "mean, MB", "growth, % an hour", "verdict")
+    return "\n".join((_machine(numbers), words, table(head, rows), _sentences(numbers)))
+
+
+def _sentences(numbers: dict[str, Any]) -> str:
+    said: Iterable[str] = numbers["conclusion"]
+    return "\n".join(f"- {sentence}" for sentence in said) + "\n"
+
+
+def _machine(numbers: dict[str, Any]) -> str:
+    machine = numbers["machine"]
+    return (
+        f"*{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, "
+        f"{machine['at'][:10]}.*\n"
+    )
+
+
+def _numbers(name: str) -> dict[str, Any]:
+    numbers: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return numbers

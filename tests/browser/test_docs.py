@@ -1,0 +1,15 @@
+"""The page of the calls, in a real browser."""
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Visiting
+from tests.front_desk import FrontDeskServer
+
+
+def test_the_docs_are_drawn_under_their_policy(desk: FrontDeskServer, visiting: Visiting) -> None:
+    """Every call is listed and opens, with nothing inline and nothing from elsewhere."""
+    visit = visiting(desk.url, path="/docs")
+    call = visit.page.locator("#operations-submit-submit_jobs_post")
+    expect(call).to_be_visible()
+    call.locator("button.opblock-summary-control").click()
+    expect(call.locator(".opblock-description")).to_be_visible()

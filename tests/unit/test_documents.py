@@ -1,0 +1,161 @@
+"""The facts of the README and the documentation, held against the code."""
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from api.main import create_app
+from client.cli import app
+from docs.generate.blocks import BLOCKS, MARK, expand
+from docs.generate.check_site import faults
+from docs.generate.markdown import table
+from docs.generate.python_page import module_reference
+from shared import errors
+from shared.settings import Settings
+from shared.version import VERSION
+from tests import documents
+from tests.documents import PAGES, README, ROOT, name_of
+
+#: Words of the code's old private voice: `words.md` of the house says what to write instead.
+PRIVATE = ("hand in", "handed in", "front desk", "reading room", "whoever", "verdict", "in hand")
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, str]:
+    """Return every generated block by its name."""
+    return {name: generate() for name, generate in BLOCKS.items()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    """No link of a page to a file leads nowhere."""
+    targets = re.findall(r"\]\((?!https?:)([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_pages_are_written_in_plain_words(page: Path) -> None:
+    """A newcomer need not learn the code's private voice."""
+    text = page.read_text("utf-8").lower()
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    assert [word for word in PRIVATE if word in text] == []
+
+
+def test_the_readme_can_be_read_in_one_go() -> None:
+    """The README has about 150 lines."""
+    assert len(README.read_text("utf-8").splitlines()) <= 160
+
+
+def test_every_generated_block_is_on_a_page() -> None:
+    """Pages name the blocks that there are, and no others."""
+    named = [name for page in PAGES for name in MARK.findall(page.read_text("utf-8"))]
+    assert sorted(named) == sorted(BLOCKS)
+
+
+def test_an_unknown_block_ends_the_build() -> None:
+    """A block that nothing generates is an error, and not an empty place."""
+    with pytest.raises(KeyError, match="weather"):
+        expand("before\n\n<!-- generated: weather -->\n")
+
+
+def test_the_settings_are_those_of_the_code(shown: dict[str, str]) -> None:
+    """Each setting has a row with its name, default and description, and an anchor to link to."""
+    for name, field in Settings.model_fields.items():
+        row = next(line for line in shown["settings"].splitlines() if f'id="{name}"' in line)
+        assert row.replace("<wbr>", "").count(name.upper()) >= 1
+        assert field.description is not None
+        assert field.description.replace("|", "\\|") in row
+        assert field.default in (None, "") or f"`{field.default}`" in row
+
+
+def test_the_calls_are_those_of_the_service(shown: dict[str, str]) -> None:
+    """Each route has a section, and each type of problem that it may answer with is named."""
+    for path, methods in create_app(Settings()).openapi()["paths"].items():
+        for method in methods:
+            assert f"### {method.upper()} {path}\n" in shown["http-calls"]
+    assert "`queue-full`" in shown["http-calls"]
+    assert "### JobView\n" in shown["http-objects"]
+
+
+def test_the_problems_are_those_of_the_code(shown: dict[str, str]) -> None:
+    """Each kind of error has a row."""
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, errors.VoxelQError):
+            assert error is errors.VoxelQError or f"`{error.slug}`" in shown["problems"]
+
+
+def test_the_metrics_have_names_kinds_and_labels(shown: dict[str, str]) -> None:
+    """Metrics of this process, of the queue and of the workers are in one table."""
+    text = shown["metrics"].replace("<wbr>", "")
+    for row in (
+        "voxelq_http_requests_total</code> | counter | `method`, `route`, `status`",
+        "voxelq_waiting_jobs</code> | gauge | `priority`",
+        "voxelq_stage_seconds</code> | histogram | `stage`",
+    ):
+        assert row in text
+
+
+def test_every_command_has_a_section(shown: dict[str, str]) -> None:
+    """The reference of the command line has each command, nested ones too."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        name = command.name or command.callback.__name__
+        assert f"## voxelq {name}\n" in shown["cli"]
+    assert "## voxelq models check\n" in shown["cli"]
+    assert "--priority <stat\\|routine\\|bulk>" in shown["cli"]
+
+
+def test_measurements_are_read_from_the_committed_results(shown: dict[str, str]) -> None:
+    """Tables of measurements name their machine."""
+    for name in (name for name in BLOCKS if name.endswith("-results")):
+        assert "cores" in shown[name]
+        assert shown[name].count("\n|") >= 3
+
+
+def test_a_package_is_described_by_its_docstrings() -> None:
+    """Public names have sections with signatures, in plain Markdown."""
+    module = ModuleType("some_package")
+    module.__dict__.update(__all__=["blocks"], blocks=documents.blocks)
+    text = module_reference(module)
+    assert "## blocks\n\n```python\nblocks(page: Path, language: str) -> list[str]\n```" in text
+    assert "Those in `sh` are meant to be run." in text
+
+
+def test_a_bar_does_not_end_a_cell() -> None:
+    """Values that contain a bar stay in their cell."""
+    assert table(("a", "b"), [("x|y", "z")]) == "| a | b |\n|---|---|\n| x\\|y | z |\n"
+
+
+def test_what_the_built_site_lacks_is_told(tmp_path: Path) -> None:
+    """Links and anchors that lead nowhere and files of other hosts are found; good ones are not."""
+    (tmp_path / "other.html").write_text('<h1 id="here">x</h1><a href="https://example.org">y</a>')
+    (tmp_path / "index.html").write_text(
+        '<a href="other.html#here">1</a><a href="other.html#there">2</a><a href="none.html">3</a>'
+        '<img src="none.png"><script src="https://example.org/x.js"></script>'
+        '<link rel="canonical" href="https://example.org/">'
+    )
+    assert sorted(faults(tmp_path)) == [
+        "index.html links to none.html, which is not there",
+        "index.html links to none.png, which is not there",
+        "index.html links to other.html#there, which is not there",
+        "index.html loads https://example.org/x.js",
+    ]
+
+
+def test_files_of_the_code_that_a_page_names_are_there() -> None:
+    """The page on where things are names files and folders that exist."""
+    text = (ROOT / "docs" / "design" / "source-files.md").read_text("utf-8")
+    paths = re.findall(r"\| `([\w./-]+)` \|", text)
+    assert len(paths) > 15
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    """Package, API, changelog and citation name one version."""
+    released = re.findall(
+        r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
+    cited = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
+    assert (create_app(Settings()).version, released[0], cited) == (VERSION, VERSION, [VERSION])

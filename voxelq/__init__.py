@@ -1,0 +1,75 @@
+"""VoxelQ from Python: submit MRI scans to a service, wait, and read what was found.
+
+What a user imports lives here; it speaks HTTP and imports nothing of the service. Only httpx must
+be installed; nibabel is needed for arrays, images and ``Prediction.mask()``.
+
+Example:
+    >>> from voxelq import Client
+    >>> with Client() as client:
+    ...     prediction = client.predict("scan.nii.gz")
+    ...     print(prediction.present, prediction.volume_ml)
+"""
+
+from voxelq.async_client import AsyncClient
+from voxelq.async_job import AsyncJob, AsyncPrediction
+from voxelq.client import Client, as_completed
+from voxelq.errors import (
+    BadRequest,
+    BadScan,
+    JobCanceled,
+    JobFailed,
+    KeyConflict,
+    NotAllowed,
+    NotFinished,
+    NotFound,
+    PackageMissing,
+    QueueFull,
+    RequestRefused,
+    ScanTooLarge,
+    ServiceUnavailable,
+    ServiceUnreachable,
+    StoreFull,
+    UnexpectedAnswer,
+    VoxelQError,
+    WaitTimeout,
+)
+from voxelq.job import Job, Prediction
+from voxelq.records import JobState, Label, Model, Models, Problem, Queue, Result, ScanWarning
+from voxelq.scans import Scan
+
+__all__ = [
+    "AsyncClient",
+    "AsyncJob",
+    "AsyncPrediction",
+    "BadRequest",
+    "BadScan",
+    "Client",
+    "Job",
+    "JobCanceled",
+    "JobFailed",
+    "JobState",
+    "KeyConflict",
+    "Label",
+    "Model",
+    "Models",
+    "NotAllowed",
+    "NotFinished",
+    "NotFound",
+    "PackageMissing",
+    "Prediction",
+    "Problem",
+    "Queue",
+    "QueueFull",
+    "RequestRefused",
+    "Result",
+    "Scan",
+    "ScanTooLarge",
+    "ScanWarning",
+    "ServiceUnavailable",
+    "ServiceUnreachable",
+    "StoreFull",
+    "UnexpectedAnswer",
+    "VoxelQError",
+    "WaitTimeout",
+    "as_completed",
+]
