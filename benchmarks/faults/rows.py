@@ -18,7 +18,7 @@ class Row:
     """A fault, the stage of life that it hits, and the seconds until all is well without hands.
 
     It holds for ``hold_s``; the seconds count from when it has passed. What it leaves on disk may
-    stay for ``clear_up_s`` more.
+    stay for ``days_later``, in a service whose clock can be stepped.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Row:
     bound_s: float = 30.0
     hold_s: float = 0.0
     kind: Kind = SOLO
-    clear_up_s: float = truths.CLEAR_UP_S
+    days_later: int = 0
 
 
 @dataclass
@@ -61,7 +61,7 @@ def try_row(service: FaultedService, row: Row, *, before: int = 4, during: int =
         with jobs.watched():
             _inject(service, row, jobs, before, during)
             trial.ready_s = truths.seconds_until_ready(service, jobs, row.bound_s)
-        trial.found = truths.violations(service, jobs, row.bound_s, row.clear_up_s)
+        trial.found = truths.violations(service, jobs, row.bound_s, days_later=row.days_later)
     except truths.NotReady as error:
         trial.found = [str(error), *truths.unhealthy(jobs), *sorted(set(jobs.rude))]
     trial.accepted, trial.refused = len(jobs.accepted), jobs.refused

@@ -58,7 +58,7 @@ def seconds_until_ready(service: FaultedService, jobs: Jobs, bound_s: float) -> 
 
 
 def violations(
-    service: FaultedService, jobs: Jobs, bound_s: float, clear_up_s: float = CLEAR_UP_S
+    service: FaultedService, jobs: Jobs, bound_s: float, *, days_later: int = 0
 ) -> list[str]:
     """Return what speaks against the truths 1, 2, 3 and 5; the jobs are purged on the way."""
     jobs.wait_for_all(bound_s)
@@ -68,16 +68,22 @@ def violations(
     found = [*not_terminal(jobs), *outcomes(service, jobs, everybody), *unhealthy(jobs)]
     found += sorted(set(jobs.rude))
     if not found:  # what is stuck is left behind too, and need not be said twice
-        found += leftovers(service, clear_up_s)
+        found += leftovers(service, days_later=days_later)
     return found
 
 
-def leftovers(service: FaultedService, clear_up_s: float = CLEAR_UP_S) -> list[str]:
-    """Truth 5, once all jobs have ended; they are purged on the way."""
+def leftovers(service: FaultedService, *, days_later: int = 0) -> list[str]:
+    """Truth 5, once all jobs have ended; they are purged on the way.
+
+    The disk is looked at so many days later, by the clock of Redis.
+    """
     found = _soon(lambda: queue_leftovers(service), CLEAR_UP_S)
     found += purge(service)
+    if days_later and service.clock is not None:
+        service.clock_offset_s += days_later * 86_400
+        service.clock.step(service.clock_offset_s)
     return found + _soon(
-        lambda: [*disk_leftovers(service), *process_leftovers(service)], clear_up_s
+        lambda: [*disk_leftovers(service), *process_leftovers(service)], CLEAR_UP_S
     )
 
 

@@ -17,8 +17,8 @@ CLOCKED = Kind(clock=True)
 REPLICATED = Kind(replica=True)
 #: A batch that takes longer is hung.
 HURRIED = Kind(settings=(("VOXELQ_JOB_TIMEOUT_S", "4"),))
-#: What uploads of a dead API leave is swept soon, and terminal jobs with it.
-SWEPT = Kind(settings=(("VOXELQ_RETENTION_S", "20"),))
+#: What uploads of a dead API leave is swept after a day, in a round every few seconds.
+SWEPT = Kind(clock=True, settings=(("VOXELQ_RETENTION_S", "60"),))
 
 #: Longer than a lease.
 FREEZE_S = 3.5
@@ -30,7 +30,7 @@ def worker_rows() -> list[Row]:
     rows = []
     for name, stage in stages.WORKER_STAGES.items():
         alone = SLOW_START if name in _STAGES_AT_START else SOLO
-        frozen = SLOW_START if name in _STAGES_AT_START else PAIR
+        frozen = SOLO if name == "drawing" else SLOW_START if name in _STAGES_AT_START else PAIR
         rows += [
             Row(f"SIGKILL, worker {name}", processes.killed, stage, kind=alone),
             Row(f"SIGTERM, worker {name}", processes.terminated, stage, kind=alone),
@@ -47,7 +47,7 @@ _ROWS = [
     Row("SIGTERM, worker that cannot end its batch", processes.stopped_while_hung, hold_s=7),
     # the API, with uploads under way and blocked clients
     Row("SIGKILL, API serving clients", processes.killed, stages.serving_clients, kind=SWEPT,
-        clear_up_s=60),
+        days_later=2),
     Row("SIGTERM, API serving clients", processes.terminated, stages.serving_clients),
     Row("SIGSTOP, API serving clients", processes.frozen, stages.serving_clients, hold_s=3),
     Row("clients that send slowly", clients.slow_clients, hold_s=1),
