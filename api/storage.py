@@ -112,6 +112,8 @@ class Storage:
             raise away(error) from error
         stripped = submission.model_copy(update={"idempotency_key": None})
         self._records.write(JobRecord(service=service, submission=stripped))
+        # Where a mount has gone away, all of it was written to the folder below.
+        self._identity.check()
 
     def forget(self, job_id: str) -> None:
         """Have a cancelled job never recovered; a store that fails is no reason to refuse."""

@@ -11,6 +11,7 @@ from shared.errors import (
     StoreFull,
     StoreUnavailable,
     VoxelQError,
+    WrongStore,
 )
 from worker.lease import Claim, Failed, Outcome, Retry, Returned
 from worker.out_of_memory import is_out_of_memory
@@ -29,7 +30,7 @@ def is_suspicious(error: Exception) -> bool:
 
 def certain_trouble(error: Exception, model: str) -> Trouble | None:
     """Return the trouble that an error tells of by itself; None where it takes a self-check."""
-    if isinstance(error, StoreFull):
+    if isinstance(error, (StoreFull, WrongStore)):
         return Trouble(error.detail)
     if isinstance(error, ModelNotReady):
         return Trouble(error.detail, model=model)

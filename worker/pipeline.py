@@ -19,7 +19,14 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from shared.errors import BadScan, JobLost, ScanMissing, StoreUnavailable, VoxelQError
+from shared.errors import (
+    BadScan,
+    JobLost,
+    ScanMissing,
+    StoreUnavailable,
+    VoxelQError,
+    WrongStore,
+)
 from shared.job_records import JobRecords, report_key
 from shared.jobs import Stage
 from shared.models import ModelCard
@@ -215,7 +222,7 @@ class Pipeline:
             self._records.write_report(submission.id, item.claim.execution, report)
             item.outcome = Finished(report)
 
-        for item in live():
+        for item in self._surely_stored(live()):
             _guarded(finish, item)
         self._attribute(items, predictor)
         return [item.outcome for item in items if item.outcome is not None]
@@ -326,6 +333,18 @@ class Pipeline:
         self._store.write(keys["mask"], mask_bytes(mask, _known(item.header)))
         self._store.write(keys["preview"], picture)
         item.artefacts = keys
+
+    def _surely_stored(self, items: list[_Item]) -> list[_Item]:
+        """Return items whose files were written to the queue's own store.
+
+        Where a mount has gone away, files are written to the folder below it.
+        """
+        trouble = self._check_store(thorough=False) if self._check_store and items else None
+        if trouble is None:
+            return items
+        for item in items:
+            item.error = WrongStore(trouble.reason)
+        return []
 
 
 def _guarded(step: Callable[[_Item], None], item: _Item) -> None:

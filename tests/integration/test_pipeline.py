@@ -16,6 +16,7 @@ from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
 from shared.catalog import ModelCatalog
+from shared.errors import WrongStore
 from shared.job_records import JobRecords, StoredReport
 from shared.nifti import read_volume
 from shared.results import Report
@@ -24,11 +25,12 @@ from shared.store import ScanStore
 from tests.bundles import write_tiny_bundle
 from tests.jobs import submission
 from worker.connection import connect
-from worker.lease import Claim, Failed, Finished, Retry
+from worker.lease import Claim, Failed, Finished, Retry, Returned
 from worker.pipeline import Pipeline
 from worker.postprocess import Segmentation
 from worker.predictor import Predictor
 from worker.preprocess import Prepared
+from worker.self_check import StoreCheck
 from worker.shelf import Shelf, open_shelf
 from worker.tumor_predictor import Prediction, TumorPredictor
 from worker.verdicts import Verdicts
@@ -281,6 +283,21 @@ def test_a_finding_that_is_no_number_fails_alone(
     assert isinstance(failed, Failed)
     assert "no numbers" in failed.problem["detail"]
     assert not store._fs.glob(f"{store._root}/{store.folder(odd.id)}/*mask*")
+
+
+def test_masks_below_a_lost_mount_are_no_masks(settings: Settings, store: ScanStore) -> None:
+    """What was written while the queue's own store was away goes back uncharged."""
+
+    def away() -> None:
+        raise WrongStore("The store is another.")
+
+    with connect(settings) as redis:
+        shelf = open_shelf(settings, redis, "worker-1")
+        opened = Pipeline(settings, shelf, StoreCheck(away, away))
+        (outcome,) = run(opened, [claim(store, scan_bytes())])
+        opened.close()
+    assert isinstance(outcome, Returned)
+    assert outcome.trouble.reason == "The store is another."
 
 
 def test_a_lost_job_is_spared_and_its_files_discarded(pipeline: Pipeline, store: ScanStore) -> None:

@@ -11,7 +11,7 @@ from redis import Redis
 
 from shared import keys
 from shared.job_queue import JobQueue
-from shared.job_records import JobRecords
+from shared.job_records import JobRecord, JobRecords
 from shared.jobs import JobStatus
 from shared.settings import Settings
 from shared.store import RECORD_NAME, ScanStore
@@ -57,6 +57,23 @@ async def test_a_cancelled_job_leaves_no_record(
     assert JobRecords(store).read(job_id) is None
     await client.delete(f"/jobs/{job_id}")
     assert server.stored_files() == []
+
+
+async def test_a_mount_that_goes_away_under_an_upload_takes_no_scan_along(
+    client: httpx.AsyncClient, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan that was written to the folder below a lost mount is refused, and not queued."""
+    await submit(client)
+    write = JobRecords.write
+
+    def write_below(self: JobRecords, record: JobRecord) -> None:
+        (tmp_path / "store").rename(tmp_path / "away")
+        write(self, record)
+
+    monkeypatch.setattr(JobRecords, "write", write_below)
+    response = await client.post("/jobs", content=SCAN, headers=RAW)
+    assert_problem(response, 503, "Is it mounted")
+    assert redis.zcard(keys.INDEX) == 1
 
 
 async def test_a_missing_mount_is_told_before_the_body(
