@@ -53,9 +53,9 @@ class Jobs:
     service: FaultedService
     healthy: set[str] = field(default_factory=set)
     bad: set[str] = field(default_factory=set)
-    #: Ids of jobs that somebody else put into the queue.
-    strange: set[str] = field(default_factory=set)
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: When each end was seen first (monotonic seconds).
+    ended_at_s: dict[str, float] = field(default_factory=dict)
     #: Answers that no state of the service excuses.
     rude: list[str] = field(default_factory=list)
     refused: int = 0
@@ -161,6 +161,7 @@ class Jobs:
     def _note(self, job: dict[str, Any]) -> None:
         if job["status"] in TERMINAL:
             with self._lock:
+                self.ended_at_s.setdefault(job["id"], time.monotonic())
                 self.ended.setdefault(job["id"], job)
 
 

@@ -17,15 +17,17 @@ SOLO = Kind()
 class Row:
     """A fault, the stage of life that it hits, and the seconds until all is well without hands.
 
-    It holds for ``hold_s``; the seconds count from when it has passed.
+    It holds for ``hold_s``; the seconds count from when it has passed. What it leaves on disk may
+    stay for ``days_later``, in a service whose clock can be stepped.
     """
 
     name: str
     inject: Injector
     stage: Stage = idle
-    bound_s: float = 20.0
+    bound_s: float = 30.0
     hold_s: float = 0.0
     kind: Kind = SOLO
+    days_later: int = 0
 
 
 @dataclass
@@ -59,7 +61,7 @@ def try_row(service: FaultedService, row: Row, *, before: int = 4, during: int =
         with jobs.watched():
             _inject(service, row, jobs, before, during)
             trial.ready_s = truths.seconds_until_ready(service, jobs, row.bound_s)
-        trial.found = truths.violations(service, jobs, row.bound_s)
+        trial.found = truths.violations(service, jobs, row.bound_s, days_later=row.days_later)
     except truths.NotReady as error:
         trial.found = [str(error), *truths.unhealthy(jobs), *sorted(set(jobs.rude))]
     trial.accepted, trial.refused = len(jobs.accepted), jobs.refused

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -94,6 +94,8 @@ class FaultedService:
     operator_environment: dict[str, str]
     clock: Clock | None = None
     clock_offset_s: int = 0
+    #: Ids of jobs that faults put into the queue, past the API.
+    strange: set[str] = field(default_factory=set)
 
     @property
     def store(self) -> Path:

@@ -115,13 +115,13 @@ def _conclude(service: FaultedService, load: Load, soak: Soak, began: float) -> 
     soak.accepted, soak.refused = load.accepted, load.jobs.refused
     soak.done, soak.outcomes = load.done, load.outcomes
     soak.not_injected = load.not_injected
-    soak.ended_s = [at_s - began for at_s in load.ended_at_s]
+    soak.ended_s = [at_s - began for at_s in load.jobs.ended_at_s.values()]
     soak.found += [f"{count} x {what}" for what, count in sorted(load.found.items())]
     soak.found += sorted(set(load.jobs.rude))
     if soak.lost:
         soak.found.append(f"{soak.lost} accepted jobs never ended")
     if not soak.found:
-        soak.found += truths.leftovers(service, load.jobs.strange)
+        soak.found += truths.leftovers(service)
 
 
 def numbers(soak: Soak) -> dict[str, Any]:

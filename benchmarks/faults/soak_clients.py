@@ -30,9 +30,7 @@ class Load:
         self.outcomes: Counter[int] = Counter()
         self.found: Counter[str] = Counter()
         self.not_injected: Counter[str] = Counter()
-        self.ended_at_s: list[float] = []
         self._service = service
-        self._seen_at: dict[str, float] = {}
         self._checked: set[str] = set()
         self._over = threading.Event()
 
@@ -61,10 +59,7 @@ class Load:
         now_s = time.monotonic()
         with self._service.client(5.0) as client:
             for job_id in self.jobs.ended.keys() - self._checked:
-                if job_id not in self._seen_at:
-                    self._seen_at[job_id] = now_s
-                    self.ended_at_s.append(now_s)
-                if now_s - self._seen_at[job_id] >= stood_s:
+                if now_s - self.jobs.ended_at_s[job_id] >= stood_s:
                     self._check_and_purge(client, job_id)
 
     def _check_and_purge(self, client: httpx.Client, job_id: str) -> None:

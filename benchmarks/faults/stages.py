@@ -78,13 +78,14 @@ def idle(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
 @contextmanager
 def drawing(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
     """A worker that holds a drawn job and has not begun it: it loads that job's model first."""
-    with service.client() as client, service.worker_disk.rule(HANG, weights(OTHER)):
-        for _ in range(3):
-            job_id = _submit(jobs, client, OTHER)
-            if _loads_for(service, client, job_id):
-                yield _holder(service, job_id)
-                return
-            for model in (SLOW, QUICK):  # two of them push the third out of the worker's memory
+    with service.client() as client:
+        for _ in range(4):
+            with service.worker_disk.rule(HANG, weights(OTHER)):
+                job_id = _submit(jobs, client, OTHER)
+                if _loads_for(service, client, job_id):
+                    yield _holder(service, job_id)
+                    return
+            for model in (OTHER, SLOW, QUICK):  # the last two push the first out of memory
                 _finish(jobs, client, model)
     raise TimeoutError("no worker loaded another model for a job")
 
@@ -240,12 +241,17 @@ def _status(client: httpx.Client, job_id: str) -> str:
 
 
 def _loads_for(service: FaultedService, client: httpx.Client, job_id: str) -> bool:
-    """Return whether a worker is about to load a job's model; it may have it already."""
+    """Return whether a worker has drawn a job and is about to load its model.
+
+    It may have that model already, or be loading it for itself and no job.
+    """
     _until(
         lambda: service.worker_disk.met or _status(client, job_id) == "finished",
         "a job for another model was drawn",
     )
-    return service.worker_disk.met
+    time.sleep(_INTO_IT_S)
+    drawn = service.redis.hexists(keys.RQ_JOB + job_id, "voxelq_execution")
+    return service.worker_disk.met and bool(drawn) and _status(client, job_id) == "queued"
 
 
 def _finish(jobs: Jobs, client: httpx.Client, model: str) -> None:

@@ -57,7 +57,9 @@ def seconds_until_ready(service: FaultedService, jobs: Jobs, bound_s: float) -> 
     raise NotReady(f"not ready again within {bound_s:.0f} s: {_why_not(service)}")
 
 
-def violations(service: FaultedService, jobs: Jobs, bound_s: float) -> list[str]:
+def violations(
+    service: FaultedService, jobs: Jobs, bound_s: float, *, days_later: int = 0
+) -> list[str]:
     """Return what speaks against the truths 1, 2, 3 and 5; the jobs are purged on the way."""
     jobs.wait_for_all(bound_s)
     # jobs whose acceptance no client heard of, for the answer was lost
@@ -66,18 +68,23 @@ def violations(service: FaultedService, jobs: Jobs, bound_s: float) -> list[str]
     found = [*not_terminal(jobs), *outcomes(service, jobs, everybody), *unhealthy(jobs)]
     found += sorted(set(jobs.rude))
     if not found:  # what is stuck is left behind too, and need not be said twice
-        found += leftovers(service, jobs.strange)
+        found += leftovers(service, days_later=days_later)
     return found
 
 
-def leftovers(service: FaultedService, strange: set[str]) -> list[str]:
+def leftovers(service: FaultedService, *, days_later: int = 0) -> list[str]:
     """Truth 5, once all jobs have ended; they are purged on the way.
 
-    ``strange`` are ids that somebody else put into the queue: their records may stay.
+    The disk is looked at so many days later, by the clock of Redis.
     """
-    found = _soon(lambda: queue_leftovers(service, strange))
+    found = _soon(lambda: queue_leftovers(service), CLEAR_UP_S)
     found += purge(service)
-    return found + _soon(lambda: [*disk_leftovers(service), *process_leftovers(service)])
+    if days_later and service.clock is not None:
+        service.clock_offset_s += days_later * 86_400
+        service.clock.step(service.clock_offset_s)
+    return found + _soon(
+        lambda: [*disk_leftovers(service), *process_leftovers(service)], CLEAR_UP_S
+    )
 
 
 def end_of(job: dict[str, Any]) -> tuple[Any, ...]:
@@ -137,7 +144,7 @@ def unhealthy(jobs: Jobs) -> list[str]:
     return sorted(found)
 
 
-def queue_leftovers(service: FaultedService, strange: set[str]) -> list[str]:
+def queue_leftovers(service: FaultedService) -> list[str]:
     """Truth 5, in Redis, once all jobs are terminal."""
     redis, found = service.redis, []
     listed: dict[str, set[bytes]] = {}
@@ -168,7 +175,7 @@ def queue_leftovers(service: FaultedService, strange: set[str]) -> list[str]:
             records.add(name.removeprefix(keys.RQ_JOB).encode())
         elif not name.startswith(_KNOWN):
             found.append(f"nobody knows the key {name}")
-    unlike = (records ^ set(whole)) - {job_id.encode() for job_id in strange}
+    unlike = (records ^ set(whole)) - {job_id.encode() for job_id in service.strange}
     if unlike:
         found.append(f"{len(unlike)} jobs have a record and no listing, or the other")
     now_s = time.time() + service.clock_offset_s
@@ -179,7 +186,7 @@ def queue_leftovers(service: FaultedService, strange: set[str]) -> list[str]:
     if strays := redis.zcard(keys.STRAYS):
         found.append(f"{strays} jobs are known to be in no list and no hand")
     letters: Any = redis.zrange(keys.DEAD_LETTERS, 0, -1)
-    if not {entry.decode() for entry in letters} <= strange:
+    if not {entry.decode() for entry in letters} <= service.strange:
         found.append("a job that can be read was set aside as one that cannot")
     seen: Any = redis.zcount(keys.WORKERS, now_s, "+inf")
     if seen != len(service.workers):
@@ -245,9 +252,9 @@ def _job_of(path: Path) -> str | None:
     return None
 
 
-def _soon(look: Callable[[], list[str]]) -> list[str]:
+def _soon(look: Callable[[], list[str]], bound_s: float) -> list[str]:
     """Return what is still found after a while."""
-    deadline = time.monotonic() + CLEAR_UP_S
+    deadline = time.monotonic() + bound_s
     while (found := look()) and time.monotonic() < deadline:
         time.sleep(0.25)
     return found

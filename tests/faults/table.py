@@ -17,8 +17,8 @@ CLOCKED = Kind(clock=True)
 REPLICATED = Kind(replica=True)
 #: A batch that takes longer is hung.
 HURRIED = Kind(settings=(("VOXELQ_JOB_TIMEOUT_S", "4"),))
-#: What uploads of a dead API leave is swept soon, and terminal jobs with it.
-SWEPT = Kind(settings=(("VOXELQ_RETENTION_S", "20"),))
+#: What uploads of a dead API leave is swept after a day, in a round every few seconds.
+SWEPT = Kind(clock=True, settings=(("VOXELQ_RETENTION_S", "60"),))
 
 #: Longer than a lease.
 FREEZE_S = 3.5
@@ -30,7 +30,7 @@ def worker_rows() -> list[Row]:
     rows = []
     for name, stage in stages.WORKER_STAGES.items():
         alone = SLOW_START if name in _STAGES_AT_START else SOLO
-        frozen = SLOW_START if name in _STAGES_AT_START else PAIR
+        frozen = SOLO if name == "drawing" else SLOW_START if name in _STAGES_AT_START else PAIR
         rows += [
             Row(f"SIGKILL, worker {name}", processes.killed, stage, kind=alone),
             Row(f"SIGTERM, worker {name}", processes.terminated, stage, kind=alone),
@@ -43,11 +43,12 @@ _ROWS = [
     *worker_rows(),
     Row("SIGKILL, worker under load", processes.killed, stages.anywhere, kind=PAIR),
     Row("SIGKILL again and again, worker loading",
-        processes.killed_again_and_again, stages.loading, kind=SLOW_START),
+        processes.killed_again_and_again, stages.loading, 60, kind=SLOW_START),
     Row("SIGTERM, worker that cannot end its batch", processes.stopped_while_hung, hold_s=7),
     # the API, with uploads under way and blocked clients
-    Row("SIGKILL, API serving clients", processes.killed, stages.serving_clients, 45, kind=SWEPT),
-    Row("SIGTERM, API serving clients", processes.terminated, stages.serving_clients, 30),
+    Row("SIGKILL, API serving clients", processes.killed, stages.serving_clients, kind=SWEPT,
+        days_later=2),
+    Row("SIGTERM, API serving clients", processes.terminated, stages.serving_clients),
     Row("SIGSTOP, API serving clients", processes.frozen, stages.serving_clients, hold_s=3),
     Row("clients that send slowly", clients.slow_clients, hold_s=1),
     Row("clients that hang up", clients.clients_hang_up, hold_s=1),
@@ -63,15 +64,15 @@ _ROWS = [
     Row("hung store, worker", files.worker_files(HANG, "/store/data/"), hold_s=3),
     Row("hung store, API", files.api_files(HANG, "/store/data/"), hold_s=3),
     Row("hung store, longer than a batch may take",
-        files.worker_files(HANG, "/store/data/"), bound_s=30, hold_s=7, kind=HURRIED),
+        files.worker_files(HANG, "/store/data/"), hold_s=7, kind=HURRIED),
     Row("hung store under uploads", clients.hung_uploads, hold_s=0.5),
     Row("store's folder away", files.store_away, hold_s=5),
     Row("store's folder replaced", files.store_replaced, hold_s=5),
     Row("models' folder away", files.models_away, hold_s=4),
-    Row("models' folder away, worker starting", files.models_away, stages.starting, 30, hold_s=5),
+    Row("models' folder away, worker starting", files.models_away, stages.starting, hold_s=5),
     Row("EIO of the models, worker", files.worker_files(EIO, "/models/"), hold_s=4),
     Row("EIO of the models, worker starting",
-        files.worker_files(EIO, "/models/quick/"), stages.starting, 30, hold_s=5),
+        files.worker_files(EIO, "/models/quick/"), stages.starting, hold_s=5),
     Row("broken bundle", files.broken_bundle, hold_s=4),
     Row("broken bundle, worker starting", files.broken_bundle, stages.starting, hold_s=4),
     Row("malformed bundle", files.malformed_bundle, hold_s=4),
@@ -100,8 +101,8 @@ _ROWS = [
     # jobs
     Row("a record that cannot be read", jobs.garbage_record),
     Row("a stock client's job in our queue", jobs.foreign_job),
-    Row("a scan that kills its worker", jobs.killing_scan, bound_s=30),
-    Row("a pass that hangs", jobs.hung_pass, bound_s=30, kind=HURRIED),
+    Row("a scan that kills its worker", jobs.killing_scan),
+    Row("a pass that hangs", jobs.hung_pass, kind=HURRIED),
     # last, for it takes every job along
     Row("Redis emptied", servers.redis_emptied, stages.computing, hold_s=1),
 ]  # fmt: skip

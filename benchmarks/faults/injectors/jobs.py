@@ -40,7 +40,7 @@ def garbage_record(service: FaultedService, jobs: Jobs, target: Target) -> Itera
         pipe.zadd(keys.INDEX + ":queued", {job_id: 0})
         pipe.rpush(keys.RQ_QUEUE + queue, job_id)
         pipe.execute()
-    jobs.strange.add(job_id)
+    service.strange.add(job_id)
     yield
 
 
@@ -51,7 +51,7 @@ def foreign_job(service: FaultedService, jobs: Jobs, target: Target) -> Iterator
     with service.client() as client:
         jobs.submit(client)  # the queue is ours once a job of ours was in it
     stock = Queue(queue, connection=service.redis, serializer=JSONSerializer)
-    jobs.strange.add(stock.enqueue("os.getpid").id)
+    service.strange.add(stock.enqueue("os.getpid").id)
     yield
 
 
