@@ -101,12 +101,12 @@ class HostCheck:
         if host is not None and not self._allowed.takes(host):
             return HostForbidden(
                 "The service does not know itself by the host name of this request. "
-                "Whoever runs it can add the name to VOXELQ_ALLOWED_HOSTS."
+                "Its operator can add the name to VOXELQ_ALLOWED_HOSTS."
             )
         if scope["method"] not in _SAFE_METHODS and not self._may_write(scope["headers"], host):
             return OriginForbidden(
                 "A page of another site asked for this, and only the service's own page may. "
-                "Whoever runs it can add a site's name to VOXELQ_ALLOWED_HOSTS."
+                "Its operator can add the name of a site to VOXELQ_ALLOWED_HOSTS."
             )
         return None
 

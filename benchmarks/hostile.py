@@ -46,7 +46,7 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
 @dataclass
-class Verdict:
+class Tally:
     """What came of a run; ``statuses`` by kind of input, `closed` where no answer came."""
 
     seed: int
@@ -239,55 +239,55 @@ def api() -> Iterator[Target]:
             yield Target(port, next(iter(one.children()), one), folder, redis_url, client)
 
 
-async def attack(target: Target, count: int, seed: int, kinds: list[str]) -> Verdict:
+async def attack(target: Target, count: int, seed: int, kinds: list[str]) -> Tally:
     """Send ``count`` inputs of these kinds, and say what came of them."""
-    verdict, began_at = Verdict(seed), time.monotonic()
+    tally, began_at = Tally(seed), time.monotonic()
     async with target.client:
         for kind in kinds:  # imports, pools and caches that the first calls take
             await ATTACKS[kind][0](target, random.Random(seed - 1), 8)
-        verdict.mb_before = target.mb()
+        tally.mb_before = target.mb()
         shares = sum(ATTACKS[kind][1] for kind in kinds)
         for kind in kinds:
             send, share = ATTACKS[kind]
             sent = max(1, round(count * share / shares))
             statuses = await send(target, random.Random(f"{seed} {kind}"), sent)
-            verdict.inputs += sent
-            verdict.statuses[kind] = dict(sorted(statuses.items()))
-            verdict.unexcused += [
+            tally.inputs += sent
+            tally.statuses[kind] = dict(sorted(statuses.items()))
+            tally.unexcused += [
                 f"{number} of the {kind} were answered {status}."
                 for status, number in statuses.items()
                 if status.startswith("5") and int(status) not in _EXCUSED
             ]
         await target.purge()
-        verdict.jobs_left = await target.jobs_left()
-        verdict.alive = (await target.client.get("/livez")).status_code == 200
-    verdict.files_left = target.files_left()
-    verdict.mb_peak, verdict.mb_after = target.mb_peak(), target.mb()
-    verdict.seconds = time.monotonic() - began_at
-    return verdict
+        tally.jobs_left = await target.jobs_left()
+        tally.alive = (await target.client.get("/livez")).status_code == 200
+    tally.files_left = target.files_left()
+    tally.mb_peak, tally.mb_after = target.mb_peak(), target.mb()
+    tally.seconds = time.monotonic() - began_at
+    return tally
 
 
-def table(verdict: Verdict) -> str:
-    """Return the verdict as Markdown."""
+def table(tally: Tally) -> str:
+    """Return the tally as Markdown."""
     rows = [
         f"| {kind} | {sum(statuses.values())} | "
         + ", ".join(f"{status}: {number}" for status, number in statuses.items())
         + " |"
-        for kind, statuses in verdict.statuses.items()
+        for kind, statuses in tally.statuses.items()
     ]
     return "\n".join(
         [
-            f"# Hostile inputs: {verdict.inputs}, seed {verdict.seed}",
+            f"# Hostile inputs: {tally.inputs}, seed {tally.seed}",
             "",
             "| kind | answers | by status |",
             "|---|---|---|",
             *rows,
             "",
-            f"The API took {verdict.mb_before:.0f} MiB before, {verdict.mb_peak:.0f} at its peak "
-            f"and {verdict.mb_after:.0f} after; {verdict.files_left} files and "
-            f"{verdict.jobs_left} jobs were left; {verdict.seconds:.0f} s.",
+            f"The API took {tally.mb_before:.0f} MiB before, {tally.mb_peak:.0f} at its peak "
+            f"and {tally.mb_after:.0f} after; {tally.files_left} files and "
+            f"{tally.jobs_left} jobs were left; {tally.seconds:.0f} s.",
             "",
-            *(verdict.faults or ["No fault."]),
+            *(tally.faults or ["No fault."]),
             "",
         ]
     )
@@ -302,12 +302,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
     with api() as target:
-        verdict = asyncio.run(attack(target, options.count, options.seed, options.kinds))
-    numbers: dict[str, Any] = {**asdict(verdict), "faults": verdict.faults}
+        tally = asyncio.run(attack(target, options.count, options.seed, options.kinds))
+    numbers: dict[str, Any] = {**asdict(tally), "faults": tally.faults}
     write_json("hostile", numbers, options.output)
-    (options.output / "hostile.md").write_text(table(verdict))
-    sys.stdout.write(table(verdict))
-    sys.exit(bool(verdict.faults))
+    (options.output / "hostile.md").write_text(table(tally))
+    sys.stdout.write(table(tally))
+    sys.exit(bool(tally.faults))
 
 
 def _named(status: int | None) -> str:

@@ -8,7 +8,7 @@ from benchmarks.hostile import ATTACKS, api, attack
 def test_hostile_inputs_are_borne() -> None:
     """Mutated scans, forms, JSON, heads and records are answered, and nothing of them is kept."""
     with api() as target:
-        verdict = asyncio.run(attack(target, 400, seed=12, kinds=list(ATTACKS)))
-    assert verdict.faults == []
-    assert verdict.inputs >= 390
-    assert all(verdict.statuses.values())
+        tally = asyncio.run(attack(target, 400, seed=12, kinds=list(ATTACKS)))
+    assert tally.faults == []
+    assert tally.inputs >= 390
+    assert all(tally.statuses.values())

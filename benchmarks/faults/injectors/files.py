@@ -112,6 +112,6 @@ def _renamed(service: FaultedService, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if folder.exists():  # made anew meanwhile, by whoever writes without looking
+        if folder.exists():  # made anew by a process that writes without looking
             shutil.rmtree(folder, ignore_errors=True)
         away.rename(folder)

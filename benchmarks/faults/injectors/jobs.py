@@ -1,4 +1,4 @@
-"""Jobs that nobody can read, and scans that end or hang their worker."""
+"""Jobs that no worker can read, and scans that end or hang their worker."""
 
 import signal
 import time
@@ -19,7 +19,7 @@ from shared import keys
 
 @contextmanager
 def garbage_record(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """A job is in the queue whose record nobody can read."""
+    """A job is in the queue whose record no worker can read."""
     job_id = "01" + "G" * 24
     queue = f"{QUICK}@{VERSION}:routine"
     now_s = time.time()
