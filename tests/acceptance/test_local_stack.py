@@ -2,8 +2,6 @@
 
 import signal
 import subprocess
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel
@@ -12,7 +10,6 @@ import psutil
 import pytest
 
 from client.embedded_server import free_port
-from client.hang_watch import PROBE_S
 from tests.local_service import (
     BOUND_S,
     VOXELQ,
@@ -163,45 +160,6 @@ def test_a_stack_that_can_never_start_says_why_and_ends(data_dir: Path) -> None:
     assert "MAX_QUEUED" in done.stderr
 
 
-def test_a_part_that_dies_again_and_again_is_tried_on(data_dir: Path) -> None:
-    """However often a part died, the stack comes up once the cause is gone, and said it till then.
-
-    The cause is a queue file that the server cannot read.
-    """
-    manifest = data_dir / "redis" / "appendonlydir" / "appendonly.aof.manifest"
-    manifest.parent.mkdir(parents=True)
-    manifest.write_text("not a manifest\n")
-    terminal = data_dir.parent / "terminal.txt"
-
-    def mend() -> None:
-        told = f"see {data_dir / 'logs' / 'redis.log'}"
-        until(lambda: "not ready yet" in terminal.read_text(), "it said that it is not ready")
-        assert told in terminal.read_text()
-        manifest.unlink()
-
-    terminal.touch()
-    with ThreadPoolExecutor() as beside:
-        mending = beside.submit(mend)
-        with local_service(data_dir) as service:
-            mending.result()
-            deaths = service.words().count("redis ended (1)")
-            assert deaths >= 5
-
-
-@pytest.mark.parametrize("words", ["-m api", "-m worker", "valkey-server"])
-def test_a_part_that_hangs_is_started_again(data_dir: Path, scan: Path, words: str) -> None:
-    """A part that is stopped, and so never ends by itself, is killed and started again."""
-    with local_service(data_dir, "--workers", "1") as service:
-        time.sleep(2 * PROBE_S)  # it has been seen to answer
-        (hung,) = service.part(words)
-        hung.suspend()
-        until(lambda: not hung.is_running(), "the part that hangs was killed")
-        until(service.is_ready, "the service was ready again")
-        assert "has not answered" in service.words()
-        with service.client() as client:
-            assert client.wait(client.submit(scan).id).status == "finished"
-
-
 def test_the_queue_server_asks_for_a_password(data_dir: Path) -> None:
     """Who cannot read the data folder cannot put work into the queue."""
     with local_service(data_dir) as service:
@@ -212,23 +170,3 @@ def test_the_queue_server_asks_for_a_password(data_dir: Path) -> None:
         assert "requirepass" in config.read_text()
         password = config.read_text().split("requirepass ")[1].split()[0]
         assert password not in " ".join(server.cmdline())
-
-
-def test_workers_that_are_killed_again_and_again_cost_no_job(data_dir: Path, scan: Path) -> None:
-    """A kill -9 of the oldest worker every 2 s, many of them while they load, ends nothing.
-
-    What killed them was not the default model, so the last of them serve it.
-    """
-    with local_service(data_dir, "--workers", "2", VOXELQ_LEASE_S="2") as service:
-        with service.client() as client:
-            ids = [client.submit(scan).id for _ in range(60)]
-        for _ in range(6):
-            workers = service.part("-m worker")
-            if workers:
-                min(workers, key=lambda one: one.create_time()).kill()
-            time.sleep(2)
-        assert _finish_all(service, ids) == {"finished"}
-        until(service.is_ready, "the service was ready again")
-        with service.client() as client:
-            assert {client.job(job_id).status for job_id in ids} == {"finished"}
-        assert _end(service, signal.SIGTERM) == 0

@@ -1,13 +1,35 @@
-"""`voxelq up` with the real model under faults, and a soak as a user runs it."""
+"""`voxelq up` with the real model and parts that die or hang, and a soak as a user runs it."""
 
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from benchmarks.faults.kill_oldest import kill_oldest
 from benchmarks.faults.parts import ROOT
-from tests.local_service import environment
+from client.hang_watch import PROBE_S
+from tests.local_service import environment, local_service, until
+from tests.scans import nifti, voxels
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """Where a stack keeps its state."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    """A small scan of nothing in particular."""
+    path = tmp_path / "scan.nii"
+    path.write_bytes(nifti(voxels((32, 32, 32))))
+    return path
 
 
 def test_scans_outlive_their_workers() -> None:
@@ -39,3 +61,42 @@ def test_a_soak_is_told_and_drawn(tmp_path: Path) -> None:
     for episode in written["episodes"]:
         assert episode["fault"] in table or "two at once" in table
     assert (tmp_path / "faults_soak.png").stat().st_size > 10_000
+
+
+def test_a_part_that_dies_again_and_again_is_tried_on(data_dir: Path) -> None:
+    """However often a part died, the stack comes up once the cause is gone, and said it till then.
+
+    The cause is a queue file that the server cannot read.
+    """
+    manifest = data_dir / "redis" / "appendonlydir" / "appendonly.aof.manifest"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("not a manifest\n")
+    terminal = data_dir.parent / "terminal.txt"
+
+    def mend() -> None:
+        told = f"see {data_dir / 'logs' / 'redis.log'}"
+        until(lambda: "not ready yet" in terminal.read_text(), "it said that it is not ready")
+        assert told in terminal.read_text()
+        manifest.unlink()
+
+    terminal.touch()
+    with ThreadPoolExecutor() as beside:
+        mending = beside.submit(mend)
+        with local_service(data_dir) as service:
+            mending.result()
+            deaths = service.words().count("redis ended (1)")
+            assert deaths >= 5
+
+
+@pytest.mark.parametrize("words", ["-m api", "-m worker", "valkey-server"])
+def test_a_part_that_hangs_is_started_again(data_dir: Path, scan: Path, words: str) -> None:
+    """A part that is stopped, and so never ends by itself, is killed and started again."""
+    with local_service(data_dir, "--workers", "1") as service:
+        time.sleep(2 * PROBE_S)  # it has been seen to answer
+        (hung,) = service.part(words)
+        hung.suspend()
+        until(lambda: not hung.is_running(), "the part that hangs was killed")
+        until(service.is_ready, "the service was ready again")
+        assert "has not answered" in service.words()
+        with service.client() as client:
+            assert client.wait(client.submit(scan).id).status == "finished"
