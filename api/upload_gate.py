@@ -5,7 +5,6 @@ bytes that came until then.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,9 +13,10 @@ from starlette.types import Message
 
 from shared.errors import TooManyUploads, UploadTimeout
 
-#: An upload waits so long for one of those under way to end, its body unread: a thousand small
-#: ones at once are through in less.
-SLOT_WAIT_S = 10.0
+#: An upload waits so long for one of those under way to end, its body unread (seconds). An honest
+#: burst is through in less: a thousand small scans, or three hundred of 8 MB.
+SLOT_WAIT_S = 20.0
+_RETRY_AFTER_S = 5
 
 #: A body without a byte for so long has stopped.
 IDLE_S = 30.0
@@ -42,7 +42,7 @@ class UploadGate:
             raise TooManyUploads(
                 f"{self._max_uploads} uploads are under way, as many as this process takes at "
                 "once. Send the scan again shortly.",
-                retry_after_s=math.ceil(SLOT_WAIT_S),
+                retry_after_s=_RETRY_AFTER_S,
             ) from error
         try:
             yield
