@@ -34,7 +34,7 @@ from shared.store import ScanStore
 from shared.version import VERSION
 
 DESCRIPTION = """\
-Hand in an MRI volume, poll its job or block for it, and get a mask back in the scan's own grid.
+Submit an MRI volume, poll its job or block for it, and get a mask back in the scan's own grid.
 
 Errors are RFC 9457 problems (`application/problem+json`). Not a medical device.
 """

@@ -54,7 +54,7 @@ SUBMIT_BODY: dict[str, Any] = {
                         },
                         "scan_of": {
                             "type": "string",
-                            "description": "The id of a terminal job: its scan is handed in again, "
+                            "description": "The id of a terminal job: its scan is submitted again, "
                             "for the same model or another.",
                         },
                         "model": _MODEL,

@@ -21,7 +21,7 @@ async def copy_stored_scan(desk: FrontDesk, intake: ScanIntake, job_id: object) 
     job = await desk.queue.get(job_id)
     if not job.status.terminal:
         raise NotFinished(
-            f"The job is {job.status}; its scan can be handed in again once it is over."
+            f"The job is {job.status}; its scan can be submitted again once it is over."
         )
     scans = job.submission.scans
     for name, key in scans.items():

@@ -132,7 +132,7 @@ class _Body:
             self._max_bytes = _MAX_JSON_BYTES
         else:
             raise UnsupportedMedia(
-                "Hand a scan in as multipart/form-data with a field named scan, as raw bytes "
+                "Submit a scan as multipart/form-data with a field named scan, as raw bytes "
                 "(application/octet-stream or application/gzip), or as application/json "
                 'with {"scan_path": "..."} or {"scan_of": "<job id>"}.'
             )

@@ -249,11 +249,11 @@ class LocalStack:
 
     def _ask_to_stop(self) -> None:
         if self._stop.is_set():
-            self._say("stopping at once; jobs in hand go back to the queue")
+            self._say("stopping at once; started jobs go back to the queue")
             for child in [child for children in self._parts for child in children]:
                 child.kill()
             return
-        self._say("draining: scans in hand are finished first (once more: stop at once)")
+        self._say("draining: started scans are finished first (once more: stop at once)")
         self._stop.set()
 
     def _on_death(self, child: Child, code: int, delay_s: float) -> None:

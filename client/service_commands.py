@@ -109,7 +109,7 @@ async def _run_stack(plan: StackPlan, lock_fd: int) -> None:
         tables.stdout().print(
             f"VoxelQ is ready at {plan.url}\n"
             f"  {workers}, data in {plan.data_dir}\n"
-            f"  hand in a scan: voxelq submit SCAN.nii.gz --wait{_url_option(plan)}\n"
+            f"  submit a scan: voxelq submit SCAN.nii.gz --wait{_url_option(plan)}\n"
             "  stop: Ctrl-C",
             soft_wrap=True,
         )

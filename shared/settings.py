@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     lease_s: float = Field(15.0, ge=0.5, description="A worker silent for this long lost its jobs.")
     max_attempts: int = Field(3, ge=1, description="Losses after which a job fails.")
     job_timeout_s: float = Field(
-        600.0, gt=0, description="A batch in hand for longer gets its worker killed."
+        600.0, gt=0, description="A worker that computes one batch for longer is killed."
     )
     load_timeout_s: float = Field(
         300.0, gt=0, description="A worker that loads one model for longer is killed."

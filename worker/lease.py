@@ -308,8 +308,8 @@ class Leases:
     def reap(self) -> int:
         """Take back the jobs of silent workers, unless somebody just did; return how many."""
         lost = JobLost(
-            f"Its worker died or fell silent {self._settings.max_attempts} times while it had "
-            "this scan in hand, the last times alone."
+            f"Its worker died or fell silent {self._settings.max_attempts} times while it computed "
+            "this scan, the last times alone."
         ).problem()
         late = JobTimedOut(
             f"It ran alone for more than {self._settings.job_timeout_s:g} s and was stopped."

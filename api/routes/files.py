@@ -58,7 +58,7 @@ async def preview(request: Request, desk: Desk, job_id: JobId) -> Response:
     responses={
         200: {
             "content": {_GZIP: {}, _BYTES: {}},
-            "description": "The scan as it was handed in, gzipped or not.",
+            "description": "The scan as it was submitted, gzipped or not.",
         },
         **problems(BadRequest, JobNotFound, ServiceUnavailable),
     },

@@ -157,6 +157,36 @@ def soak_results() -> str:
     return "\n".join((_machine(numbers), words, table(head, rows), _sentences(numbers)))
 
 
+def fault_results() -> str:
+    """Return the table of faults, with the seconds until the service was ready again."""
+    return _page("faults.md")
+
+
+def fault_soak_results() -> str:
+    """Return what became of a service under random faults."""
+    return _page("faults_soak.md")
+
+
+def kill_results() -> str:
+    """Return what became of scans whose oldest worker was killed again and again."""
+    facts = json.loads((RESULTS / "faults_kill_oldest.json").read_text(encoding="utf-8"))
+    done = ", ".join(f"{count} {status}" for status, count in facts["done"].items())
+    return (
+        f"{facts['scans']} scans, {facts['workers']} workers, {facts['kills']} kills, one every "
+        f"{facts['every_s']:.0f} s: {done}; {facts['twice']} with more than one outcome.\n"
+    )
+
+
+def hostile_results() -> str:
+    """Return what became of hostile inputs."""
+    return _page("hostile.md")
+
+
+def _page(name: str) -> str:
+    """Return a report without its title, which the page has."""
+    return (RESULTS / name).read_text(encoding="utf-8").partition("\n")[2].strip() + "\n"
+
+
 def _sentences(numbers: dict[str, Any]) -> str:
     said: Iterable[str] = numbers["conclusion"]
     return "\n".join(f"- {sentence}" for sentence in said) + "\n"
