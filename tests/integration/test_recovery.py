@@ -1,11 +1,13 @@
 """Jobs that the queue lost, and the store still has."""
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from redis import Redis
+from ulid import ULID
 
 from benchmarks.noop_worker import empty_report
 from shared import keys
@@ -26,6 +28,7 @@ from worker.lease import Claim, Finished, Leases, WorkerFacts
 
 FACTS = WorkerFacts("worker-1", "cpu", None)
 A_MINUTE_AGO = datetime.now(UTC) - timedelta(minutes=1)
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -49,7 +52,10 @@ def records(store: ScanStore) -> JobRecords:
 
 def stored(store: ScanStore, service: str = "ours", **changes: Any) -> Submission:
     """Return a submission of a minute ago with its scan and its record in the store."""
-    one = submission(**{"created_at": A_MINUTE_AGO, **changes})
+    created_at = changes.get("created_at", A_MINUTE_AGO)
+    # ids of one millisecond have no order
+    job_id = str(ULID.from_datetime(created_at + timedelta(milliseconds=next(_NUMBERS))))
+    one = submission(**{"id": job_id, "created_at": created_at, **changes})
     store.write(store.scan_key(one.id, "scan", gzipped=False), b"volume")
     JobRecords(store).write(JobRecord(service=service, submission=one))
     return one
