@@ -86,6 +86,10 @@ class Storage:
             await asyncio.to_thread(thread.join, STOP_S)
             self._redis.close()
 
+    def check(self) -> None:
+        """Return if the store is the queue's own; raises StoreUnavailable."""
+        self._identity.check()
+
     def admit(self, size_bytes: int) -> None:
         """Return if an upload of so many bytes may begin.
 

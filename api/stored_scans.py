@@ -30,6 +30,7 @@ async def copy_stored_scan(desk: FrontDesk, intake: ScanIntake, job_id: object) 
         try:
             await take_blocks(desk.threads.uploads, intake, field, desk.store.chunks(key))
         except FileNotFoundError as error:
+            await desk.threads.uploads.run(desk.storage.check)
             raise JobNotFound(job_id) from error
 
 

@@ -8,7 +8,14 @@ from fastapi.responses import StreamingResponse
 
 from api.dependencies import Desk, FrontDesk, JobId
 from api.openapi import problems
-from shared.errors import BadRequest, JobNotFound, NotFinished, NotFound, ServiceUnavailable
+from shared.errors import (
+    BadRequest,
+    JobNotFound,
+    NotFinished,
+    NotFound,
+    ServiceUnavailable,
+    StoreUnavailable,
+)
 from shared.jobs import Job, JobStatus
 
 router = APIRouter(tags=["jobs"])
@@ -29,7 +36,7 @@ _WHY_NOT = {
     response_class=StreamingResponse,
     responses={
         200: {"content": {_GZIP: {}}, "description": "The mask, `.nii.gz`, in the scan's grid."},
-        **problems(JobNotFound, NotFinished, ServiceUnavailable),
+        **problems(JobNotFound, NotFinished, ServiceUnavailable, StoreUnavailable),
     },
 )
 async def mask(request: Request, desk: Desk, job_id: JobId) -> Response:
@@ -43,7 +50,7 @@ async def mask(request: Request, desk: Desk, job_id: JobId) -> Response:
     response_class=StreamingResponse,
     responses={
         200: {"content": {"image/png": {}}, "description": "The slice with the largest lesion."},
-        **problems(JobNotFound, NotFinished, ServiceUnavailable),
+        **problems(JobNotFound, NotFinished, ServiceUnavailable, StoreUnavailable),
     },
 )
 async def preview(request: Request, desk: Desk, job_id: JobId) -> Response:
@@ -60,7 +67,7 @@ async def preview(request: Request, desk: Desk, job_id: JobId) -> Response:
             "content": {_GZIP: {}, _BYTES: {}},
             "description": "The scan as it was submitted, gzipped or not.",
         },
-        **problems(BadRequest, JobNotFound, ServiceUnavailable),
+        **problems(BadRequest, JobNotFound, ServiceUnavailable, StoreUnavailable),
     },
 )
 async def scan(
@@ -109,13 +116,22 @@ async def _file(
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    try:
-        size = await desk.threads.files.run(desk.store.size, key)
-    except FileNotFoundError as error:
-        raise JobNotFound(job_id) from error
+    size = await _size(desk, job_id, key)
     headers["Content-Length"] = str(size)
     headers["Content-Disposition"] = (
         f'{"inline" if inline else "attachment"}; filename="{file_name}"'
     )
     pieces = desk.threads.files.pieces(desk.store.chunks(key))
     return StreamingResponse(pieces, headers=headers, media_type=media_type)
+
+
+async def _size(desk: FrontDesk, job_id: str, key: str) -> int:
+    """Return a file's size; raises JobNotFound, or StoreUnavailable while the store is away."""
+    try:
+        return await desk.threads.files.run(desk.store.size, key)
+    except FileNotFoundError:
+        await desk.threads.files.run(desk.storage.check)
+    try:
+        return await desk.threads.files.run(desk.store.size, key)  # it may have just come back
+    except FileNotFoundError as error:
+        raise JobNotFound(job_id) from error

@@ -72,7 +72,8 @@ class Jobs:
     def submit(self, client: httpx.Client, *, model: str | None = None, bad: bool = False) -> str:
         """Hand in a scan; return the job's id, or "" if it was not taken."""
         answer = self._send(client, "POST", "/jobs", {"model": model} if model else {})
-        if answer is None or not self._took(answer, {202}):
+        # 200: a submit whose first answer was lost found its job finished
+        if answer is None or not self._took(answer, {200, 202}):
             return ""
         job_id = str(answer.json()["id"])
         with self._lock:

@@ -102,8 +102,9 @@ async def test_a_job_keeps_its_place_and_its_priority(
     queue: JobQueue, leases: Leases, store: ScanStore, recovery: Recovery
 ) -> None:
     """What is recovered goes before what came later, in the order in which it came."""
+    a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)  # younger than AGING_S
     jobs = [
-        stored(store, priority=priority, created_at=A_MINUTE_AGO + timedelta(seconds=number))
+        stored(store, priority=priority, created_at=a_minute_ago + timedelta(seconds=number))
         for number, priority in enumerate([Priority.BULK, *[Priority.ROUTINE] * 3, Priority.STAT])
     ]
     later = submission()

@@ -15,7 +15,7 @@ from shared.job_records import JobRecord, JobRecords
 from shared.jobs import JobStatus
 from shared.settings import Settings
 from shared.store import RECORD_NAME, ScanStore
-from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem, submit
+from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem, finished, submit
 from tests.jobs import wait_for
 from tests.reading_room import ReadingRoom
 from worker.connection import connect
@@ -74,6 +74,20 @@ async def test_a_mount_that_goes_away_under_an_upload_takes_no_scan_along(
     response = await client.post("/jobs", content=SCAN, headers=RAW)
     assert_problem(response, 503, "Is it mounted")
     assert redis.zcard(keys.INDEX) == 1
+
+
+async def test_a_mask_of_a_store_that_is_away_is_not_said_to_be_gone(
+    client: httpx.AsyncClient, reading_room: ReadingRoom, tmp_path: Path
+) -> None:
+    """While the store is away its files answer 503, and are there again with it."""
+    job_id = await finished(client, reading_room)
+    (tmp_path / "store").rename(tmp_path / "away")
+    (tmp_path / "store").mkdir()
+    for name in ("mask", "scan", "preview.png"):
+        assert_problem(await client.get(f"/jobs/{job_id}/{name}"), 503, "Is it mounted")
+    (tmp_path / "store").rmdir()
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert (await client.get(f"/jobs/{job_id}/mask")).status_code == 200
 
 
 async def test_a_missing_mount_is_told_before_the_body(
