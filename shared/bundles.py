@@ -137,7 +137,10 @@ def look_at(folder: Path, known: Bundle | None = None) -> Bundle:
     except OSError as error:
         if known is not None and error.errno in _PASSING_FAULTS:
             return known
-        return unserved(folder, UNREADABLE, f"It cannot be read: {error.strerror}.")
+        arriving = error.errno in _PASSING_FAULTS
+        return unserved(
+            folder, UNREADABLE, f"It cannot be read: {error.strerror}.", arriving=arriving
+        )
     except ModelError as error:
         return unserved(folder, UNREADABLE, error.detail)
     except Exception as error:  # a user's own files, and memory may run out over them
@@ -154,9 +157,14 @@ def read_bundle(folder: Path, state: FolderState) -> Bundle:
         _check_inputs(card)
         whole_by_form = _check_weights(folder)
     except ModelError as error:
+        cause = error.__cause__
         arriving = not state.still_for(ARRIVAL_S)
-        problem, changed = error.detail, state.fingerprint
-        return unserved(folder, changed, problem, name, version, arriving=arriving)
+        fingerprint = state.fingerprint
+        if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+            # No file tells when it can be read again.
+            fingerprint = UNREADABLE
+            arriving = arriving or cause.errno in _PASSING_FAULTS
+        return unserved(folder, fingerprint, error.detail, name, version, arriving=arriving)
     if not whole_by_form and not state.still_for(STILL_S):
         problem = "Its weights changed a moment ago and may not be whole yet."
         return unserved(folder, state.fingerprint, problem, name, version, arriving=True)

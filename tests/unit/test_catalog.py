@@ -1,5 +1,6 @@
 """Bundles on disk: found afresh, judged by their files, and never half of them served."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -218,3 +219,25 @@ def test_the_first_folder_wins(whole: Path, tmp_path: Path) -> None:
     (other / "models" / "model.pt").write_bytes(b"")
     assert only(two).card is None
     assert only(ModelCatalog([tmp_path / "models"])).folder == whole
+
+
+@pytest.mark.parametrize(("number", "arriving"), [(errno.EIO, True), (errno.EACCES, False)])
+def test_a_file_that_cannot_be_read_for_a_while_is_read_again(
+    catalog: ModelCatalog,
+    whole: Path,
+    still: None,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    arriving: bool,
+) -> None:
+    """A fault of the disk breaks no model, and a file is served once it may be read."""
+
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shared.bundle_files.os.open", fail)
+        seen = only(catalog)
+        assert seen.problem
+        assert seen.arriving is arriving
+    assert only(catalog).card is not None
