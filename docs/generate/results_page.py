@@ -169,17 +169,16 @@ def fault_soak_results() -> str:
 
 def kill_results() -> str:
     """Return what became of scans whose oldest worker was killed again and again."""
-    facts = json.loads((RESULTS / "faults_kill_oldest.json").read_text(encoding="utf-8"))
+    facts = _numbers("faults_kill_oldest.json")
     done = ", ".join(f"{count} {status}" for status, count in facts["done"].items())
-    return (
-        f"{facts['scans']} scans, {facts['workers']} workers, {facts['kills']} kills, one every "
-        f"{facts['every_s']:.0f} s: {done}; {facts['twice']} with more than one outcome.\n"
-    )
+    head = ("scans", "workers", "kills", "one every, s", "ended", "with more than one outcome")
+    row = (facts["scans"], facts["workers"], facts["kills"], facts["every_s"], done, facts["twice"])
+    return _machine(facts) + "\n" + table(head, [tuple(map(str, row))])
 
 
 def hostile_results() -> str:
     """Return what became of hostile inputs."""
-    return _page("hostile.md")
+    return f"{_machine(_numbers('hostile.json'))}\n{_page('hostile.md')}"
 
 
 def _page(name: str) -> str:
