@@ -17,7 +17,7 @@ from shared.catalog import ModelCatalog
 from shared.errors import VoxelQError
 from shared.offer import Offer
 from shared.settings import Settings
-from shared.store import RESERVE_PART, ScanStore
+from shared.store import ScanStore, reserve_of
 from shared.store_identity import FILE_NAME
 
 #: Variables that are no settings of the service: of the commands, and of compose.yaml.
@@ -75,7 +75,7 @@ def look_at_disk(here: Surroundings) -> list[Diagnosis]:
         return [ok("disk", "The store is not on a disk of this machine.")]
     there = next(path for path in (folder, *folder.parents) if path.exists())
     disk = shutil.disk_usage(there)
-    reserve = min(here.settings.store_reserve_bytes, disk.total // RESERVE_PART)
+    reserve = reserve_of(disk.total, here.settings.store_reserve_bytes)
     says = f"{_gb(disk.free)} of {_gb(disk.total)} are free at {there}"
     todo = "Free some space there, or lower VOXELQ_RETENTION_S or VOXELQ_MAX_KEPT_JOBS."
     if disk.free < reserve:

@@ -20,6 +20,7 @@ RQ_FAILED = "rq:failed:"
 RQ_CANCELED = "rq:canceled:"
 
 BUNDLE_FAULT = "voxelq:bundle-fault:"  # string by bundle: what is wrong with its very files
+BUNDLE_STATUS = "voxelq:bundle-status:"  # hash by bundle, worker: "" if it runs, else why not
 BUSY = "voxelq:busy"  # sorted set: those of WORKERS with jobs in hand, by the same time
 DEAD_LETTERS = "voxelq:dead-letters"  # sorted set: jobs that could not be read, by time
 ENDED = "voxelq:ended"  # sorted set: terminal jobs by the time at which they ended
@@ -49,7 +50,6 @@ STORE = "voxelq:store"  # string: the id of the store that the scans are in
 STRAYS = "voxelq:strays"  # sorted set: live jobs in no list and no hand, by the time first seen
 SWEPT = "voxelq:swept:"  # string by status: the id after which the sweep of a listing goes on
 TURN = "voxelq:turn"  # counter of jobs drawn, for ageing
-VERDICT = "voxelq:bundle-status:"  # hash by bundle, worker: "" when it runs, else why it does not
 WAKE = "voxelq:wake"  # list: tokens, so that a job that comes wakes one idle worker
 WORKER = "voxelq:worker:"  # string by worker: what it is and what it runs, as JSON
 WORKERS = "voxelq:workers"  # sorted set: workers by the time their heartbeat runs out

@@ -28,7 +28,12 @@ CHUNK_BYTES = 1 << 20
 RECORD_NAME = "job.json"
 
 #: Of a small disk the reserve is this part.
-RESERVE_PART = 20
+_RESERVE_PART = 20
+
+
+def reserve_of(disk_bytes: int, wanted_bytes: int) -> int:
+    """Return the free space in bytes that uploads leave on a disk of this size."""
+    return min(wanted_bytes, disk_bytes // _RESERVE_PART)
 
 
 class ScanStore:
@@ -122,7 +127,7 @@ class ScanStore:
             disk = shutil.disk_usage(self._root)
         except OSError:  # nothing was written so far, or writing will tell
             return False
-        return disk.free - size_bytes < min(self._reserve_bytes, disk.total // RESERVE_PART)
+        return disk.free - size_bytes < reserve_of(disk.total, self._reserve_bytes)
 
     def begin_unpacked(self, key: str, size_bytes: int) -> UnpackedCopy | None:
         """Begin an unpacked copy of the scan ``key``, if this store has room for such."""

@@ -4,7 +4,7 @@
 local time, answers = now(), {}
 for i, bundle in ipairs(ARGV) do
     local runs, ran, unable = false, false, false
-    local statuses = redis.call('HGETALL', VERDICT .. bundle)
+    local statuses = redis.call('HGETALL', BUNDLE_STATUS .. bundle)
     for at = 1, #statuses, 2 do
         local heard_until = redis.call('ZSCORE', WORKERS, statuses[at])
         local live = heard_until and tonumber(heard_until) >= time

@@ -4,7 +4,7 @@
 -- More statuses of one bundle than that are of workers that left.
 local STATUSES_KEPT = 64
 local worker, bundle, kind, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
-local statuses = VERDICT .. bundle
+local statuses = BUNDLE_STATUS .. bundle
 if kind == 'fault' then
     redis.call('SET', BUNDLE_FAULT .. bundle, ARGV[4], 'EX', ttl)
     redis.call('HDEL', statuses, worker)

@@ -4,20 +4,10 @@ import threading
 
 import pytest
 
+from tests.hand_clock import Clock
 from tests.jobs import submission
 from worker.in_hand import InHand
 from worker.lease import Claim
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.seconds
 
 
 def claim_of(job_id: str) -> Claim:

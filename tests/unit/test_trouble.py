@@ -1,18 +1,8 @@
 """Pauses of a worker in trouble."""
 
+from tests.hand_clock import Clock
 from worker.trouble import FIRST_PAUSE_S, LONGEST_PAUSE_S, Pause
 from worker.unready_models import UnreadyModels
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.seconds
 
 
 def lengths(pause: Pause, clock: Clock, count: int) -> list[float]:
