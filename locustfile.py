@@ -16,7 +16,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.contrib.fasthttp import FastHttpUser
 from locust.env import Environment
 
-from benchmarks.clinic import SHAPES, Scan, clinic_scans, job_fault, mask_fault, refusal
+from benchmarks.common.clinic import SHAPES, Scan, clinic_scans, job_fault, mask_fault, refusal
 
 TERMINAL = {"finished", "failed", "canceled"}
 #: Pauses between two looks at a job (seconds): they grow from the first to the last.

@@ -1,1 +1,1 @@
-"""The front desk: takes a scan in, hands an answer out; computes nothing."""
+"""The HTTP service: takes scans, answers clients; computes nothing on their voxels."""

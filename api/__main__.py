@@ -12,7 +12,7 @@ from contextlib import suppress
 import structlog
 import uvicorn
 
-from api.connection import BoundedConnection
+from api.http.connection import BoundedConnection
 from api.main import create_app
 from shared.allocator import keep_memory
 from shared.settings import Settings

@@ -5,32 +5,32 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI, Request
 
-from api.answer_headers import AnswerHeaders
-from api.dependencies import FrontDesk, is_job_id
-from api.docs import add_docs
-from api.event_reader import EventReader
-from api.following import JobFollowers
-from api.hosts import AllowedHosts, HostCheck
-from api.lingering import LingeringClose
-from api.metrics import Metrics
-from api.models_desk import ModelsDesk
-from api.observer import RequestObserver
-from api.openapi import describe_truly
-from api.orphans import Orphans
-from api.pages import page_router
-from api.problems import install_problem_handlers
-from api.queue_room import QueueRoom
+from api.http.docs_page import add_docs
+from api.http.drain_body import LingeringClose
+from api.http.hosts import AllowedHosts, HostCheck
+from api.http.openapi import describe_truly
+from api.http.problems import install_problem_handlers
+from api.http.request_log import RequestObserver
+from api.http.security_headers import AnswerHeaders
+from api.http.static_page import page_router
+from api.live.event_reader import EventReader
+from api.live.followers import JobFollowers
+from api.live.waiters import JobWaiter
+from api.metrics.registry import Metrics
+from api.model_registry import ModelsDesk
 from api.readiness import ServiceReadiness
 from api.routes import events, files, health, jobs, models, sample, submits
-from api.storage import Storage
-from api.threads import FileThreads
-from api.upload_gate import UploadGate
-from api.vital import VitalTasks
-from api.waiting import JobWaiter
-from shared.catalog import ModelCatalog
-from shared.job_queue import JobQueue
+from api.services import FrontDesk, is_job_id
+from api.store_upkeep import Storage
+from api.submission.queue_room import QueueRoom
+from api.submission.upload_gate import UploadGate
+from api.thread_pools import FileThreads
+from api.undecided_uploads import Orphans
+from api.vital_tasks import VitalTasks
+from shared.bundles.catalog import ModelCatalog
+from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
-from shared.store import ScanStore
+from shared.storage.store import ScanStore
 from shared.version import VERSION
 
 DESCRIPTION = """\

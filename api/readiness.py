@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from shared.errors import ServiceUnavailable, VoxelQError
-from shared.job_queue import JobQueue, QueueState, WorkerInfo
-from shared.redis_check import LOOK_AGAIN_S, Finding, log_findings
+from shared.queue.job_queue import JobQueue, QueueState, WorkerInfo
+from shared.queue.redis_check import LOOK_AGAIN_S, Finding, log_findings
 
 RETRY_AFTER_S = 5
 #: Those who probe and scrape do not wait for a Redis or a disk that hangs (seconds).

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from shared.job_queue import JobPage, QueueState
+from shared.bundles.available_models import Offer, Unserved
+from shared.bundles.model_card import ModelCard, ModelInput, ModelLabel
 from shared.jobs import Job, JobStatus, Priority, Stage
-from shared.models import ModelCard, ModelInput, ModelLabel
-from shared.offer import Offer, Unserved
+from shared.queue.job_queue import JobPage, QueueState
 from shared.results import BatchInfo, SegmentationResult, Timings
 
 

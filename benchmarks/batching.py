@@ -2,7 +2,7 @@
 
 VoxelQ's policy beside a fixed window, Triton's rule and BentoML's, on the same arrivals and the
 same costs: mean and 99th percentile of latency, and throughput, from a fifth of what the workers
-can do to a fifth more than that. The simulator is :mod:`shared.simulation`; nothing is served.
+can do to a fifth more than that. The simulator is :mod:`planning.simulation`; nothing is served.
 """
 
 import argparse
@@ -15,10 +15,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine, write_json
-from shared.arrivals import bursty_arrivals, constant_arrivals, poisson_arrivals
-from shared.batch_cost import BatchCost
-from shared.simulation import (
+from benchmarks.common.machine import machine, write_json
+from planning.arrivals import bursty_arrivals, constant_arrivals, poisson_arrivals
+from planning.simulation import (
     Adaptive,
     FixedWindow,
     HoldUntil,
@@ -27,6 +26,7 @@ from shared.simulation import (
     Take,
     simulate,
 )
+from shared.batching.cost_model import BatchCost
 
 MAX_SIZE = 8
 #: Standard deviation of the logarithm of a batch's time.

@@ -20,11 +20,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import Load, measure
-from benchmarks.machine import machine, write_json
-from benchmarks.sample_scan import sample_scan
-from benchmarks.scan import QUICK_SHAPE, SHAPE
-from benchmarks.services import voxelq
+from benchmarks.common.load import Load, measure
+from benchmarks.common.machine import machine, write_json
+from benchmarks.common.sample_scan import sample_scan
+from benchmarks.common.services import voxelq
+from benchmarks.scan.__main__ import QUICK_SHAPE, SHAPE
 
 WORKERS = (1, 2, 3, 4)
 #: More than a worker has lanes, so that it always finds a scan.

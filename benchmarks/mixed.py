@@ -23,19 +23,19 @@ from rich.console import Console
 from rich.table import Table
 from ulid import ULID
 
-from benchmarks.machine import machine, write_json
+from benchmarks.common.machine import machine, write_json
+from benchmarks.common.sample_scan import sample_scan
+from benchmarks.common.small_bundles import VERSION, WHOLE, WINDOWS, write_bundles
 from benchmarks.queue import server
-from benchmarks.sample_scan import sample_scan
-from benchmarks.small_bundles import VERSION, WHOLE, WINDOWS, write_bundles
 from shared.jobs import Priority, Submission
-from shared.nifti import read_volume
 from shared.settings import Settings
-from shared.store import ScanStore
+from shared.storage.store import ScanStore
 from shared.telemetry import configure_logging
-from worker.lease import Claim, Finished
-from worker.pipeline import Pipeline
-from worker.predictor import load_predictor
-from worker.shelf import open_shelf
+from shared.volumes.nifti import read_volume
+from worker.models.cache import open_shelf
+from worker.models.loader import load_predictor
+from worker.pipeline.pipeline import Pipeline
+from worker.queueing.leases import Claim, Finished
 
 #: Unlike shapes of as many voxels each.
 SHAPES = ((160, 160, 96), (128, 192, 100), (160, 120, 128), (240, 128, 80))

@@ -33,13 +33,13 @@ from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from ulid import ULID
 
-from benchmarks.machine import machine, write_json
-from benchmarks.noop_worker import MODEL, DrainEngine, build, noop
-from client.embedded_server import EmbeddedServer, free_port
-from shared.job_queue import JobQueue
+from benchmarks.common.machine import machine, write_json
+from benchmarks.common.noop_worker import MODEL, DrainEngine, build, noop
 from shared.jobs import Priority, Submission
+from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from shared.telemetry import configure_logging
+from voxelq.local.valkey import EmbeddedServer, free_port
 
 console = Console()
 
@@ -171,7 +171,7 @@ def http_latency(url: str, requests: int) -> dict[str, float]:
             subprocess.Popen(
                 [sys.executable, "-m", *command], env=environment, stderr=subprocess.DEVNULL
             )
-            for command in (["api", "--port", str(port)], ["benchmarks.noop_worker"])
+            for command in (["api", "--port", str(port)], ["benchmarks.common.noop_worker"])
         ]
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:

@@ -9,7 +9,7 @@ import sys
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared import keys
+from shared.queue import keys
 from shared.settings import Settings
 
 

@@ -1,1 +1,1 @@
-"""What the front desk and the reading room both speak: jobs, results, the queue, the store."""
+"""What the API and the workers both speak: jobs, results, queue, store. No torch, no fastapi."""

@@ -12,14 +12,14 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from redis import Redis
 
-from shared import keys, scripts
 from shared.errors import StoreFull, StoreUnavailable
-from shared.job_records import JobRecord, JobRecords, StoredReport, unknown_jobs
 from shared.jobs import Submission
-from shared.rq_jobs import encode_return_value, rq_fields, rq_stamp
-from shared.scripts import Argument
+from shared.queue import keys, scripts
+from shared.queue.rq_jobs import encode_return_value, rq_fields, rq_stamp
+from shared.queue.scripts import Argument
 from shared.settings import Settings
-from shared.store import ScanStore
+from shared.storage.job_records import JobRecord, JobRecords, StoredReport, unknown_jobs
+from shared.storage.store import ScanStore
 
 log = structlog.get_logger()
 

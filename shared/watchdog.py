@@ -104,7 +104,7 @@ def _report_death(worker_id: str) -> None:
     from redis.exceptions import RedisError
     from redis.retry import Retry
 
-    from shared.scripts import ABANDON
+    from shared.queue.scripts import ABANDON
     from shared.settings import Settings
 
     with Redis.from_url(

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import redis
 
-from client import cli
-from client.embedded_server import EmbeddedServer
-from shared.job_queue import JobQueue
+from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
-from tests.bundles import write_empty_weights
-from tests.command_line import Run
-from tests.jobs import Workers
-from worker.connection import connect
-from worker.lease import Leases
+from tests.support.bundles import write_empty_weights
+from tests.support.command_line import Run
+from tests.support.jobs import Workers
+from voxelq.cli import app
+from voxelq.local.valkey import EmbeddedServer
+from worker.queueing.connection import connect
+from worker.queueing.leases import Leases
 
 
 class Valkey:
@@ -123,7 +123,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     def call(*arguments: object) -> int:
         monkeypatch.setattr("sys.argv", ["voxelq", *map(str, arguments)])
         with pytest.raises(SystemExit) as ending:
-            cli.main()
+            app.main()
         return int(ending.value.code or 0)
 
     return call

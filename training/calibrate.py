@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.anatomy import Anatomy, fetch, load_all
+from training.data.anatomy import Anatomy, fetch, load_all
+from training.data.synthesis import GRID, Sample, synthesise
 from training.report import answer_sample, picture_samples
-from training.synthesis import GRID, Sample, synthesise
-from worker.bundle import PresenceRecipe
-from worker.network import DEFAULT_CHANNELS, UNet3D
-from worker.postprocess import MaskRules, keep_components
-from worker.state_dict import WEIGHTS
+from worker.models.brain_tumor.network import DEFAULT_CHANNELS, UNet3D
+from worker.models.brain_tumor.recipe import PresenceRecipe
+from worker.models.safe_load.state_dict import WEIGHTS
+from worker.volume.postprocess import MaskRules, keep_components
 
 DEFAULT_BUNDLE = Path("models/brain-tumor/1.0.0")
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from training.gallery import Panel, picture_masks
-from worker.predictor import Predictor, load_predictor
-from worker.preprocess import background_of
+from worker.models.loader import Predictor, load_predictor
+from worker.volume.preprocess import background_of
 
 Mask = NDArray[np.bool_]
 

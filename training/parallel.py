@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from training.loss import Loss, loss_of
-from worker.network import UNet3D
+from worker.models.brain_tumor.network import UNet3D
 
 
 class Replicas:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.synthesis import Sample
-from worker.network import UNet3D, tumour_probability
+from training.data.synthesis import Sample
+from worker.models.brain_tumor.network import UNet3D, tumour_probability
 
 mpl.use("Agg")
 

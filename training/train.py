@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from training.calibrate import CHANNELS, DEFAULT_BUNDLE, calibrate
+from training.data.pool import SamplePool, filling
+from training.data.synthesis import GRID
 from training.loss import soft_dice
 from training.parallel import Replicas
-from training.pool import SamplePool, filling
 from training.report import answer_sample, picture_samples, write_log
-from training.synthesis import GRID
-from worker.network import UNet3D
+from worker.models.brain_tumor.network import UNet3D
 
 WEIGHT_DECAY = 1e-4
 WARM_UP_STEPS = 50

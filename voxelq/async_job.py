@@ -9,8 +9,8 @@ from anyio import to_thread
 from voxelq.handles import JobHandle, PredictionFacts, result_of
 from voxelq.images import decode_mask
 from voxelq.mask_file import write_mask
+from voxelq.protocol.steps import OnProgress
 from voxelq.records import JobState
-from voxelq.steps import OnProgress
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Image

@@ -7,13 +7,13 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from voxelq.flows import Flows
-from voxelq.http_messages import HttpMessages
 from voxelq.job import Job, Prediction
+from voxelq.protocol.flows import Flows
+from voxelq.protocol.http_messages import HttpMessages
+from voxelq.protocol.steps import Flow, Give, OnProgress, Pause, Send, Step, Tell
+from voxelq.protocol.upload_body import UploadBody
 from voxelq.records import Models, Queue
 from voxelq.scans import Scan
-from voxelq.steps import Flow, Give, OnProgress, Pause, Send, Step, Tell
-from voxelq.upload_body import UploadBody
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 from voxelq.handles import JobHandle, PredictionFacts, result_of
 from voxelq.images import decode_mask
 from voxelq.mask_file import write_mask
+from voxelq.protocol.steps import OnProgress
 from voxelq.records import JobState
-from voxelq.steps import OnProgress
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Image

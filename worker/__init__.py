@@ -1,1 +1,1 @@
-"""The reading room: owns one network on one device."""
+"""The worker: one process that owns one network on one device."""

@@ -21,23 +21,23 @@ from redis.retry import Retry
 from shared.allocator import keep_memory
 from shared.errors import VoxelQError
 from shared.jobs import Priority
-from shared.keys import queue_name
+from shared.queue.keys import queue_name
 from shared.settings import Settings
-from shared.store import ScanStore
-from shared.store_identity import StoreIdentity
+from shared.storage.identity import StoreIdentity
+from shared.storage.store import ScanStore
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
-from worker.batch_worker import MicroBatchWorker
-from worker.connection import await_usable, connect
+from worker.device.gpu_lease import lease_device
 from worker.early_stop import EarlyStop
-from worker.lease import Leases, WorkerFacts
-from worker.pipeline import Pipeline
-from worker.placement import lease_device
-from worker.predictor import Predictor
-from worker.retention import Retention
-from worker.self_check import StoreCheck
-from worker.shelf import Shelf, open_shelf
-from worker.trouble import Pause
+from worker.models.cache import Shelf, open_shelf
+from worker.models.loader import Predictor
+from worker.pipeline.pipeline import Pipeline
+from worker.pipeline.self_check import StoreCheck
+from worker.pipeline.trouble import Pause
+from worker.queueing.connection import await_usable, connect
+from worker.queueing.leases import Leases, WorkerFacts
+from worker.queueing.retention import Retention
+from worker.queueing.rq_worker import MicroBatchWorker
 
 log = structlog.get_logger()
 

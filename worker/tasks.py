@@ -9,13 +9,13 @@ from typing import Any
 
 from rq import get_current_job
 
-from shared import scripts
 from shared.jobs import Submission
+from shared.queue import scripts
 from shared.settings import Settings
-from worker.connection import connect
-from worker.lease import Claim, Failed, Finished, Retry, Returned
-from worker.pipeline import Pipeline
-from worker.shelf import open_shelf
+from worker.models.cache import open_shelf
+from worker.pipeline.pipeline import Pipeline
+from worker.queueing.connection import connect
+from worker.queueing.leases import Claim, Failed, Finished, Retry, Returned
 
 
 class TaskFailed(Exception):

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
-from api.dependencies import Desk, JobId
-from api.openapi import problems
+from api.http.openapi import problems
+from api.services import Desk, JobId
 from shared.errors import BadRequest, JobNotFound, ServiceUnavailable
 
 router = APIRouter(tags=["jobs"])

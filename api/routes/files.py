@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.dependencies import Desk, FrontDesk, JobId
-from api.openapi import problems
+from api.http.openapi import problems
+from api.services import Desk, FrontDesk, JobId
 from shared.errors import (
     BadRequest,
     JobNotFound,

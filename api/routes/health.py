@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.dependencies import Desk
-from api.openapi import problems
+from api.http.openapi import problems
 from api.readiness import RETRY_AFTER_S, soon
 from api.schemas import Health, QueueView, Readiness
+from api.services import Desk
 from shared.errors import ProcessFailing, ServiceUnavailable
 
 router = APIRouter(tags=["service"])

@@ -5,11 +5,11 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from api.answers import job_response, while_connected
-from api.dependencies import Desk, JobId
-from api.openapi import problems
-from api.preferences import read_patience
+from api.http.openapi import problems
+from api.http.responses import job_response, while_connected
 from api.schemas import JobPageView, JobView
+from api.services import Desk, JobId
+from api.submission.wait_preference import read_patience
 from shared.errors import BadRequest, JobNotFound, ServiceUnavailable, StoreUnavailable
 from shared.jobs import JobStatus
 

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter
 
-from api.dependencies import Desk
-from api.openapi import problems
+from api.http.openapi import problems
 from api.schemas import ModelListView, ModelView
+from api.services import Desk
 from shared.errors import ModelBroken, ModelNotFound
 
 router = APIRouter(tags=["models"])

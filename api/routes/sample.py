@@ -5,7 +5,7 @@ from functools import cache
 
 from fastapi import APIRouter, Request, Response
 
-from api.dependencies import Desk
+from api.services import Desk
 from shared.sample import SAMPLE_SCAN
 
 router = APIRouter(tags=["service"])

@@ -8,12 +8,12 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from api.answers import job_response, while_connected
-from api.dependencies import Desk, FrontDesk
-from api.openapi import SUBMIT_BODY, problems
-from api.preferences import Patience, read_patience
+from api.http.openapi import SUBMIT_BODY, problems
+from api.http.responses import job_response, while_connected
 from api.schemas import JobView
-from api.uploads import TEXT_FIELDS, forget_files, received_scan
+from api.services import Desk, FrontDesk
+from api.submission.body import TEXT_FIELDS, forget_files, received_scan
+from api.submission.wait_preference import Patience, read_patience
 from shared.errors import (
     BadRequest,
     BadScan,

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.common.machine import RESULTS, machine, write_json
 from benchmarks.faults.clock import Clock, FaketimeMissing
 from benchmarks.faults.kill_oldest import kill_oldest
 from benchmarks.faults.report import markdown, plot, soak_markdown
 from benchmarks.faults.service import faulted_service
 from benchmarks.faults.soak import numbers, run, soak_kind
 from benchmarks.faults.soak_faults import soak_faults
-from benchmarks.machine import RESULTS, machine, write_json
 
 
 def main() -> int:

@@ -12,10 +12,10 @@ import httpx
 import psutil
 from redis import Redis
 
-from benchmarks.services import child
-from client.embedded_server import free_port
-from shared import keys
+from benchmarks.common.services import child
+from shared.queue import keys
 from shared.sample import SAMPLE_SCAN
+from voxelq.local.valkey import free_port
 
 _START_S, _CLIENTS = 120.0, 4
 _HEADERS = {"Content-Type": "application/gzip"}
@@ -54,7 +54,7 @@ def kill_oldest(
     with tempfile.TemporaryDirectory(prefix="voxelq-faults-") as name:
         folder, port = Path(name), free_port()
         base = f"http://127.0.0.1:{port}"
-        command = ["-m", "client", "up", "--port", str(port), "--workers", str(workers)]
+        command = ["-m", "voxelq", "up", "--port", str(port), "--workers", str(workers)]
         command += ["--data-dir", str(folder / "data")]
         with (
             child(command, folder / "up.log", {}) as up,

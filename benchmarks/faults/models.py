@@ -31,7 +31,7 @@ def _write(models: Path, name: str, *, edge: int, channels: list[int]) -> Path:
     # imported here: a benchmark's options are read without torch
     import torch
 
-    from worker.network import UNet3D
+    from worker.models.brain_tumor.network import UNet3D
 
     network: dict[str, Any] = {"in_channels": 1, "out_channels": 1, "channels": channels}
     metadata = {

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_TETHER = ROOT / "client" / "tether.py"
+_TETHER = ROOT / "voxelq" / "local" / "parent_death.py"
 #: Between a death and the next start: the first, and the longest after many deaths (seconds).
 RESTART_S, LONGEST_RESTART_S = 0.1, 2.0
 #: A process that lived this long is started again after the shortest pause (seconds).

@@ -31,8 +31,8 @@ from benchmarks.faults.disks import mounted
 from benchmarks.faults.link import Link
 from benchmarks.faults.models import QUICK, write_models
 from benchmarks.faults.parts import ROOT, Part
-from client.embedded_server import EmbeddedServer, free_port
 from shared.watchdog import LAST_WORDS_S
+from voxelq.local.valkey import EmbeddedServer, free_port
 
 STORE_BYTES, QUEUE_BYTES = 96 << 20, 128 << 20
 START_S = 90.0

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from benchmarks.faults import truths
 from benchmarks.faults.jobs import Jobs
 from benchmarks.faults.service import FaultedService
-from shared import keys
+from shared.queue import keys
 
 #: Between two scans of one client (seconds).
 PAUSE_S = 0.25

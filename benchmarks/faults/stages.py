@@ -23,7 +23,7 @@ from benchmarks.faults.jobs import SCAN, Jobs
 from benchmarks.faults.models import OTHER, QUICK, SLOW, weights
 from benchmarks.faults.parts import Part
 from benchmarks.faults.service import FaultedService
-from shared import keys
+from shared.queue import keys
 
 #: Far above what any stage takes to be reached.
 BOUND_S = 30.0

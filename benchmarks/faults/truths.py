@@ -20,12 +20,12 @@ from ulid import ULID
 
 from benchmarks.faults.jobs import Jobs
 from benchmarks.faults.service import FaultedService
-from shared import keys
 from shared.jobs import Priority
+from shared.queue import keys
 
 #: How long what is cleared up by itself may take, once all jobs have ended (seconds).
 CLEAR_UP_S = 12.0
-#: RQ's own listings, besides what `shared.keys` names.
+#: RQ's own listings, besides what `shared.queue.keys` names.
 _RQ_OWN = ("rq:workers", "rq:scheduler", "rq:scheduler-lock:", "rq:clean_registries:")
 _KNOWN = (
     *_RQ_OWN,

@@ -5,8 +5,8 @@ from typing import Any
 
 import typer.main
 
-from client.cli import app
 from docs.generate.markdown import code, literals, table
+from voxelq.cli.app import app
 
 # Typer brings a copy of click along in some versions and uses the package in others, so commands
 # and parameters are told apart by what they can do.

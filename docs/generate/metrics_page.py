@@ -2,10 +2,10 @@
 
 import re
 
-from api.metrics import PREFIX, Metrics
+from api.metrics.registry import PREFIX, Metrics
 from docs.generate.markdown import code, name, table
-from shared.job_queue import QueueState, WorkerInfo
-from shared.worker_metrics import FAMILIES, observed
+from shared.queue.job_queue import QueueState, WorkerInfo
+from shared.queue.worker_metrics import FAMILIES, observed
 
 _HELP = re.compile(rf"# HELP {PREFIX}(\w+) (.*)")
 _TYPE = re.compile(rf"# TYPE {PREFIX}(\w+) (\w+)")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local_service import BOUND_S, ROOT, environment
+from tests.support.local_service import BOUND_S, ROOT, environment
 
 
 def run(

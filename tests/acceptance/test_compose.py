@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from client.embedded_server import free_port
-from client.http_client import VoxelQClient
-from tests.scans import nifti, voxels
+from tests.support.scans import nifti, voxels
+from voxelq.cli.http_client import VoxelQClient
+from voxelq.local.valkey import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 3

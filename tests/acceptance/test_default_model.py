@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worker.postprocess import Segmentation
-from worker.predictor import Predictor, load_predictor
+from worker.models.loader import Predictor, load_predictor
+from worker.volume.postprocess import Segmentation
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "shared" / "data" / "sample_flair.nii.gz"

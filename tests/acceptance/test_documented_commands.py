@@ -12,8 +12,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from tests.documents import PAGES, README, blocks, name_of
-from tests.local_service import BOUND_S, ROOT, LocalService, local_service
+from tests.support.documents import PAGES, README, blocks, name_of
+from tests.support.local_service import BOUND_S, ROOT, LocalService, local_service
 
 ADDRESS = "http://127.0.0.1:8080"
 #: What sets up and serves, and is tested elsewhere.

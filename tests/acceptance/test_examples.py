@@ -9,8 +9,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from tests.local_service import BOUND_S, ROOT, environment, local_service
-from tests.scans import AFFINE, gz, nifti, voxels
+from tests.support.local_service import BOUND_S, ROOT, environment, local_service
+from tests.support.scans import AFFINE, gz, nifti, voxels
 
 FOLDER = ROOT / "examples" / "folder.py"
 

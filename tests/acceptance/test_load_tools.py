@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.soak_memory import slope
-from tests.local_service import BOUND_S, ROOT, environment, local_service
-from tests.tiny_service import job, problem, serving
+from benchmarks.soak.memory import slope
+from tests.support.local_service import BOUND_S, ROOT, environment, local_service
+from tests.support.tiny_service import job, problem, serving
 
 pytestmark = pytest.mark.timeout(600)
 

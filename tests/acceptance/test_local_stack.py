@@ -9,8 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from client.embedded_server import free_port
-from tests.local_service import (
+from tests.support.local_service import (
     BOUND_S,
     VOXELQ,
     LocalService,
@@ -18,7 +17,8 @@ from tests.local_service import (
     local_service,
     until,
 )
-from tests.scans import nifti, voxels
+from tests.support.scans import nifti, voxels
+from voxelq.local.valkey import free_port
 
 pytestmark = pytest.mark.timeout(600)
 

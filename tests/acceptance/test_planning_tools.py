@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.components_load import PARTS, TURNS
-from benchmarks.sample_scan import sample_scan
-from tests.local_service import BOUND_S, ROOT, environment, local_service
+from benchmarks.common.sample_scan import sample_scan
+from benchmarks.components.load import PARTS, TURNS
+from tests.support.local_service import BOUND_S, ROOT, environment, local_service
 
 
 def ran(*arguments: str) -> subprocess.CompletedProcess[str]:

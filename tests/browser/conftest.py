@@ -9,11 +9,11 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from shared.settings import Settings
-from tests.browser.visits import PATIENCE_MS, Visit
-from tests.bundles import write_two_channel_bundle
-from tests.front_desk import FrontDeskServer
-from tests.local_service import LocalService, local_service
-from tests.reading_room import ReadingRoom
+from tests.support.api_server import FrontDeskServer
+from tests.support.browser_pages import PATIENCE_MS, Visit
+from tests.support.bundles import write_two_channel_bundle
+from tests.support.local_service import LocalService, local_service
+from tests.support.scripted_worker import ReadingRoom
 
 #: WebGL 2 without a GPU, and nothing that calls home.
 FLAGS = [

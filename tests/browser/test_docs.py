@@ -3,7 +3,7 @@
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visiting
-from tests.front_desk import FrontDeskServer
+from tests.support.api_server import FrontDeskServer
 
 
 def test_the_docs_are_drawn_under_their_policy(desk: FrontDeskServer, visiting: Visiting) -> None:

@@ -6,9 +6,9 @@ from playwright.sync_api import Route, expect
 from shared.errors import InferenceFailed
 from shared.jobs import Stage
 from tests.browser.conftest import Visiting
-from tests.front_desk import SCAN, FrontDeskServer
-from tests.reading_room import ReadingRoom
-from worker.lease import Failed, Step
+from tests.support.api_server import SCAN, FrontDeskServer
+from tests.support.scripted_worker import ReadingRoom
+from worker.queueing.leases import Failed, Step
 
 pytestmark = pytest.mark.timeout(600)
 

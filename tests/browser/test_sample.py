@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visiting
-from tests.browser.visits import coloured
-from tests.local_service import LocalService
+from tests.support.browser_pages import coloured
+from tests.support.local_service import LocalService
 
 pytestmark = pytest.mark.timeout(600)
 

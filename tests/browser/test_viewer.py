@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from playwright.sync_api import expect
 from scipy import ndimage
 
-from shared.nifti import mask_bytes, read_volume
 from shared.results import LabelStats, TumorFinding
+from shared.volumes.nifti import mask_bytes, read_volume
 from tests.browser.conftest import Visiting
-from tests.browser.visits import Visit, coloured
-from tests.front_desk import SCAN, FrontDeskServer
-from tests.reading_room import PICTURE, ReadingRoom
-from tests.scans import gz, nifti
-from worker.lease import Claim, Finished
+from tests.support.api_server import SCAN, FrontDeskServer
+from tests.support.browser_pages import Visit, coloured
+from tests.support.scans import gz, nifti
+from tests.support.scripted_worker import PICTURE, ReadingRoom
+from worker.queueing.leases import Claim, Finished
 
 #: The third axis points to the patient's right, the first one down: nothing is where it seems.
 TURNED = np.array([[0.0, 0, 1.5, -20], [0, 2, 0, -45], [-1, 0, 0, 30], [0, 0, 0, 1]])

@@ -3,8 +3,8 @@
 from typing import Any
 
 from tests.browser.conftest import Visiting
-from tests.browser.visits import Visit
-from tests.front_desk import FrontDeskServer
+from tests.support.api_server import FrontDeskServer
+from tests.support.browser_pages import Visit
 
 
 def told(visit: Visit, function: str, module: str, *arguments: Any) -> Any:

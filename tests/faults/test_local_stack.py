@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks.faults.kill_oldest import kill_oldest
 from benchmarks.faults.parts import ROOT
-from client.hang_watch import PROBE_S
-from tests.local_service import environment, local_service, until
-from tests.scans import nifti, voxels
+from tests.support.local_service import environment, local_service, until
+from tests.support.scans import nifti, voxels
+from voxelq.local.hang_watch import PROBE_S
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from shared.settings import Settings
-from shared.store import ScanStore
-from tests.bundles import write_two_channel_bundle
-from tests.front_desk import FrontDeskServer
-from tests.reading_room import ReadingRoom
+from shared.storage.store import ScanStore
+from tests.support.api_server import FrontDeskServer
+from tests.support.bundles import write_two_channel_bundle
+from tests.support.scripted_worker import ReadingRoom
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import nibabel
 import numpy as np
 import pytest
 
-from client.http_client import VoxelQClient
-from shared.job_queue import JobQueue
+from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
-from shared.store import ScanStore
-from tests.front_desk import RAW, FrontDeskServer, assert_problem
-from tests.scans import AFFINE, gz, nifti
-from tests.worker_process import worker_process
-from tests.zoo import FOUR_CHANNELS, four_channels, write_bundle
+from shared.storage.store import ScanStore
+from tests.support.api_server import RAW, FrontDeskServer, assert_problem
+from tests.support.monai_bundles import FOUR_CHANNELS, four_channels, write_bundle
+from tests.support.scans import AFFINE, gz, nifti
+from tests.support.worker_process import worker_process
+from voxelq.cli.http_client import VoxelQClient
 
 SHAPE = (24, 28, 20)
 INPUTS = ["t1c", "t1", "t2", "flair"]

@@ -11,11 +11,11 @@ import pytest
 import redis
 
 from shared.errors import QueueFull
-from shared.job_queue import JobQueue
 from shared.jobs import Job, JobStatus
+from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from tests.conftest import Valkey
-from tests.jobs import Workers, submission, wait_for
+from tests.support.jobs import Workers, submission, wait_for
 
 
 @pytest.fixture

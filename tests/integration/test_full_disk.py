@@ -10,16 +10,16 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from shared import keys
-from shared.job_queue import JobQueue
+from shared.queue import keys
+from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
-from shared.store import ScanStore
+from shared.storage.store import ScanStore
 from tests.conftest import Valkey
-from tests.front_desk import RAW, SCAN, FrontDeskServer, assert_problem, submit
-from tests.jobs import submission
-from tests.small_disk import fill, small_disk
-from worker.connection import connect
-from worker.retention import Retention
+from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, submit
+from tests.support.jobs import submission
+from tests.support.small_disk import fill, small_disk
+from worker.queueing.connection import connect
+from worker.queueing.retention import Retention
 
 MIB = 1 << 20
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny_service import TinyService, serving
+from tests.support.tiny_service import TinyService, serving
 
 
 @pytest.fixture

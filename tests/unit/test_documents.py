@@ -7,7 +7,6 @@ from types import ModuleType
 import pytest
 
 from api.main import create_app
-from client.cli import app
 from docs.generate.blocks import BLOCKS, MARK, expand
 from docs.generate.check_site import faults
 from docs.generate.markdown import table
@@ -15,8 +14,9 @@ from docs.generate.python_page import module_reference
 from shared import errors
 from shared.settings import Settings
 from shared.version import VERSION
-from tests import documents
-from tests.documents import PAGES, README, ROOT, name_of
+from tests.support import documents
+from tests.support.documents import PAGES, README, ROOT, name_of
+from voxelq.cli.app import app
 
 #: Words of the code's old private voice: `words.md` of the house says what to write instead.
 PRIVATE = ("hand in", "handed in", "front desk", "reading room", "whoever", "verdict", "in hand")

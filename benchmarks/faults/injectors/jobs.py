@@ -14,7 +14,7 @@ from benchmarks.faults.jobs import Jobs
 from benchmarks.faults.models import OTHER, QUICK, SLOW, VERSION
 from benchmarks.faults.service import FaultedService
 from benchmarks.faults.stages import Target
-from shared import keys
+from shared.queue import keys
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""The outermost ring of a call: counts it, times it, and answers what nobody foresaw."""
+
+import time
+import traceback
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http.problems import problem_response
+from api.metrics.registry import UNKNOWN, Metrics
+from shared.errors import VoxelQError
+
+log = structlog.get_logger()
+
+# Whatever else a client writes there must not become a label.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class RequestObserver:
+    """ASGI middleware; calls are told apart by route, never by path."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one call."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 0
+
+        async def observed_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed_send)
+        except Exception as error:
+            # An error's own words may quote a scan, so only its kind and place are logged.
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            log.error(  # noqa: TRY400
+                "unexpected_error",
+                kind=type(error).__name__,
+                at=f"{frame.name}:{frame.lineno}",
+                route=_route(scope),
+            )
+            if status:
+                return  # half an answer is out: the server cuts the connection
+            unforeseen = VoxelQError("An unexpected error happened; it was logged.")
+            await problem_response(unforeseen, scope["path"])(scope, receive, observed_send)
+        finally:
+            method = scope["method"] if scope["method"] in _METHODS else UNKNOWN
+            labels = (method, _route(scope))
+            self._metrics.requests.labels(*labels, str(status)).inc()
+            self._metrics.duration_s.labels(*labels).observe(time.perf_counter() - began)
+
+
+def _route(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", UNKNOWN)

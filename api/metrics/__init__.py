@@ -1,0 +1,1 @@
+"""What Prometheus scrapes: this process's calls, and what the workers count in Redis."""

@@ -1,0 +1,207 @@
+"""What an API process does for its store besides reading and writing scans.
+
+It checks that the store is the queue's own, leaves a record beside each scan, and brings back jobs
+that the queue lost while the process was running or just before it started.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from redis.exceptions import RedisError
+
+from api.thread_pools import ThreadPool
+from shared.errors import StoreFull, StoreUnavailable
+from shared.jobs import Submission
+from shared.queue.connection import away, connect_blocking
+from shared.queue.data_set import DataSet
+from shared.recovery import SETTLING_S, Recovery
+from shared.settings import Settings
+from shared.storage.identity import StoreIdentity
+from shared.storage.job_records import JobRecord, JobRecords
+from shared.storage.store import ScanStore
+
+log = structlog.get_logger()
+
+#: Between two looks at the store and at the data set (seconds).
+LOOK_EVERY_S = 1.0
+#: How long the end of the process waits for a look under way (seconds).
+STOP_S = 2.0
+#: The longest pause before jobs are tried again that could not be recovered (seconds).
+LONGEST_PAUSE_S = 600.0
+#: A store that was not looked at for so long hangs (seconds).
+HUNG_AFTER_S = 10.0
+
+
+class Storage:
+    """The store's identity, records and recovery; its methods block, unless they are async."""
+
+    def __init__(self, settings: Settings, store: ScanStore, threads: ThreadPool) -> None:
+        self._threads = threads
+        self._redis = connect_blocking(settings.redis_url)
+        self._store = store
+        self._identity = StoreIdentity(self._redis, store, takes_scans=True)
+        self._data_set = DataSet(self._redis)
+        self._records = JobRecords(store)
+        self._recovery = Recovery(self._redis, store, settings)
+        self._stopping = threading.Event()
+        self._looked_at = time.monotonic()
+        self._recover_at: float | None = None
+        self._recovered_at = float("-inf")
+        self._pause_s = SETTLING_S
+        self._trouble: str | None = None
+        self._others = 0
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the store, in words; None while scans can be taken."""
+        if time.monotonic() - self._looked_at > HUNG_AFTER_S:
+            return "The store does not answer; its mount or its server may hang."
+        return self._trouble
+
+    @property
+    def notes(self) -> list[str]:
+        """What an operator is to know, though scans are served: scans of a lost data set."""
+        if not self._others:
+            return []
+        scans = "1 scan" if self._others == 1 else f"{self._others} scans"
+        return [
+            f"The store holds {scans} of another data set of the queue. If it was lost, run "
+            "`voxelq recover --adopt-all`; if another service uses this store, all is well."
+        ]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look at the store and the data set until the block is left."""
+        # A daemon, and not waited for long: a hung mount must not keep the process from ending.
+        thread = threading.Thread(target=self._keep_looking, name="storage", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            await asyncio.to_thread(thread.join, STOP_S)
+            self._redis.close()
+
+    def check(self) -> None:
+        """Return if the store is the queue's own; raises StoreUnavailable."""
+        self._identity.check()
+
+    def admit(self, size_bytes: int) -> None:
+        """Return if an upload of so many bytes may begin.
+
+        Raises:
+            StoreUnavailable: The store cannot be reached, or is another one.
+            StoreFull: There is no room for it beside the reserve.
+
+        """
+        self._identity.check()
+        self._store.check_room(size_bytes)
+
+    def record(self, submission: Submission) -> None:
+        """Leave the record of a job in the store, before the job is queued.
+
+        Raises:
+            ServiceUnavailable: Redis does not answer.
+            StoreUnavailable: The store cannot be written.
+            StoreFull: It has no room.
+
+        """
+        try:
+            service = self._data_set.id()
+        except RedisError as error:
+            raise away(error) from error
+        stripped = submission.model_copy(update={"idempotency_key": None})
+        self._records.write(JobRecord(service=service, submission=stripped))
+        # Where a mount has gone away, all of it was written to the folder below.
+        self._identity.check()
+
+    def forget(self, job_id: str) -> None:
+        """Have a cancelled job never recovered; a store that fails is no reason to refuse."""
+        try:
+            self._records.remove(job_id)
+        except StoreUnavailable as error:
+            log.warning("record_kept", job=job_id, reason=error.detail)
+
+    def delete_job(self, job_id: str) -> None:
+        """Remove all files of a job; raises StoreUnavailable also where the store is another."""
+        self._identity.check()
+        self._store.delete_job(job_id)
+
+    async def has_lost(self, job_id: str) -> bool:
+        """Return whether the queue lost this job and is about to get it back."""
+        if self.trouble is not None:
+            return False  # which is not for a client to wait for
+        try:
+            return await self._threads.run(self._has_lost, job_id)
+        except StoreUnavailable:
+            return False
+
+    def _has_lost(self, job_id: str) -> bool:
+        try:
+            lost = self._recovery.is_lost(job_id, self._data_set.ids)
+        except (RedisError, StoreUnavailable):
+            return False
+        if lost and self._recover_at is None:
+            # Each time the whole store is listed, so clients may not ask for that all the time.
+            self._recover_at = self._recovered_at + self._pause_s
+        return lost
+
+    def _keep_looking(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._look()
+            except RedisError as error:
+                log.debug("data_set_not_seen", error=type(error).__name__)
+            except Exception as error:  # the next look may go well
+                log.error("storage_look_failed", error=type(error).__name__)  # noqa: TRY400
+            self._stopping.wait(LOOK_EVERY_S)
+
+    def _look(self) -> None:
+        self._note_trouble()
+        self._looked_at = time.monotonic()
+        if self._data_set.look():
+            # Workers have this long to give up what they computed for leases that are gone.
+            self._recover_at = time.monotonic() + SETTLING_S
+            self._pause_s = SETTLING_S
+        due = self._recover_at is not None and time.monotonic() >= self._recover_at
+        if due and self._trouble is None:
+            self._recover()
+
+    def _note_trouble(self) -> None:
+        try:
+            self._identity.check()
+        except (StoreUnavailable, StoreFull) as error:
+            if self._trouble is None:
+                log.error("store_unavailable", reason=error.detail)  # noqa: TRY400
+            self._trouble = error.detail
+        else:
+            if self._trouble is not None:
+                log.info("store_available")
+            self._trouble = None
+
+    def _recover(self) -> None:
+        # Again, ever later while nothing comes of it: each time the whole store is listed.
+        self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
+        self._recover_at = time.monotonic() + self._pause_s
+        found = self._recovery.recover(
+            self._data_set.id(),
+            self._data_set.ids,
+            on_restored=lambda job_id: log.info("job_restored", job=job_id),
+        )
+        self._others = found.others.total()
+        restored = found.queued + found.finished
+        if restored or found.unreadable:
+            log.warning(
+                "jobs_recovered",
+                queued=found.queued,
+                finished=found.finished,
+                unreadable=found.unreadable,
+            )
+        self._recovered_at = time.monotonic()
+        if restored:
+            self._pause_s = SETTLING_S
+        self._recover_at = self._recovered_at + self._pause_s if found.waiting else None

@@ -1,0 +1,1 @@
+"""The way of one upload: body, inspection, store. What happens after it is stored is not here."""

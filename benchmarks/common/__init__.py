@@ -1,0 +1,1 @@
+"""What several benchmarks share: services, clients, the machine, the scan that is measured."""

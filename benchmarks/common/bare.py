@@ -1,0 +1,149 @@
+"""A scan's whole work in plain calls, with nothing around it: the measure for all that serves it.
+
+``python -m benchmarks.common.bare SCAN`` answers every line ``{"threads": 2, "seconds": 5}`` on its
+input with a line of what one scan cost in a loop of that long.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from ulid import ULID
+
+from shared.allocator import keep_memory
+from shared.bundles.available_models import Offer
+from shared.bundles.catalog import ModelCatalog
+from shared.jobs import Stage
+from shared.results import Timings
+from shared.settings import Settings
+from shared.storage.store import ScanStore
+from shared.telemetry import configure_logging
+from shared.volumes.nifti import mask_bytes, read_volume
+from worker.device.select import set_threads
+from worker.metrics.stage_timer import StageClock
+from worker.models.loader import load_predictor
+from worker.pipeline.preview import preview_png
+from worker.volume.postprocess import Segmentation
+
+#: Loops that are shorter than this many scans go on, so that a median means something.
+LEAST_SCANS = 3
+
+
+class Done(NamedTuple):
+    """One scan's answer, and how long each stage took."""
+
+    segmentation: Segmentation
+    timings: Timings
+
+    @property
+    def volume_ml(self) -> float:
+        """Return what the mask shows."""
+        return sum(label.volume_ml for label in self.segmentation.labels)
+
+    def as_job(self) -> dict[str, Any]:
+        """Return what clients here look at in a job's answer."""
+        return {
+            "timings_s": self.timings.model_dump(),
+            "result": {"tumor": {"volume_ml": self.volume_ml}},
+        }
+
+
+class WholeScan:
+    """Reads, computes and writes one scan after another, with the default model, as a worker does.
+
+    Args:
+        folder: Where masks and pictures are written.
+
+    Raises:
+        VoxelQError: The default model cannot be run on this machine.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        keep_memory()
+        settings = Settings()
+        self._max_voxels = settings.max_voxels
+        self._store = ScanStore(f"file://{folder}")
+        self._predictor = load_predictor(
+            _default_bundle(settings), device=settings.device, precision=settings.precision
+        )
+        self._predictor.warm_up()
+
+    @property
+    def arithmetic(self) -> str:
+        """Return how the network computes: what its warm-up found to be fastest."""
+        way = self._predictor.arithmetic
+        return f"{way.precision}, {way.memory_format}"
+
+    def run(self, scan: IO[bytes], threads: int) -> Done:
+        """Do all of one scan's work with ``threads`` cores; any thread may call it."""
+        set_threads(threads)
+        now, clock, name = datetime.now(UTC), StageClock(), ScanStore.folder(str(ULID()))
+        with clock.stage(Stage.LOAD):
+            volume = read_volume(scan, max_voxels=self._max_voxels)
+            plain = volume.header.slope == 1 and volume.header.inter == 0
+            data = volume.data if plain else volume.scaled()
+        affine = volume.header.affine
+        with clock.stage(Stage.PREPROCESS):
+            prepared = self._predictor.preprocess([(data, affine)])
+        with clock.stage(Stage.INFERENCE):
+            (prediction,) = self._predictor.predict([prepared])
+        with clock.stage(Stage.POSTPROCESS):
+            segmentation = self._predictor.postprocess(prepared, prediction)
+        with clock.stage(Stage.STORE):
+            picture = preview_png(data, segmentation.mask, affine)
+            self._store.write(f"{name}/mask.nii.gz", mask_bytes(segmentation.mask, volume.header))
+            self._store.write(f"{name}/preview.png", picture)
+        return Done(segmentation, clock.timings(now, now))
+
+
+def _default_bundle(settings: Settings) -> Path:
+    bundles = ModelCatalog(settings.models_dirs).bundles()
+    return Offer(bundles, {}, settings.default_model).resolve().folder
+
+
+def loop(work: WholeScan, scan: Path, *, threads: int, seconds: float) -> dict[str, Any]:
+    """Do the scan again and again for ``seconds``; return what one cost (medians, in seconds).
+
+    ``core_s`` is the time of all cores that the process took, shared out among the scans.
+    """
+    done: list[Done] = []
+    began, cpu = time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < seconds or len(done) < LEAST_SCANS:
+        with scan.open("rb") as file:
+            done.append(work.run(file, threads))
+    wall_s, core_s = time.perf_counter() - began, time.process_time() - cpu
+    stages = [one.timings.model_dump() for one in done]
+    return {
+        "scans": len(done),
+        "scans_per_s": len(done) / wall_s,
+        "core_s": core_s / len(done),
+        "stages_s": {
+            name: statistics.median(one[name] for one in stages) for name in (*Stage, "total")
+        },
+        "volume_ml": done[-1].volume_ml,
+        "arithmetic": work.arithmetic,
+    }
+
+
+def main() -> None:
+    """Get ready, say so, and answer requests until the input ends."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("scan", type=Path)
+    scan = parser.parse_args().scan
+    configure_logging("bench", level=logging.ERROR)  # standard output is for the answers
+    with tempfile.TemporaryDirectory() as folder:
+        work = WholeScan(Path(folder))
+        print("ready", flush=True)
+        for line in sys.stdin:
+            print(json.dumps(loop(work, scan, **json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

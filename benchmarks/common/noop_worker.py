@@ -1,0 +1,124 @@
+"""Workers that do nothing but serve the queue, so that only the queue is measured.
+
+``python -m benchmarks.common.noop_worker`` serves until SIGTERM, as a real one does.
+"""
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from shared.results import (
+    BatchInfo,
+    Report,
+    ScanGeometry,
+    SegmentationResult,
+    Timings,
+    TumorFinding,
+)
+from shared.settings import Settings
+from shared.telemetry import configure_logging
+from shared.watchdog import Watchdog
+from worker.device.compute_mode import PLAIN
+from worker.pipeline.progress import ProgressBoard
+from worker.pipeline.trouble import Trouble
+from worker.queueing.leases import Claim, Finished, Outcome
+from worker.queueing.rq_worker import MicroBatchWorker
+
+MODEL = "noop@1.0.0"
+
+
+def noop(job_id: str) -> None:
+    """Do nothing, in a stock RQ worker."""
+
+
+def empty_report(claim: Claim, worker_id: str, batch: BatchInfo) -> Report:
+    """Return the report of a small scan without a tumour, in which no time was spent."""
+    return Report(
+        result=SegmentationResult(
+            tumor=TumorFinding(present=False, probability=0.1, volume_ml=0.0),
+            labels=(),
+            scan=ScanGeometry(shape=(16, 16, 16), voxel_mm=(1.0, 1.0, 1.0), orientation="RAS"),
+            sha256=claim.submission.sha256,
+        ),
+        timings_s=Timings(
+            queue=0, load=0, preprocess=0, inference=0, postprocess=0, store=0, total=0
+        ),
+        batch=batch,
+        worker=worker_id,
+        artefacts={},
+    )
+
+
+class NoopEngine:
+    """Finishes every scan at once."""
+
+    device = "cpu"
+    model = MODEL
+    lanes = 1
+    abreast = 1
+    arithmetic = PLAIN
+    peak_memory_bytes = None
+
+    @cached_property
+    def progress(self) -> ProgressBoard:
+        """Nothing is noted."""
+        return ProgressBoard()
+
+    def counted(self) -> dict[str, float]:
+        """Nothing is counted."""
+        return {}
+
+    def run(
+        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+    ) -> list[Outcome]:
+        """Return an empty report for every claim."""
+        batch = BatchInfo(id=uuid.uuid4().hex, size=len(claims))
+        return [Finished(empty_report(claim, worker_id, batch)) for claim in claims]
+
+    def check(self, *, thorough: bool) -> Trouble | None:
+        """All is well."""
+        return None
+
+    def prepare(self, model_ref: str) -> None:
+        """Nothing is loaded."""
+
+    def tend(self) -> None:
+        """There are no models."""
+
+    def discard(self, claim: Claim) -> None:
+        """Nothing was written."""
+
+    def idle(self) -> None:
+        """Nothing is held."""
+
+
+class DrainEngine(NoopEngine):
+    """Stops its worker when the queue is empty, and notes when that was."""
+
+    def __init__(self) -> None:
+        self.drained_at = 0.0
+
+    def idle(self) -> None:
+        """Ask the worker to leave."""
+        self.drained_at = self.drained_at or time.perf_counter()
+        signal.raise_signal(signal.SIGTERM)
+
+
+def build(engine: NoopEngine, settings: Settings) -> MicroBatchWorker:
+    """Return a real MicroBatchWorker round an engine that does nothing."""
+    name = f"noop-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    return MicroBatchWorker(
+        engine,
+        settings,
+        name=name,
+        queues=[f"{MODEL}:routine"],
+        watchdog=Watchdog(name),
+    )
+
+
+if __name__ == "__main__":
+    configure_logging("worker")
+    build(NoopEngine(), Settings()).work()

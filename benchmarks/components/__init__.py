@@ -1,0 +1,1 @@
+"""Where a scan's time goes, part by part."""

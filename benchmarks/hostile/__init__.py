@@ -1,0 +1,1 @@
+"""Hostile requests, bundles and records against a running API."""

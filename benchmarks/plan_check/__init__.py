@@ -1,0 +1,1 @@
+"""Whether capacity plans come true."""

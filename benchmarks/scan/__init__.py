@@ -1,0 +1,1 @@
+"""What a whole scan costs, end to end."""

@@ -1,0 +1,133 @@
+"""What so many workers make of a load, simulated on the service's own batching policy.
+
+The same scans have the same luck whatever the load and the number of workers, so that forecasts
+differ by what was asked and not by chance.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planning.arrivals import HOUR_S, peaked_arrivals
+from planning.cost import MeasuredCost
+from planning.simulation import Adaptive, Outage, Outcome, simulate
+
+#: Simulated of each number of workers: as many scans, or as many hours, if nobody asks for others.
+LEAST_SCANS, USUAL_HOURS, MANY_SCANS = 20_000, 3, 200_000
+#: Scans for each worker, or the start would count for too much.
+_SCANS_A_WORKER = 50
+#: The part of a run that is left out, in which the policy learns and queues fill.
+_WARM_SHARE = 0.05
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The load, and the goal: ``percentile`` per cent of the scans answered ``within_s``.
+
+    ``burst`` is how many times the mean comes in the busy stretch of each hour.
+    """
+
+    scans_per_hour: float
+    within_s: float
+    percentile: float = 95.0
+    burst: float = 1.0
+
+    @property
+    def rate(self) -> float:
+        """Scans a second."""
+        return self.scans_per_hour / HOUR_S
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Seconds: the mean and two percentiles."""
+
+    mean: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, seconds: NDArray[np.float64]) -> "Spread":
+        """Return the spread of ``seconds``."""
+        p95, p99 = np.percentile(seconds, (95, 99))
+        return cls(float(seconds.mean()), float(p95), float(p99))
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What so many workers make of a load.
+
+    ``utilisation`` is the load's share of what they can do at most; ``wait_s`` lasts until a
+    worker takes the scan in hand, ``answer_s`` is what a client sees, and ``goal_s`` the goal's
+    percentile of it.
+    """
+
+    workers: int
+    utilisation: float
+    wait_s: Spread
+    answer_s: Spread
+    goal_s: float
+    reached: bool
+    batch_size: float
+
+
+def least_workers(measured: MeasuredCost, demand: Demand) -> int:
+    """Return the fewest workers that do not fall behind for good."""
+    return math.floor(demand.rate / measured.scans_per_s) + 1
+
+
+def forecast(
+    measured: MeasuredCost, demand: Demand, *, workers: int, scans: int | None = None
+) -> Forecast:
+    """Return what ``workers`` make of a load, at least :func:`least_workers`."""
+    done = run(measured, demand, workers, scans_for(demand, workers, scans))
+    warm = int(len(done.came_s) * _WARM_SHARE)
+    answers_s = measured.answers_s(done)[warm:]
+    goal_s = float(np.percentile(answers_s, demand.percentile))
+    return Forecast(
+        workers=workers,
+        utilisation=demand.rate / (workers * measured.scans_per_s),
+        wait_s=Spread.of(done.waits_s[warm:]),
+        answer_s=Spread.of(answers_s),
+        goal_s=goal_s,
+        reached=goal_s <= demand.within_s * (1 + 1e-9),
+        batch_size=float(done.sizes.mean()),
+    )
+
+
+def scans_for(demand: Demand, workers: int, scans: int | None) -> int:
+    """Return how many scans to simulate: ``scans`` if given, else enough to tell percentiles."""
+    if scans is not None:
+        return scans
+    enough = max(LEAST_SCANS, _SCANS_A_WORKER * workers)
+    if demand.burst == 1:
+        return enough
+    hours = math.ceil(USUAL_HOURS * demand.scans_per_hour)
+    # of a large load one hour tells as much, with what follows its busy stretch
+    return max(enough, min(hours, max(MANY_SCANS, math.ceil(1.2 * demand.scans_per_hour))))
+
+
+def run(
+    measured: MeasuredCost,
+    demand: Demand,
+    workers: int,
+    scans: int,
+    outage: Outage | None = None,
+    seed: int = SEED,
+) -> Outcome:
+    """Simulate ``scans`` of a load."""
+    return simulate(
+        Adaptive(measured.max_batch, measured.max_latency_s),
+        measured.cost,
+        peaked_arrivals(demand.rate, factor=demand.burst, seed=seed),
+        scans=scans,
+        workers=workers,
+        lanes=measured.lanes,
+        noise=measured.noise,
+        upload_s=measured.upload_s,
+        seed=seed,
+        outage=outage,
+    )

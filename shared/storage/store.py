@@ -1,0 +1,267 @@
+"""The only door to scans, masks and pictures.
+
+Files of a job lie in one folder of its own. Nothing is ever overwritten: a file counts once
+Redis refers to it, so what a crash left half-written is never read, and goes with its job.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import fsspec
+import structlog
+from ulid import ULID
+
+from shared.errors import StoreFull, StoreUnavailable
+from shared.storage.faults import store_faults, store_full
+from shared.storage.unpacked_cache import UnpackedCopy, UnpackedScans, this_boot
+
+log = structlog.get_logger()
+
+CHUNK_BYTES = 1 << 20
+
+#: The file of a job that says what was asked for; see `shared.storage.job_records`.
+RECORD_NAME = "job.json"
+
+#: Of a small disk the reserve is this part.
+_RESERVE_PART = 20
+
+
+def reserve_of(disk_bytes: int, wanted_bytes: int) -> int:
+    """Return the free space in bytes that uploads leave on a disk of this size."""
+    return min(wanted_bytes, disk_bytes // _RESERVE_PART)
+
+
+class ScanStore:
+    """Scans and masks under one fsspec URL, such as ``file:///var/lib/voxelq`` or ``s3://bucket``.
+
+    Keys are relative paths, ``<shard>/<job id>/<file name>``.
+    """
+
+    def __init__(self, url: str, *, unpacked_bytes: int = 0, reserve_bytes: int = 0) -> None:
+        """Open the store.
+
+        Args:
+            url: Where it is.
+            unpacked_bytes: What unpacked copies may take of a disk.
+            reserve_bytes: Free space that :meth:`check_room` leaves on a disk; of a small disk a
+                twentieth.
+
+        """
+        options = {}
+        self._reserve_bytes = reserve_bytes
+        #: Whether it is a folder of a file system, which costs little to look at.
+        self.on_disk = urlsplit(url).scheme in ("", "file")
+        #: Whether the URL means another folder to a process that was started elsewhere.
+        self.is_relative = self.on_disk and not Path(url.removeprefix("file://")).is_absolute()
+        if self.on_disk:
+            url = "file://" + str(Path(url.removeprefix("file://")).resolve())
+            options = {"auto_mkdir": True}  # object stores have no folders to make
+        #: The store's URL in full.
+        self.url = url
+        self._fs, root = fsspec.core.url_to_fs(url, **options)
+        self._root = str(root).rstrip("/")
+        self._unpacked: UnpackedScans | None = None
+        boot_id = this_boot() if self.on_disk else None
+        if boot_id:  # from elsewhere a copy is dearer than unpacking
+            folder = Path(self._root) / "unpacked"
+            self._unpacked = UnpackedScans(folder, unpacked_bytes, boot_id)
+
+    @staticmethod
+    def folder(job_id: str) -> str:
+        """Return the key under which all files of a job lie; the end of an id spreads well."""
+        return f"{job_id[-2:].lower()}/{job_id}"
+
+    def scan_key(self, job_id: str, channel: str, *, gzipped: bool) -> str:
+        """Return the key for one channel of a job's scan."""
+        return f"{self.folder(job_id)}/{channel}.nii{'.gz' if gzipped else ''}"
+
+    @contextmanager
+    def create(self, key: str) -> Iterator[IO[bytes]]:
+        """Open ``key`` for writing.
+
+        Raises:
+            StoreFull: The device or the quota has no room left.
+            StoreUnavailable: The store cannot be written just now.
+
+        """
+        with store_faults(), self._fs.open(self._path(key), "wb") as file:
+            yield file
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[IO[bytes]]:
+        """Open ``key`` for reading.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            StoreUnavailable: The store cannot be read just now.
+
+        """
+        with store_faults(), self._fs.open(self._path(key), "rb") as file:
+            yield file
+
+    def check_room(self, size_bytes: int = 0) -> None:
+        """Return if an upload of ``size_bytes`` leaves the reserve of the store's disk as it is.
+
+        Masks, pictures and the queue's own file may use the reserve. Unpacked copies go first.
+        Stores that are no disk are not asked.
+
+        Raises:
+            StoreFull: There is not so much room.
+
+        """
+        if self._lacks(size_bytes):
+            if self._unpacked:
+                self._unpacked.clear()
+            if self._lacks(size_bytes):
+                raise store_full()
+
+    def _lacks(self, size_bytes: int) -> bool:
+        if not self.on_disk:
+            return False
+        try:
+            disk = shutil.disk_usage(self._root)
+        except OSError:  # nothing was written so far, or writing will tell
+            return False
+        return disk.free - size_bytes < reserve_of(disk.total, self._reserve_bytes)
+
+    def begin_unpacked(self, key: str, size_bytes: int) -> UnpackedCopy | None:
+        """Begin an unpacked copy of the scan ``key``, if this store has room for such."""
+        if self._unpacked is None or self._lacks(size_bytes):
+            return None
+        return self._unpacked.begin(key, size_bytes)
+
+    @contextmanager
+    def open_scan(self, key: str) -> Iterator[IO[bytes]]:
+        """Open the scan ``key`` to be read once: its unpacked copy, which is then gone, or itself.
+
+        Raises:
+            FileNotFoundError: There is no such scan.
+            StoreUnavailable: The store cannot be read just now.
+
+        """
+        copy = self._unpacked.take(key) if self._unpacked else None
+        with store_faults(), copy or self.open(key) as file:
+            yield file
+
+    def sweep_unpacked(self) -> None:
+        """Remove unpacked copies that no worker came for; all of them if the disk is short."""
+        if self._unpacked:
+            self._unpacked.sweep()
+            if self._lacks(0):
+                self._unpacked.clear()
+
+    def write(self, key: str, content: bytes) -> None:
+        """Store ``content`` under ``key``; raises as :meth:`create` does."""
+        try:
+            self._write(key, content)
+        except StoreFull:
+            if self._unpacked is None or not self._unpacked.clear():
+                raise
+            self._write(key, content)
+
+    def replace(self, key: str, content: bytes) -> None:
+        """Store ``content`` under ``key``, which has either the old or the new content at any time.
+
+        Raises as :meth:`create` does.
+        """
+        if not self.on_disk:  # an object is whole or is not there
+            self._write(key, content)
+            return
+        partial = f"{key}.{ULID()}.partial"
+        try:
+            with self.create(partial) as file:
+                file.write(content)
+                # Or a machine that crashes may leave the name without the content.
+                file.flush()
+                os.fsync(file.fileno())
+            with store_faults():
+                os.replace(self._path(partial), self._path(key))
+        except BaseException:
+            with suppress(OSError, StoreUnavailable):
+                self.delete(partial)
+            raise
+
+    def _write(self, key: str, content: bytes) -> None:
+        with self.create(key) as file:
+            file.write(content)
+
+    def read(self, key: str) -> bytes:
+        """Return all of ``key``; raises as :meth:`open` does."""
+        with store_faults():
+            return bytes(self._fs.cat_file(self._path(key)))
+
+    def size(self, key: str) -> int:
+        """Return the size of ``key`` in bytes; raises as :meth:`open` does."""
+        with store_faults():
+            return int(self._fs.size(self._path(key)))
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Yield ``key`` in pieces of 1 MiB."""
+        with self.open(key) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def delete(self, key: str) -> None:
+        """Remove one file, if it is there; raises StoreUnavailable."""
+        with suppress(FileNotFoundError), store_faults():
+            self._fs.rm_file(self._path(key))
+
+    def delete_job(self, job_id: str) -> None:
+        """Remove all files of a job, if there are any; their disk space is free at once.
+
+        Raises:
+            StoreUnavailable: Some are left.
+
+        """
+        if self._unpacked:
+            self._unpacked.drop(job_id)
+        folder = self.folder(job_id)
+        # First, so that no recovery takes what is left for a job.
+        self.delete(f"{folder}/{RECORD_NAME}")
+        with suppress(FileNotFoundError), store_faults():
+            self._fs.rm(self._path(folder), recursive=True)
+
+    def job_ids(self) -> Iterator[str]:
+        """Yield the ids of all jobs that have files; raises StoreUnavailable.
+
+        A part of the store that cannot be listed is left out.
+        """
+        for shard in self._list(self._root):
+            try:
+                entries = self._list(shard["name"])
+            except StoreUnavailable as error:
+                log.warning("store_listing_failed", reason=error.detail)
+                continue
+            for entry in entries:
+                job_id = entry["name"].rstrip("/").rsplit("/", 1)[-1]
+                with suppress(ValueError):  # no job's folder, and not ours to judge
+                    ULID.from_str(job_id)
+                    if shard["name"].rstrip("/").endswith(f"/{job_id[-2:].lower()}"):
+                        yield job_id
+
+    def file_names(self, job_id: str) -> list[str]:
+        """Return the names of a job's files; raises StoreUnavailable."""
+        entries = self._list(self._path(self.folder(job_id)))
+        return [entry["name"].rsplit("/", 1)[-1] for entry in entries]
+
+    def _list(self, path: str) -> list[dict[str, Any]]:
+        try:
+            with store_faults():
+                entries: list[dict[str, Any]] = self._fs.ls(path, detail=True, refresh=True)
+        except FileNotFoundError:
+            return []
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, NotADirectoryError):
+                return []
+            raise
+        return entries
+
+    def _path(self, key: str) -> str:
+        if ".." in key.split("/"):
+            raise ValueError("a store key may not climb")
+        return f"{self._root}/{key}"

@@ -1,0 +1,344 @@
+"""Following jobs live, over HTTP and the real queue."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import redis
+from ulid import ULID
+
+from shared.errors import InferenceFailed
+from shared.jobs import Stage
+from tests.conftest import Valkey
+from tests.support.api_server import FrontDeskServer, assert_problem, submit
+from tests.support.event_lines import Message, followed, messages, until
+from tests.support.scripted_worker import ReadingRoom
+from voxelq.cli.answers import JobAnswer
+from voxelq.cli.http_client import VoxelQClient
+from worker.queueing.leases import Claim, Retry, Step
+
+
+def lose(_: Claim) -> Retry:
+    """Have a job go back to the queue."""
+    return Retry(InferenceFailed("as told").problem())
+
+
+@asynccontextmanager
+async def following(
+    client: httpx.AsyncClient, job_id: str
+) -> AsyncIterator[AsyncIterator[Message]]:
+    """Follow a job."""
+    async with client.stream("GET", f"/jobs/{job_id}/events") as response:
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        yield messages(response)
+
+
+async def test_a_job_is_followed_to_its_end(
+    client: httpx.AsyncClient, reading_room: ReadingRoom
+) -> None:
+    """Its state comes at once, then each change as a GET would tell it, then the stream ends."""
+    job_id = await submit(client)
+    async with following(client, job_id) as reading:
+        heard = [await anext(reading)]
+        assert heard[0].job == (await client.get(f"/jobs/{job_id}")).json()
+        (claim,) = reading_room.start()
+        heard += await until(reading, status="started")
+        assert heard[-1].job == (await client.get(f"/jobs/{job_id}")).json()
+        reading_room.leases.report([Step(claim, Stage.INFERENCE, 0.25)])
+        heard += await until(reading, progress=0.25)
+        assert heard[-1].job == (await client.get(f"/jobs/{job_id}")).json()
+        reading_room.settle([claim])
+        heard += [message async for message in reading]
+    assert [message.seen for message in heard] == [
+        ("queued", None, 0.0),
+        ("started", "load", 0.0),
+        ("started", "inference", 0.25),
+        ("finished", None, 1.0),
+    ]
+    assert heard[-1].job == (await client.get(f"/jobs/{job_id}")).json()
+    ids = [message.id for message in heard]
+    assert ids == sorted(set(ids))
+
+
+@pytest.mark.parametrize("seen", [0, 1, 2])
+async def test_what_was_missed_is_told(
+    client: httpx.AsyncClient, reading_room: ReadingRoom, seen: int
+) -> None:
+    """Whoever comes back with an id hears each status it missed, in order, and the end."""
+    job_id = await submit(client)
+    async with following(client, job_id) as reading:
+        heard = [await anext(reading)]
+        claims = reading_room.start()
+        heard += await until(reading, status="started")
+        reading_room.settle(claims, lose)
+        heard += await until(reading, status="queued")
+        reading_room.settle(reading_room.start())
+        heard += [message async for message in reading]
+    told = ["queued", "started", "queued", "started", "finished"]
+    assert [message.job["status"] for message in heard] == told
+    assert [message.job["attempts"] for message in heard] == [0, 1, 1, 2, 2]
+    again = await followed(client, job_id, heard[seen].id)
+    assert [message.job["status"] for message in again] == told[seen + 1 :]
+    assert [message.job["attempts"] for message in again] == [0, 1, 1, 2, 2][seen + 1 :]
+    assert again[0].id > heard[seen].id
+    assert again[-1].job == heard[-1].job
+
+
+async def test_coming_back_to_the_same_state(client: httpx.AsyncClient) -> None:
+    """Whoever comes back before anything changed is told the state now, under a higher id."""
+    job_id = await submit(client)
+    async with following(client, job_id) as reading:
+        first = await anext(reading)
+    headers = {"Last-Event-ID": str(first.id)}
+    async with client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as response:
+        again = await anext(messages(response))
+    assert again.job == first.job
+    assert again.id > first.id
+
+
+async def test_a_job_that_is_over(client: httpx.AsyncClient) -> None:
+    """A terminal job tells its end and closes; whoever has heard it is told to stop asking."""
+    job_id = await submit(client)
+    await client.delete(f"/jobs/{job_id}")
+    (end,) = await followed(client, job_id)
+    assert end.job["status"] == "canceled"
+    headers = {"Last-Event-ID": str(end.id)}
+    again = await client.get(f"/jobs/{job_id}/events", headers=headers)
+    assert (again.status_code, again.content) == (204, b"")
+
+
+async def test_refusals(client: httpx.AsyncClient) -> None:
+    """An unknown job is a 404, and an id that no message had a 400."""
+    assert_problem(await client.get(f"/jobs/{ULID()}/events"), 404)
+    assert_problem(await client.get("/jobs/nonsense/events"), 404)
+    path = f"/jobs/{await submit(client)}/events"
+    for wrong in ("abc", "-1", "1.5", "9" * 17):
+        assert_problem(await client.get(path, headers={"Last-Event-ID": wrong}), 400, "number")
+
+
+async def test_places_move_up_as_others_leave(
+    client: httpx.AsyncClient, reading_room: ReadingRoom
+) -> None:
+    """A job that waits is told its place when others start, are cancelled, or go first."""
+    first, second, last = [await submit(client) for _ in range(3)]
+    async with following(client, last) as reading:
+        assert (await anext(reading)).job["position"] == 2
+        await client.delete(f"/jobs/{second}")
+        assert (await until(reading, position=1))[-1].job["status"] == "queued"
+        (claim,) = reading_room.start(most=1)
+        assert claim.id == first
+        assert (await until(reading, position=0))[-1].job["status"] == "queued"
+        await submit(client, "stat")
+        assert (await until(reading, position=1))[-1].job["status"] == "queued"
+
+
+async def test_progress_never_falls_within_an_attempt(
+    client: httpx.AsyncClient, reading_room: ReadingRoom
+) -> None:
+    """A lost job's progress goes back with its attempt, and only then."""
+    job_id = await submit(client)
+    async with following(client, job_id) as reading:
+        for attempt in (1, 2):
+            (claim,) = reading_room.start()
+            await until(reading, attempts=attempt, progress=0.0, status="started")
+            for progress in (0.25, 0.5):
+                reading_room.leases.report([Step(claim, Stage.INFERENCE, progress)])
+                (*_, heard) = await until(reading, progress=progress)
+                assert heard.job["attempts"] == attempt
+            if attempt == 1:
+                reading_room.settle([claim], lose)
+                (*_, back) = await until(reading, status="queued")
+                assert (back.job["progress"], back.job["stage"]) == (0.0, None)
+        await client.delete(f"/jobs/{job_id}")
+        (*_, end) = await until(reading, status="canceled")
+        assert (end.job["progress"], end.job["stage"]) == (0.5, None)
+
+
+async def test_a_report_of_a_lost_job_is_not_heard(
+    client: httpx.AsyncClient, reading_room: ReadingRoom
+) -> None:
+    """A worker that lost its lease cannot report over the one that has the job now."""
+    job_id = await submit(client)
+    (lost,) = reading_room.start()
+    reading_room.settle([lost], lose)
+    assert reading_room.leases.report([Step(lost, Stage.STORE, 0.9)]) == 0
+    (held,) = reading_room.start()
+    assert reading_room.leases.report([Step(held, Stage.PREPROCESS, 0.2)]) == 1
+    assert reading_room.leases.report([Step(lost, Stage.STORE, 0.9)]) == 0
+    job = (await client.get(f"/jobs/{job_id}")).json()
+    assert (job["stage"], job["progress"]) == ("preprocess", 0.2)
+    reading_room.settle([held])
+    assert reading_room.leases.report([Step(held, Stage.STORE, 0.9)]) == 0
+
+
+async def test_reports_are_not_sent_where_nobody_listens(
+    client: httpx.AsyncClient, reading_room: ReadingRoom, valkey: Valkey
+) -> None:
+    """A report is one command, and becomes a message only while somebody follows a job."""
+    job_id = await submit(client)
+    (claim,) = reading_room.start()
+    reading_room.leases.report([Step(claim, Stage.LOAD, 0.1)])  # the script is known from here on
+    with redis.Redis.from_url(valkey.url) as admin:
+        admin.config_resetstat()
+        reading_room.leases.report([Step(claim, Stage.PREPROCESS, 0.2)])
+        calls = {name: told["calls"] for name, told in admin.info("commandstats").items()}
+        assert calls["cmdstat_evalsha"] == calls["cmdstat_hset"] == 1
+        assert "cmdstat_xadd" not in calls
+        assert admin.exists("voxelq:progress") == 0
+        async with following(client, job_id) as reading:
+            assert (await anext(reading)).job["progress"] == 0.2
+            reading_room.leases.report([Step(claim, Stage.INFERENCE, 0.3)])
+            await until(reading, progress=0.3)
+        assert admin.xlen("voxelq:progress") == 1
+
+
+async def test_a_heartbeat_keeps_the_line(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When there is nothing to say a comment is sent."""
+    monkeypatch.setattr("api.live.sse.HEARTBEAT_S", 0.05)
+    job_id = await submit(client)
+    async with client.stream("GET", f"/jobs/{job_id}/events") as response:
+        lines = response.aiter_lines()
+        while not (line := await anext(lines)).startswith(":"):
+            assert line == "" or line.split(": ")[0] in ("event", "id", "data")
+
+
+async def test_whoever_hangs_up_is_forgotten(
+    client: httpx.AsyncClient, server: FrontDeskServer
+) -> None:
+    """A follower that hangs up leaves nothing behind, and its job goes on."""
+    job_id = await submit(client)
+    async with following(client, job_id) as reading:
+        await anext(reading)
+        assert server.following == 1
+    await server.until(lambda: server.following == 0)
+    assert (await client.get(f"/jobs/{job_id}")).json()["status"] == "queued"
+
+
+@pytest.fixture
+def sweeping_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a front desk that starts after this one sweep all the time, and hear no news."""
+    monkeypatch.setattr("api.live.event_reader.SWEEP_S", 0.05)
+    monkeypatch.setattr("api.live.followers.JobFollowers.heard", lambda *_: None)
+
+
+async def test_a_change_that_no_event_told(
+    sweeping_only: None, client: httpx.AsyncClient, reading_room: ReadingRoom
+) -> None:
+    """A follower hears of changes that no event told, as where a stock worker makes them."""
+    job_id = await submit(client)
+    async with following(client, job_id) as reading:
+        await anext(reading)
+        reading_room.settle(reading_room.start())
+        heard = await until(reading, status="finished")
+        assert [message.job["status"] for message in heard] == ["started", "finished"]
+
+
+async def test_a_thousand_followers(
+    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom, valkey: Valkey
+) -> None:
+    """A thousand clients follow jobs on one process over a handful of Redis connections."""
+    ids = [await submit(client) for _ in range(20)]
+    paths = [f"/jobs/{ids[number % len(ids)]}/events" for number in range(1000)]
+    async with server.crowd(paths) as readers:
+        await server.until(lambda: server.following == 1000)
+        with redis.Redis.from_url(valkey.url) as admin:
+            assert len(admin.client_list()) < 100
+            admin.config_resetstat()
+            claims = reading_room.start(most=1)
+            for reader in readers[len(ids) - 1 :: len(ids)]:  # they follow the last job
+                while b'"position":18' not in (line := await reader.readline()):
+                    assert line, "the stream ended"
+            # draw and begin, and a look or two at what changed and at the places of the others
+            assert admin.info("commandstats")["cmdstat_evalsha"]["calls"] < 20
+        assert "voxelq_http_following_clients 1000.0" in (await client.get("/metrics")).text
+        reading_room.settle(claims)
+        for _ in range(3):
+            reading_room.settle(reading_room.start())
+        answers = await asyncio.gather(*(reader.read() for reader in readers))
+    assert all(b'"status":"finished"' in answer for answer in answers)
+    await server.until(lambda: server.following == 0)
+
+
+async def test_followers_outlive_redis(
+    client: httpx.AsyncClient, reading_room: ReadingRoom, valkey: Valkey
+) -> None:
+    """A follower bears with Redis being away, and hears what happened since."""
+    job_id = await submit(client)
+    async with following(client, job_id) as reading:
+        await anext(reading)
+        await asyncio.sleep(1.1)  # the server's disk is behind by a second
+        await asyncio.to_thread(valkey.kill)
+        await asyncio.to_thread(valkey.start)
+        reading_room.settle(reading_room.start())
+        heard = await until(reading, status="finished")
+        assert [message.job["status"] for message in heard] == ["started", "finished"]
+
+
+async def test_nobody_can_begin_to_follow_without_redis(
+    client: httpx.AsyncClient, valkey: Valkey
+) -> None:
+    """With Redis away, following is a 503 that says when to try again; later it works."""
+    job_id = await submit(client)
+    await asyncio.sleep(1.1)  # the server's disk is behind by a second
+    await asyncio.to_thread(valkey.kill)
+    try:
+        refused = await client.get(f"/jobs/{job_id}/events")
+        assert_problem(refused, 503)
+        assert int(refused.headers["retry-after"]) >= 1
+    finally:
+        await asyncio.to_thread(valkey.start)
+    async with following(client, job_id) as reading:
+        assert (await anext(reading)).job["status"] == "queued"
+
+
+async def test_an_unforeseen_error_ends_one_look_only(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where jobs cannot be read whoever asked is told so, and others are served as before."""
+    job_id = await submit(client)
+
+    def fail(*_: object) -> None:
+        raise ValueError("as told")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("shared.queue.job_queue.JobQueue.get_all", fail)
+        assert_problem(await client.get(f"/jobs/{job_id}/events"), 500, "logged")
+    async with following(client, job_id) as reading:
+        assert (await anext(reading)).job["status"] == "queued"
+
+
+async def test_the_client_follows_as_the_service_tells(
+    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom
+) -> None:
+    """The Python client hears of a job's life without asking twice."""
+    job_id = await submit(client)
+    heard: list[JobAnswer] = []
+    with VoxelQClient(server.url) as following_client:
+        end = asyncio.create_task(asyncio.to_thread(following_client.follow, job_id, heard.append))
+        await server.until(lambda: server.following == 1)
+        claims = reading_room.start()
+        await server.until(lambda: heard[-1].status == "started")
+        reading_room.leases.report([Step(claims[0], Stage.INFERENCE, 0.5)])
+        await server.until(lambda: heard[-1].progress == 0.5)
+        reading_room.settle(claims)
+        assert (await end).result is not None
+    seen = [(job.status, job.stage, job.progress) for job in heard]
+    assert seen == [
+        ("queued", None, 0.0),
+        ("started", "load", 0.0),
+        ("started", "inference", 0.5),
+        ("finished", None, 1.0),
+    ]
+
+
+async def test_a_stop_lets_followers_go(client: httpx.AsyncClient, server: FrontDeskServer) -> None:
+    """When the process stops, a follower's stream ends in order, for it to be opened elsewhere."""
+    job_id = await submit(client)
+    async with following(client, job_id) as reading:
+        await anext(reading)
+        await asyncio.to_thread(server.stop)
+        assert [message async for message in reading] == []

@@ -1,0 +1,91 @@
+"""A job's files: mask, picture and scan."""
+
+import gzip
+import io
+
+import httpx
+import nibabel
+import numpy as np
+
+from shared.queue import keys
+from shared.settings import Settings
+from shared.volumes.nifti import read_volume
+from tests.support.api_server import SCAN, FrontDeskServer, assert_problem, finished, submit
+from tests.support.scripted_worker import PICTURE, ReadingRoom, blame_the_scan
+from worker.queueing.connection import connect
+
+
+async def test_files(
+    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom
+) -> None:
+    """Mask, picture and scan come with their length, name and ETag; the mask fits the scan."""
+    job_id = await finished(client, reading_room)
+    mask = await client.get(f"/jobs/{job_id}/mask")
+    scan = await client.get(f"/jobs/{job_id}/scan")
+    preview = await client.get(f"/jobs/{job_id}/preview.png")
+    assert scan.content == SCAN
+    assert preview.content == PICTURE
+    header = read_volume(io.BytesIO(mask.content), max_voxels=1000).header
+    original = nibabel.Nifti1Image.from_bytes(gzip.decompress(SCAN))
+    assert np.array_equal(header.affine, original.affine)
+    assert header.shape == original.shape
+    for response, media_type, name in (
+        (mask, "application/gzip", f'attachment; filename="{job_id}-mask.nii.gz"'),
+        (scan, "application/gzip", f'attachment; filename="{job_id}.nii.gz"'),
+        (preview, "image/png", f'inline; filename="{job_id}.png"'),
+    ):
+        assert response.headers["content-type"] == media_type
+        assert response.headers["content-disposition"] == name
+        assert int(response.headers["content-length"]) == len(response.content)
+        again = await client.get(
+            response.url.path, headers={"If-None-Match": response.headers["etag"]}
+        )
+        assert (again.status_code, again.content) == (304, b"")
+    assert mask.headers["etag"] != preview.headers["etag"]
+
+
+async def test_files_before_the_end(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
+    """Until a job is finished its mask and picture are a 409 that says why; its scan is there."""
+
+    async def expect(job_id: str, words: str) -> None:
+        for name in ("mask", "preview.png"):
+            assert_problem(await client.get(f"/jobs/{job_id}/{name}"), 409, words)
+        assert (await client.get(f"/jobs/{job_id}/scan")).content == SCAN
+
+    job_id = await submit(client)
+    await expect(job_id, "queued")
+    claims = reading_room.start()
+    await expect(job_id, "started")
+    reading_room.settle(claims, blame_the_scan)
+    await expect(job_id, "failed")
+    canceled = await submit(client)
+    await client.delete(f"/jobs/{canceled}")
+    await expect(canceled, "canceled")
+
+
+async def test_the_scan_of_a_channel(client: httpx.AsyncClient, two_channel_model: str) -> None:
+    """A scan of several channels is fetched channel by channel; a wrong name is a 400."""
+    other = gzip.decompress(SCAN)
+    response = await client.post(
+        "/jobs", params={"model": two_channel_model}, files={"t1": SCAN, "flair": other}
+    )
+    path = f"/jobs/{response.json()['id']}/scan"
+    assert (await client.get(path)).content == SCAN
+    flair = await client.get(path, params={"channel": "flair"})
+    assert flair.content == other
+    assert flair.headers["content-type"] == "application/octet-stream"
+    assert flair.headers["content-disposition"].endswith('.nii"')
+    assert_problem(await client.get(path, params={"channel": "pet"}), 400, "t1, flair")
+
+
+async def test_files_of_an_unreadable_job(
+    client: httpx.AsyncClient, reading_room: ReadingRoom, settings: Settings
+) -> None:
+    """Of a job whose record cannot be read, every file answers with a problem that says so."""
+    job_id = await finished(client, reading_room)
+    with connect(settings) as redis:
+        redis.delete(keys.RQ_RESULTS + job_id)
+    for file in ("mask", "preview.png", "scan"):
+        assert_problem(await client.get(f"/jobs/{job_id}/{file}"), 404, "record cannot be read")
+    shown = (await client.get(f"/jobs/{job_id}")).json()
+    assert (shown["status"], shown["result"]) == ("finished", None)

@@ -1,0 +1,92 @@
+"""Handing a scan in again that the store has, and the sample scan."""
+
+import httpx
+import pytest
+from ulid import ULID
+
+from shared.queue.job_queue import JobQueue
+from shared.sample import SAMPLE_SCAN
+from shared.storage.store import ScanStore
+from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, submit
+from tests.support.scripted_worker import ReadingRoom, blame_the_scan
+
+
+@pytest.mark.parametrize("call", ["/jobs", "/predict?wait=0"])
+async def test_a_scan_is_handed_in_again(
+    client: httpx.AsyncClient,
+    reading_room: ReadingRoom,
+    queue: JobQueue,
+    store: ScanStore,
+    call: str,
+) -> None:
+    """The scan of a job that is over becomes a new job's, which outlives the old one."""
+    first = await submit(client)
+    reading_room.settle(reading_room.start(), blame_the_scan)
+    response = await client.post(call, json={"scan_of": first, "priority": "stat"})
+    assert response.status_code == 202
+    again = response.json()
+    assert again["id"] != first
+    assert (again["status"], again["priority"]) == ("queued", "stat")
+    assert (await client.delete(f"/jobs/{first}")).status_code == 204
+    old, new = (await client.get(f"/jobs/{first}")), await queue.get(again["id"])
+    assert old.status_code == 404
+    assert store.read(new.submission.scans["scan"]) == SCAN
+    reading_room.settle(reading_room.start())
+    job = (await client.get(f"/jobs/{again['id']}")).json()
+    assert job["status"] == "finished"
+
+
+async def test_all_channels_are_handed_in_again(
+    client: httpx.AsyncClient,
+    reading_room: ReadingRoom,
+    queue: JobQueue,
+    store: ScanStore,
+    two_channel_model: str,
+) -> None:
+    """Of a scan of several channels each stays what it was; a model of other inputs is refused."""
+    files = {"t1": SCAN, "flair": SCAN}
+    submitted = await client.post(f"/jobs?model={two_channel_model}", files=files)
+    first = submitted.json()["id"]
+    await client.delete(f"/jobs/{first}")
+    asked = {"scan_of": first, "model": two_channel_model}
+    again = (await client.post("/jobs", json=asked)).json()
+    scans = (await queue.get(again["id"])).submission.scans
+    assert {name: store.read(key) for name, key in scans.items()} == files
+    assert_problem(await client.post("/jobs", json={"scan_of": first}), 400, "t1")
+
+
+async def test_what_cannot_be_handed_in_again(
+    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom
+) -> None:
+    """A live job's scan, one that was purged and what is no id are refused; nothing is kept."""
+    live = await submit(client)
+    assert_problem(await client.post("/jobs", json={"scan_of": live}), 409, "queued")
+    reading_room.start()
+    assert_problem(await client.post("/jobs", json={"scan_of": live}), 409, "started")
+    assert_problem(await client.post("/jobs", json={"scan_of": str(ULID())}), 404, "purged")
+    for wrong in ("../secret", 7, None, [live]):
+        assert_problem(await client.post("/jobs", json={"scan_of": wrong}), 400, "id of a job")
+    both = {"scan_of": live, "scan_path": "x.nii"}
+    assert_problem(await client.post("/jobs", json=both), 400, "or else")
+    assert len(server.lasting_files()) == 1
+
+
+async def test_a_scan_that_left_the_store(
+    client: httpx.AsyncClient, server: FrontDeskServer, store: ScanStore
+) -> None:
+    """A job whose scan is gone from the store answers as one that was purged."""
+    job_id = await submit(client)
+    await client.delete(f"/jobs/{job_id}")
+    store.delete_job(job_id)
+    assert_problem(await client.post("/jobs", json={"scan_of": job_id}), 404, "purged")
+    assert server.stored_files() == []
+
+
+async def test_the_sample_scan(client: httpx.AsyncClient) -> None:
+    """The sample can be fetched, handed in as it is, and is not sent twice to who has it."""
+    sample = await client.get("/sample.nii.gz")
+    assert sample.content == SAMPLE_SCAN.read_bytes()
+    assert sample.headers["content-type"] == "application/gzip"
+    known = {"If-None-Match": sample.headers["etag"]}
+    assert (await client.get("/sample.nii.gz", headers=known)).status_code == 304
+    assert (await client.post("/jobs", content=sample.content, headers=RAW)).status_code == 202

@@ -1,0 +1,264 @@
+"""The store as the API sees it: its identity, its reserve, its records, and what is recovered."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from redis import Redis
+
+from shared.jobs import JobStatus
+from shared.queue import keys
+from shared.queue.job_queue import JobQueue
+from shared.settings import Settings
+from shared.storage.job_records import JobRecord, JobRecords
+from shared.storage.store import RECORD_NAME, ScanStore
+from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, finished, submit
+from tests.support.jobs import wait_for
+from tests.support.scripted_worker import ReadingRoom
+from worker.queueing.connection import connect
+from worker.queueing.retention import Retention
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    """A client of this test's server."""
+    with connect(settings) as opened:
+        yield opened
+
+
+def storage(server: FrontDeskServer) -> object:
+    """What looks after the store in this server."""
+    return server.server.config.app.state.desk.storage  # type: ignore[union-attr]
+
+
+async def test_a_record_is_beside_each_scan(
+    client: httpx.AsyncClient, store: ScanStore, redis: Redis, queue: JobQueue
+) -> None:
+    """The record says what was asked for, names the data set, and holds no idempotency key."""
+    headers = RAW | {"Idempotency-Key": "a word of the client's"}
+    response = await client.post("/jobs?priority=stat", content=SCAN, headers=headers)
+    job = await queue.get(response.json()["id"])
+    record = JobRecords(store).read(job.id)
+    assert record is not None
+    assert record.submission == job.submission
+    assert record.service.encode() == redis.get(keys.SERVICE)
+    assert b"a word" not in store.read(f"{store.folder(job.id)}/{RECORD_NAME}")
+
+
+async def test_a_cancelled_job_leaves_no_record(
+    client: httpx.AsyncClient, store: ScanStore, server: FrontDeskServer
+) -> None:
+    """What was withdrawn is never recovered, and a purge leaves nothing."""
+    job_id = await submit(client)
+    await client.delete(f"/jobs/{job_id}")
+    assert JobRecords(store).read(job_id) is None
+    await client.delete(f"/jobs/{job_id}")
+    assert server.stored_files() == []
+
+
+async def test_a_mount_that_goes_away_under_an_upload_takes_no_scan_along(
+    client: httpx.AsyncClient, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan that was written to the folder below a lost mount is refused, and not queued."""
+    await submit(client)
+    write = JobRecords.write
+
+    def write_below(self: JobRecords, record: JobRecord) -> None:
+        (tmp_path / "store").rename(tmp_path / "away")
+        write(self, record)
+
+    monkeypatch.setattr(JobRecords, "write", write_below)
+    response = await client.post("/jobs", content=SCAN, headers=RAW)
+    assert_problem(response, 503, "Is it mounted")
+    assert redis.zcard(keys.INDEX) == 1
+
+
+async def test_a_mask_of_a_store_that_is_away_is_not_said_to_be_gone(
+    client: httpx.AsyncClient, reading_room: ReadingRoom, tmp_path: Path
+) -> None:
+    """While the store is away its files answer 503, and are there again with it."""
+    job_id = await finished(client, reading_room)
+    (tmp_path / "store").rename(tmp_path / "away")
+    (tmp_path / "store").mkdir()
+    for name in ("mask", "scan", "preview.png"):
+        assert_problem(await client.get(f"/jobs/{job_id}/{name}"), 503, "Is it mounted")
+    (tmp_path / "store").rmdir()
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert (await client.get(f"/jobs/{job_id}/mask")).status_code == 200
+
+
+async def test_a_missing_mount_is_told_before_the_body(
+    client: httpx.AsyncClient, server: FrontDeskServer, tmp_path: Path
+) -> None:
+    """While the store is away scans are refused with 503 and none is stored; then they are taken.
+
+    A job that is over keeps its record meanwhile, for its files are still there.
+    """
+    job_id = await submit(client)
+    await client.delete(f"/jobs/{job_id}")
+    (tmp_path / "store").rename(tmp_path / "away")
+    for body in (SCAN, b"no scan"):
+        response = await client.post("/jobs", content=body, headers=RAW)
+        assert_problem(response, 503, "Is it mounted")
+    assert_problem(await client.delete(f"/jobs/{job_id}"), 503)
+    assert server.stored_files() == []
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert (await client.delete(f"/jobs/{job_id}")).status_code == 204
+    await submit(client)
+
+
+async def test_a_store_that_cannot_be_written_is_told(
+    client: httpx.AsyncClient, server: FrontDeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk with a fault is a 503 that leaves nothing, wherever in the upload it shows."""
+    store = server.server.config.app.state.desk.store  # type: ignore[union-attr]
+    open_file = type(store._fs)._open
+    for part in ("scan.nii", "job.json"):
+
+        def stumble(
+            self: object, path: str, mode: str = "rb", part: str = part, **options: object
+        ) -> object:
+            if mode == "wb" and part in path:
+                raise OSError(5, "input/output error")
+            return open_file(self, path, mode, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(store._fs), "_open", stumble)
+            assert_problem(await client.post("/jobs", content=SCAN, headers=RAW), 503, "EIO")
+        assert server.stored_files() == []
+    await submit(client)
+
+
+async def test_uploads_leave_the_reserve(
+    client: httpx.AsyncClient, server: FrontDeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload is refused with 507 if its length would touch the reserve, or once it does."""
+    free = [0]
+    usage = SimpleNamespace(total=100 << 30)
+    monkeypatch.setattr(
+        "shared.storage.store.shutil.disk_usage",
+        lambda _: SimpleNamespace(free=free[0], total=usage.total),
+    )
+    reserve = server.settings.store_reserve_bytes
+    free[0] = reserve + len(SCAN) - 1
+    assert_problem(await client.post("/jobs", content=SCAN, headers=RAW), 507)
+
+    async def unannounced() -> object:
+        yield SCAN[:100]
+        free[0] = reserve + 10
+        yield SCAN[100:]
+
+    free[0] = reserve + 200
+    response = await client.post("/jobs", content=unannounced(), headers=RAW)  # type: ignore[arg-type]
+    assert_problem(response, 507)
+    assert server.stored_files() == []
+    free[0] = reserve + 10 * len(SCAN)
+    await submit(client)
+
+
+async def test_an_emptied_redis_loses_nothing(
+    client: httpx.AsyncClient,
+    server: FrontDeskServer,
+    reading_room: ReadingRoom,
+    redis: Redis,
+    queue: JobQueue,
+) -> None:
+    """FLUSHALL while scans wait, run and are done: all come back by themselves, and finish.
+
+    A client that asks meanwhile is told to come again, never that its job does not exist; one that
+    blocks gets its answer.
+    """
+    ids = [await submit(client) for _ in range(6)]
+    reading_room.start(2)
+    blocked = asyncio.create_task(
+        client.post("/predict?wait=50&priority=stat", content=SCAN, headers=RAW)
+    )
+    await server.until_blocked(1)
+    canceled = await submit(client)
+    await client.delete(f"/jobs/{canceled}")
+    redis.flushall()
+    asked = [await client.get(f"/jobs/{job_id}") for job_id in ids]
+    assert {response.status_code for response in asked} <= {503, 200}
+    assert {response.headers.get("retry-after") for response in asked} <= {"2", None}
+    assert (await client.get(f"/jobs/{canceled}")).status_code == 404
+    reading_room.serve()
+    await submit(client)
+    await server.until(lambda: all(redis.exists(keys.RQ_JOB + job_id) for job_id in ids))
+    jobs = await wait_for(queue, ids, JobStatus.FINISHED)
+    assert all(job.report for job in jobs)
+    answer = await blocked
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "finished"
+    assert (await client.get(f"/jobs/{canceled}")).status_code == 404
+
+
+async def test_a_restart_after_a_loss_is_noted(
+    settings: Settings, redis: Redis, store: ScanStore
+) -> None:
+    """If all processes were gone when Redis was emptied, the scans are noted and left alone."""
+    first = FrontDeskServer(settings)
+    first.start()
+    async with httpx.AsyncClient(base_url=first.url, trust_env=False) as client:
+        await submit(client)
+    first.stop()
+    redis.flushall()
+    second = FrontDeskServer(settings)
+    second.start()
+    try:
+        await second.until(lambda: bool(storage(second).notes))  # type: ignore[attr-defined]
+        assert "1 scan of another data set" in storage(second).notes[0]  # type: ignore[attr-defined]
+        assert storage(second).trouble is None  # type: ignore[attr-defined]
+        assert redis.zcard(keys.INDEX) == 0
+    finally:
+        second.stop()
+
+
+async def test_jobs_missing_after_a_restart_come_back(
+    settings: Settings, redis: Redis, queue: JobQueue
+) -> None:
+    """Jobs that the append-only file lost are back once an API runs on the same data set."""
+    first = FrontDeskServer(settings)
+    first.start()
+    async with httpx.AsyncClient(base_url=first.url, trust_env=False) as client:
+        ids = [await submit(client) for _ in range(3)]
+    first.stop()
+    service = redis.get(keys.SERVICE)
+    redis.flushall()
+    redis.set(keys.SERVICE, service or b"")
+    second = FrontDeskServer(settings)
+    second.start()
+    try:
+        await second.until(lambda: redis.zcard(keys.INDEX) == 3)
+        assert [(await queue.get(job_id)).position for job_id in ids] == [0, 1, 2]
+    finally:
+        second.stop()
+
+
+async def test_two_services_on_one_store(settings: Settings, store: ScanStore) -> None:
+    """Two queues on one store: neither sweeps, recovers nor forgets the other's scans."""
+    other = settings.model_copy(
+        update={"redis_url": settings.redis_url.removesuffix("/0") + "/1", "retention_s": 0.001}
+    )
+    servers = [FrontDeskServer(one) for one in (settings, other)]
+    ids = []
+    for server in servers:
+        server.start()
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+            ids.append(await submit(client))
+    try:
+        with connect(other) as client_of_other:
+            Retention(client_of_other, store, other).sweep_orphans()
+        async with (
+            httpx.AsyncClient(base_url=servers[0].url, trust_env=False) as one,
+            httpx.AsyncClient(base_url=servers[1].url, trust_env=False) as two,
+        ):
+            assert (await one.get(f"/jobs/{ids[0]}")).status_code == 200
+            assert (await one.get(f"/jobs/{ids[1]}")).status_code == 404
+            assert (await two.get(f"/jobs/{ids[0]}")).status_code == 404
+        assert sorted(store.job_ids()) == sorted(ids)
+    finally:
+        for server in servers:
+            server.stop()

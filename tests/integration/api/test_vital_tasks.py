@@ -1,0 +1,131 @@
+"""Tasks without which an API process serves wrongly: they outlive errors, or end the process."""
+
+import asyncio
+from typing import NoReturn
+
+import httpx
+import pytest
+import uvicorn
+
+from api.__main__ import Server
+from api.vital_tasks import VitalTasks
+from shared.queue.events import Marks, News
+from shared.queue.job_queue import JobQueue
+from shared.settings import Settings
+from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, submit
+from tests.support.event_lines import followed
+from tests.support.scripted_worker import ReadingRoom
+
+
+def fail(*_: object, **__: object) -> NoReturn:
+    """Raise what nobody foresaw."""
+    raise KeyError("unforeseen")
+
+
+async def test_a_round_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error of any kind the next round comes, and the process is fine."""
+    monkeypatch.setattr("api.vital_tasks.PAUSE_S", 0.01)
+    rounds = 0
+
+    async def round_() -> None:
+        nonlocal rounds
+        rounds += 1
+        await asyncio.sleep(0)
+        if rounds < 5:
+            raise KeyError("unforeseen")
+        await asyncio.Event().wait()
+
+    vital = VitalTasks()
+    async with vital.repeating("reader", round_), asyncio.timeout(30):
+        while rounds < 5:  # noqa: ASYNC110 - the task sets no event
+            await asyncio.sleep(0.01)
+        assert vital.failure is None
+    assert vital.failure is None
+
+
+async def test_a_task_that_ended_and_one_that_is_stuck() -> None:
+    """What no round can outlive is told in words."""
+
+    async def cancel() -> None:
+        raise asyncio.CancelledError
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    vital = VitalTasks()
+    async with vital.repeating("reader", cancel):
+        await asyncio.sleep(0.05)
+        assert vital.failure == "The task reader has ended."
+    async with vital.repeating("sweep", wait, silent_s=0.05), vital.repeating("places", wait):
+        await asyncio.sleep(0.1)
+        assert "sweep" in str(vital.failure)
+
+
+async def test_events_that_nobody_can_read(
+    client: httpx.AsyncClient,
+    server: FrontDeskServer,
+    reading_room: ReadingRoom,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """News that cannot be read are passed over, and those who wait are told all the same."""
+    reads = 0
+    news = JobQueue.news
+
+    async def often_unreadable(self: JobQueue, after: Marks, block_s: float) -> News:
+        nonlocal reads
+        reads += 1
+        told = await news(self, after, block_s)
+        if reads % 2:
+            raise ValueError("'hovering' is not a valid JobStatus")
+        return told
+
+    monkeypatch.setattr("api.vital_tasks.PAUSE_S", 0.01)
+    monkeypatch.setattr(JobQueue, "news", often_unreadable)
+    for _ in range(3):
+        blocked = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
+        await server.until_blocked(1)
+        reading_room.settle(reading_room.start())
+        assert (await blocked).json()["status"] == "finished"
+    assert (await client.get("/livez")).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["heard", "look_at_all"])
+async def test_an_audience_that_fails_stops_no_other(
+    client: httpx.AsyncClient,
+    server: FrontDeskServer,
+    reading_room: ReadingRoom,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    """With one audience raising at everything it is told, the other hears on."""
+    monkeypatch.setattr(f"api.live.waiters.JobWaiter.{method}", fail)
+    job_id = await submit(client)
+    following = asyncio.create_task(followed(client, job_id))
+    await server.until(lambda: server.following == 1)
+    reading_room.settle(reading_room.start())
+    assert (await following)[-1].job["status"] == "finished"
+    blocked = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
+    await server.until_blocked(1)
+    reading_room.settle(reading_room.start())
+    assert (await blocked).json()["status"] == "finished"
+    assert (await client.get("/livez")).status_code == 200
+
+
+async def test_a_process_that_cannot_go_on_says_so_and_ends(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its reader gone, `/livez` is a 503, and the process ends by itself."""
+    server = FrontDeskServer(settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(Server, "on_tick", uvicorn.Server.on_tick)  # time to look at it
+        server.start()
+        async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
+            assert (await client.get("/livez")).status_code == 200
+            vital: VitalTasks = server.server.config.app.state.vital  # type: ignore[union-attr]
+            reader = vital._vital["event_reader"].task
+            reader.get_loop().call_soon_threadsafe(reader.cancel)
+            await server.until(lambda: vital.failure is not None)
+            assert_problem(await client.get("/livez"), 503, "event_reader")
+    await server.until(lambda: not server.runs)
+    assert server.server.failure == "The task event_reader has ended."
+    server.stop()

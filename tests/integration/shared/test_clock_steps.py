@@ -1,0 +1,137 @@
+"""Redis's clock stepped, or Redis away: shown by shifting what was written by it."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from shared.jobs import JobStatus
+from shared.queue import keys, scripts
+from shared.queue.job_queue import JobQueue
+from shared.settings import Settings
+from tests.conftest import Valkey
+from tests.support.jobs import submission
+from worker.device.gpu_lease import Gpu, lease_gpu
+from worker.queueing.leases import Claim, Leases, WorkerFacts
+
+FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
+QUEUE = "test-model@1.0.0:routine"
+WIP = keys.RQ_WIP + QUEUE
+HOUR_S = 3600.0
+
+
+@pytest.fixture
+def client(valkey: Valkey) -> Iterator[Redis]:
+    """A client of this test's server."""
+    with Redis.from_url(valkey.url) as opened:
+        yield opened
+
+
+def step(client: Any, seconds: float) -> None:
+    """Have all that was written look as if Redis's clock were stepped by so many seconds since."""
+    reaped_at: Any = client.get(keys.REAPED_AT)
+    if reaped_at:
+        client.set(keys.REAPED_AT, float(reaped_at) - seconds)
+    for key in (WIP, keys.WORKERS, keys.BUSY, keys.GPU_LEASES):
+        for member, score in client.zrange(key, 0, -1, withscores=True):
+            client.zadd(key, {member: score - seconds})
+
+
+async def begun(queue: JobQueue, leases: Leases) -> Claim:
+    """Return a job that a worker holds, with a reaper that was there a moment ago."""
+    await queue.submit(submission())
+    (claim,) = leases.begin(leases.draw(1), FACTS)
+    leases.reap()
+    return claim
+
+
+def turn(client: Redis, leases: Leases) -> int:
+    """Take the next turn of reaping, a second after the last."""
+    client.set(keys.REAPED_AT, time.time() - 1)
+    return leases.reap()
+
+
+async def test_a_clock_stepped_forward_charges_no_job(
+    queue: JobQueue, leases: Leases, client: Redis
+) -> None:
+    """Leases that ran out while none could be extended get one fresh period, and no more."""
+    claim = await begun(queue, leases)
+    step(client, HOUR_S)
+    assert leases.reap() == 0
+    assert leases.extend([claim], FACTS) == []
+    assert (await queue.get(claim.id)).status is JobStatus.STARTED
+    step(client, HOUR_S)
+    assert leases.reap() == 0
+    step(client, HOUR_S)  # and its worker was not heard of in between
+    assert leases.reap() == 1
+    assert (await queue.get(claim.id)).losses == 1
+
+
+async def test_a_lease_known_to_be_dead_gets_no_fresh_period(
+    queue: JobQueue, leases: Leases, client: Redis
+) -> None:
+    """What a watchdog reports is reaped at once, however long no reaper was there."""
+    claim = await begun(queue, leases)
+    assert scripts.ABANDON.run(client, "worker-1") == 1
+    client.set(keys.REAPED_AT, time.time() - HOUR_S)
+    assert leases.reap() == 1
+    assert (await queue.get(claim.id)).losses == 1
+
+
+async def test_a_clock_stepped_back_keeps_no_dead_worker(
+    queue: JobQueue, leases: Leases, client: Redis, settings: Settings
+) -> None:
+    """Leases and workers of the future are cut to one period, so that silence ends them."""
+    claim = await begun(queue, leases)
+    step(client, -HOUR_S)
+    leases.reap()  # its own last turn lies in the future, and is no reason to wait
+    latest = time.time() + settings.lease_s + 1
+    for key in (WIP, keys.WORKERS):
+        scores: Any = client.zrange(key, 0, -1, withscores=True)
+        assert [score < latest for _, score in scores] == [True]
+    step(client, settings.lease_s + 1)
+    assert turn(client, leases) == 1
+    assert (await queue.get(claim.id)).status is JobStatus.QUEUED
+    assert (await queue.state()).workers == ()
+
+
+async def test_a_stock_workers_lease_is_not_cut(leases: Leases, client: Redis) -> None:
+    """A lease without a length of its own is a stock worker's, which has no beat: it stays."""
+    client.sadd(keys.QUEUES, QUEUE)
+    client.zadd(WIP, {"job:execution": time.time() + HOUR_S})
+    client.hset(keys.RQ_EXECUTION + "job:execution", "worker_name", "stock")
+    turn(client, leases)
+    assert client.zscore(WIP, "job:execution") > time.time() + HOUR_S / 2  # type: ignore[operator]
+
+
+def test_a_turn_of_the_future_holds_nobody_up(client: Redis, leases: Leases) -> None:
+    """A turn is taken once per period, and again when the clock was stepped back."""
+    assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 1
+    assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 0
+    client.set(keys.RETENTION_TURN, time.time() + HOUR_S)
+    assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 1
+    client.set(keys.RETENTION_TURN, time.time() - 61)
+    assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 1
+
+
+def test_a_gpu_is_not_held_by_the_past(client: Redis) -> None:
+    """A GPU lease that lies in the future ends as if it were given now."""
+    gpus = [Gpu(0, "GPU-a"), Gpu(1, "GPU-b")]
+    assert lease_gpu(client, "worker-1", gpus, 10).index == 0
+    step(client, -HOUR_S)
+    assert lease_gpu(client, "worker-2", gpus, 10).index == 1
+    assert client.zscore(keys.GPU_LEASES, "worker-1") < time.time() + 11  # type: ignore[operator]
+
+
+async def test_events_are_bounded_in_number(leases: Leases, client: Redis) -> None:
+    """With a clock that stands still or went back, the events do not grow without end."""
+    with client.pipeline(transaction=False) as pipeline:
+        for number in range(202_000):
+            pipeline.xadd(keys.EVENTS, {"job": "x"}, id=f"9999999999999-{number + 1}")
+            if number % 20_000 == 0:
+                pipeline.execute()
+        pipeline.execute()
+    turn(client, leases)
+    assert client.xlen(keys.EVENTS) <= 200_200

@@ -1,0 +1,213 @@
+"""The client's side of the queue, on a real server."""
+
+import asyncio
+
+import pytest
+import redis
+
+from shared.errors import IdempotencyConflict, JobNotFound, NotFinished, QueueFull
+from shared.jobs import JobStatus, Priority
+from shared.queue.events import News
+from shared.queue.job_queue import JobQueue
+from shared.settings import Settings
+from tests.conftest import Valkey
+from tests.support.fake_worker import report
+from tests.support.jobs import submission
+from worker.queueing.leases import Finished, Leases, WorkerFacts
+
+FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
+
+
+async def test_a_submit_is_one_round_trip(queue: JobQueue, valkey: Valkey) -> None:
+    """After the first, a submit is one command from the client: the script, by its hash."""
+    await queue.submit(submission())
+    sent = []
+    with redis.Redis.from_url(valkey.url) as watcher, redis.Redis.from_url(valkey.url) as client:
+        client.ping()  # so that its greeting is over
+        with watcher.monitor() as monitor:
+            await queue.submit(submission())
+            client.echo("end")
+            for command in monitor.listen():
+                if command["command"].startswith("ECHO"):
+                    break
+                if command["client_type"] != "lua":
+                    sent.append(command["command"].split()[0])
+    assert sent == ["EVALSHA"]
+
+
+async def test_position_counts_jobs_of_the_same_and_higher_priority(queue: JobQueue) -> None:
+    """A stat job stands before routine jobs that came earlier, and they see it."""
+    routine = [submission() for _ in range(3)]
+    for one in routine:
+        await queue.submit(one)
+    stat = await queue.submit(submission(priority=Priority.STAT))
+    assert stat.job.position == 0
+    positions = [(await queue.get(one.id)).position for one in routine]
+    assert positions == [1, 2, 3]
+
+
+async def test_the_limit_holds_under_a_burst(settings: Settings) -> None:
+    """Of 200 submits at once against MAX_QUEUED=50, exactly 50 are accepted."""
+    async with JobQueue(settings.model_copy(update={"max_queued": 50})) as queue:
+        answers = await asyncio.gather(
+            *(queue.submit(submission()) for _ in range(200)), return_exceptions=True
+        )
+        refused = [answer for answer in answers if isinstance(answer, QueueFull)]
+        assert len(refused) == 150
+        assert all(refusal.retry_after_s for refusal in refused)
+        assert (await queue.state()).queued == 50
+
+
+async def test_an_idempotency_key_makes_one_job(queue: JobQueue) -> None:
+    """The same key and scan name the same job; the same key and another scan are refused."""
+    first = await queue.submit(submission(idempotency_key="key"))
+    again = await queue.submit(submission(idempotency_key="key"))
+    assert (again.created, again.job.id) == (False, first.job.id)
+    with pytest.raises(IdempotencyConflict):
+        await queue.submit(submission(idempotency_key="key", sha256="1" * 64))
+    assert (await queue.state()).queued == 1
+
+
+async def test_a_burst_with_one_key_makes_one_job(queue: JobQueue) -> None:
+    """Twenty submits at once with one key agree on one job."""
+    receipts = await asyncio.gather(
+        *(queue.submit(submission(idempotency_key="key")) for _ in range(20))
+    )
+    assert len({receipt.job.id for receipt in receipts}) == 1
+    assert sum(receipt.created for receipt in receipts) == 1
+
+
+async def test_a_repeated_submit_of_one_id_queues_once(queue: JobQueue) -> None:
+    """A submit whose answer was lost may be sent again."""
+    one = submission()
+    await queue.submit(one)
+    await queue.submit(one)
+    assert (await queue.state()).queued == 1
+
+
+async def test_listing_pages_through_all_jobs_newest_first(queue: JobQueue) -> None:
+    """Pages follow each other without gap or overlap."""
+    ids = [(await queue.submit(submission())).job.id for _ in range(7)]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await queue.page(None, 3, cursor)
+        seen += [job.id for job in page.jobs]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == sorted(ids, reverse=True)
+
+
+async def test_listing_by_status_follows_a_job(queue: JobQueue, leases: Leases) -> None:
+    """A job stands in the listing of its state, and in no other."""
+    job_id = (await queue.submit(submission())).job.id
+
+    async def states() -> list[JobStatus]:
+        return [
+            status
+            for status in JobStatus
+            if job_id in [job.id for job in (await queue.page(status, 9, None)).jobs]
+        ]
+
+    assert await states() == [JobStatus.QUEUED]
+    claims = leases.draw(1)
+    leases.begin(claims, FACTS)
+    assert await states() == [JobStatus.STARTED]
+    outcome = Finished(report(claims[0], "worker-1", 1))
+    leases.settle([(claims[0], outcome)], FACTS, batch_s=1, metrics={})
+    assert await states() == [JobStatus.FINISHED]
+
+
+async def test_a_queued_job_can_be_cancelled(queue: JobQueue, leases: Leases) -> None:
+    """A job cancelled while queued is never drawn."""
+    job_id = (await queue.submit(submission())).job.id
+    assert await queue.cancel(job_id)
+    assert (await queue.get(job_id)).status is JobStatus.CANCELED
+    assert leases.draw(1) == []
+
+
+async def test_a_drawn_job_can_be_cancelled(queue: JobQueue, leases: Leases) -> None:
+    """A job cancelled between draw and begin is not begun."""
+    job_id = (await queue.submit(submission())).job.id
+    claims = leases.draw(1)
+    assert await queue.cancel(job_id)
+    assert leases.begin(claims, FACTS) == []
+    assert (await queue.get(job_id)).status is JobStatus.CANCELED
+
+
+async def test_a_started_job_can_be_cancelled(queue: JobQueue, leases: Leases) -> None:
+    """The outcome of a job cancelled while it computes is dropped."""
+    job_id = (await queue.submit(submission())).job.id
+    claims = leases.begin(leases.draw(1), FACTS)
+    assert await queue.cancel(job_id)
+    outcome = Finished(report(claims[0], "worker-1", 1))
+    assert leases.settle([(claims[0], outcome)], FACTS, batch_s=1, metrics={}) == claims
+    assert (await queue.get(job_id)).status is JobStatus.CANCELED
+
+
+async def test_a_terminal_job_cannot_be_cancelled(queue: JobQueue) -> None:
+    """Cancelling twice changes nothing the second time."""
+    job_id = (await queue.submit(submission())).job.id
+    assert await queue.cancel(job_id)
+    assert not await queue.cancel(job_id)
+
+
+async def test_purging_forgets_a_terminal_job_only(queue: JobQueue, valkey: Valkey) -> None:
+    """A live job cannot be purged; a purged one leaves no key behind."""
+    job_id = (await queue.submit(submission(idempotency_key="key"))).job.id
+    with pytest.raises(NotFinished):
+        await queue.purge(job_id)
+    await queue.cancel(job_id)
+    await queue.purge(job_id)
+    for call in (queue.get(job_id), queue.cancel(job_id), queue.purge(job_id)):
+        with pytest.raises(JobNotFound):
+            await call
+    with redis.Redis.from_url(valkey.url) as client:
+        assert [key for key in client.scan_iter() if job_id.encode() in key] == []
+        assert client.zcard("voxelq:jobs") == client.zcard("rq:canceled:test-model@1.0.0:routine")
+
+
+async def test_events_tell_every_change(queue: JobQueue, leases: Leases) -> None:
+    """Whoever reads from where the stream stood hears queued, started and finished."""
+    before = await queue.marks()
+    await queue.submit(submission())
+    claims = leases.begin(leases.draw(1), FACTS)
+    outcome = Finished(report(claims[0], "worker-1", 1))
+    leases.settle([(claims[0], outcome)], FACTS, batch_s=1, metrics={})
+    news = await queue.news(before, 1)
+    assert [event.status for event in news.events] == ["queued", "started", "finished"]
+
+
+async def test_old_events_are_dropped(queue: JobQueue, valkey: Valkey) -> None:
+    """The news do not grow with the jobs that ever were: those of long ago make room."""
+    with redis.Redis.from_url(valkey.url) as client:
+        for long_ago_ms in range(1, 1001):
+            client.xadd("voxelq:events", {"job": "x", "status": "queued"}, id=f"{long_ago_ms}-1")
+        await queue.submit(submission())
+        assert client.xlen("voxelq:events") <= 100  # Redis lets whole blocks go
+
+
+async def test_waiting_for_events_ends_in_time(queue: JobQueue) -> None:
+    """A quiet stream answers with nothing after the time asked for."""
+    before = await queue.marks()
+    assert await queue.news(before, 0.05) == News([], [], before)
+
+
+async def test_state_shows_workers_and_pace(queue: JobQueue, leases: Leases) -> None:
+    """Depth, the batch a worker runs and the seconds a scan costs are told."""
+    first = (await queue.submit(submission())).job.id
+    await queue.submit(submission())
+    claims = leases.draw(1)
+    busy = WorkerFacts("worker-1", "cpu", "test-model@1.0.0", (first,))
+    leases.begin(claims, busy)
+    state = await queue.state()
+    assert (state.queued, state.started) == (1, 1)
+    assert state.workers[0].batch == (first,)
+    outcome = Finished(report(claims[0], "worker-1", 1))
+    leases.settle([(claims[0], outcome)], FACTS, batch_s=2.0, metrics={"batches_total": 1})
+    state = await queue.state()
+    assert state.seconds_per_scan == pytest.approx(2.0)
+    assert state.eta_s == pytest.approx(4.0)
+    assert state.metrics["batches_total"] == 1
+    assert state.metrics['jobs_total{status="finished"}'] == 1

@@ -1,0 +1,270 @@
+"""Jobs that the queue lost, and the store still has."""
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis import Redis
+from ulid import ULID
+
+from benchmarks.common.noop_worker import empty_report
+from shared.errors import JobNotFound
+from shared.jobs import JobStatus, Priority, Submission
+from shared.queue import keys
+from shared.queue.data_set import DataSet
+from shared.queue.job_queue import JobQueue
+from shared.recovery import Recovered, Recovery
+from shared.results import BatchInfo, Report
+from shared.settings import Settings
+from shared.storage.identity import StoreIdentity
+from shared.storage.job_records import JobRecord, JobRecords, report_key
+from shared.storage.store import ScanStore
+from tests.conftest import Valkey
+from tests.support.jobs import submission
+from worker.queueing.connection import connect
+from worker.queueing.leases import Claim, Finished, Leases, WorkerFacts
+
+FACTS = WorkerFacts("worker-1", "cpu", None)
+A_MINUTE_AGO = datetime.now(UTC) - timedelta(minutes=1)
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    """A client of this test's server."""
+    with connect(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def recovery(redis: Redis, store: ScanStore, settings: Settings) -> Recovery:
+    """What recovers the jobs of this test's queue."""
+    return Recovery(redis, store, settings)
+
+
+@pytest.fixture
+def records(store: ScanStore) -> JobRecords:
+    """The records in this test's store."""
+    return JobRecords(store)
+
+
+def stored(store: ScanStore, service: str = "ours", **changes: Any) -> Submission:
+    """Return a submission of a minute ago with its scan and its record in the store."""
+    created_at = changes.get("created_at", A_MINUTE_AGO)
+    # ids of one millisecond have no order
+    job_id = str(ULID.from_datetime(created_at + timedelta(milliseconds=next(_NUMBERS))))
+    one = submission(**{"id": job_id, "created_at": created_at, **changes})
+    store.write(store.scan_key(one.id, "scan", gzipped=False), b"volume")
+    JobRecords(store).write(JobRecord(service=service, submission=one))
+    return one
+
+
+def reported(store: ScanStore, claim: Claim) -> Report:
+    """Return the report of an execution that has its mask and its report in the store."""
+    mask = f"{store.folder(claim.id)}/{claim.execution}.mask.nii.gz"
+    store.write(mask, b"mask")
+    report = empty_report(claim, "worker-1", BatchInfo(id="b", size=1)).model_copy(
+        update={"artefacts": {"mask": mask, "preview": mask}}
+    )
+    JobRecords(store).write_report(claim.id, claim.execution, report)
+    return report
+
+
+async def test_all_that_was_lost_comes_back(
+    queue: JobQueue, leases: Leases, redis: Redis, store: ScanStore, recovery: Recovery
+) -> None:
+    """Of an emptied queue every job comes back: with its mask as finished, else to be computed."""
+    jobs = [stored(store) for _ in range(3)]
+    for one in jobs:
+        await queue.submit(one)
+    done, started, waits = jobs
+    claim, other = leases.begin(leases.draw(2), FACTS)
+    assert [claim.id, other.id] == [done.id, started.id]
+    report = reported(store, claim)
+    leases.settle([(claim, Finished(report))], FACTS, batch_s=1, metrics={})
+    before = await queue.get(done.id)
+    redis.flushall()
+
+    assert recovery.recover("ours", {"ours"}) == Recovered(queued=2, finished=1)
+    after = await queue.get(done.id)
+    assert after.status is JobStatus.FINISHED
+    assert after.report == before.report == report
+    assert after.worker == before.worker
+    assert after.finished_at == A_MINUTE_AGO + timedelta(seconds=report.timings_s.total)
+    assert [(await queue.get(one.id)).position for one in (started, waits)] == [0, 1]
+    assert [claim.id for claim in leases.draw(5)] == [started.id, waits.id]
+    assert recovery.recover("ours", {"ours"}) == Recovered()
+
+
+async def test_a_job_keeps_its_place_and_its_priority(
+    queue: JobQueue, leases: Leases, store: ScanStore, recovery: Recovery
+) -> None:
+    """What is recovered goes before what came later, in the order in which it came."""
+    a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)  # younger than AGING_S
+    jobs = [
+        stored(store, priority=priority, created_at=a_minute_ago + timedelta(seconds=number))
+        for number, priority in enumerate([Priority.BULK, *[Priority.ROUTINE] * 3, Priority.STAT])
+    ]
+    later = submission()
+    await queue.submit(later)
+    recovery.recover("ours", {"ours"})
+    bulk, first, second, third, stat = (one.id for one in jobs)
+    drawn = [claim.id for _ in range(6) for claim in leases.draw(1)]
+    assert drawn == [stat, first, second, third, later.id, bulk]
+
+
+async def test_what_the_queue_knows_stays_as_it_is(
+    queue: JobQueue, store: ScanStore, recovery: Recovery
+) -> None:
+    """A job that Redis has is not touched, whatever its state."""
+    waits, canceled = stored(store), stored(store)
+    for one in (waits, canceled):
+        await queue.submit(one)
+    await queue.cancel(canceled.id)
+    before = [await queue.get(one.id) for one in (waits, canceled)]
+    assert recovery.recover("ours", {"ours"}) == Recovered()
+    assert [await queue.get(one.id) for one in (waits, canceled)] == before
+
+
+async def test_a_report_without_its_mask_is_none(
+    queue: JobQueue, store: ScanStore, records: JobRecords, recovery: Recovery
+) -> None:
+    """A job is finished only with a readable report of an execution whose mask is there."""
+    jobs = [stored(store) for _ in range(3)]
+    claims = [Claim(one, "execution", "queue", 0) for one in jobs]
+    reports = [reported(store, claim) for claim in claims]
+    store.delete(reports[0].artefacts["mask"])
+    store.write(report_key(jobs[1].id, "execution"), b'{"half": ')
+    assert records.find_report(jobs[2].id) is not None
+    assert recovery.recover("ours", {"ours"}) == Recovered(queued=2, finished=1)
+    assert (await queue.get(jobs[2].id)).status is JobStatus.FINISHED
+
+
+async def test_another_services_jobs_are_counted_only(
+    queue: JobQueue, store: ScanStore, records: JobRecords, recovery: Recovery
+) -> None:
+    """Jobs of another data set are left alone until they are asked for, and are ours then."""
+    theirs = [stored(store, "theirs") for _ in range(2)]
+    ours = stored(store)
+    assert recovery.count_lost() == {"ours": 1, "theirs": 2}
+    found = recovery.recover("ours", {"ours"})
+    assert (found.queued, found.others) == (1, {"theirs": 2})
+    with pytest.raises(JobNotFound):
+        await queue.get(theirs[0].id)
+    assert recovery.recover("ours", {"ours", "theirs"}).queued == 2
+    assert {records.service_of(one.id) for one in (*theirs, ours)} == {"ours"}
+    assert recovery.count_lost() == {}
+
+
+def test_recovery_needs_no_disk(redis: Redis, settings: Settings) -> None:
+    """A store that is no file system has an identity and gives its jobs back too."""
+    store = ScanStore(f"memory://{settings.store_url.rsplit('/', 2)[-2]}")
+    StoreIdentity(redis, store).probe()
+    StoreIdentity(redis, store).check()
+    waits, done = stored(store), stored(store)
+    reported(store, Claim(done, "execution", "queue", 0))
+    recovery = Recovery(redis, store, settings)
+    assert recovery.is_lost(waits.id, {"ours"})
+    assert recovery.recover("ours", {"ours"}) == Recovered(queued=1, finished=1)
+    assert not recovery.is_lost(waits.id, {"ours"})
+
+
+def test_what_has_no_record_is_left(store: ScanStore, recovery: Recovery) -> None:
+    """An upload without a record made no job, and a damaged record is counted and left."""
+    bare, damaged, forged = stored(store), stored(store), stored(store)
+    JobRecords(store).remove(bare.id)
+    store.replace(f"{store.folder(damaged.id)}/job.json", b'{"service": "ours", "submission": 1}')
+    copy = JobRecord(service="ours", submission=bare).model_dump_json().encode()
+    store.replace(f"{store.folder(forged.id)}/job.json", copy)
+    assert recovery.recover("ours", {"ours"}) == Recovered(unreadable=2)
+
+
+def test_a_submit_under_way_is_left(store: ScanStore, recovery: Recovery) -> None:
+    """A record of this moment may be of a submit that is not decided, so it waits."""
+    stored(store, created_at=datetime.now(UTC))
+    assert recovery.recover("ours", {"ours"}) == Recovered(waiting=1)
+
+
+async def test_a_late_outcome_of_a_recovered_job_is_no_second_one(
+    queue: JobQueue, leases: Leases, redis: Redis, store: ScanStore, recovery: Recovery
+) -> None:
+    """A worker that settles after its job was recovered from its report is not told to discard."""
+    one = stored(store)
+    await queue.submit(one)
+    (claim,) = leases.begin(leases.draw(1), FACTS)
+    report = reported(store, claim)
+    redis.flushall()
+    recovery.recover("ours", {"ours"})
+    dropped = leases.settle([(claim, Finished(report))], FACTS, batch_s=1, metrics={})
+    assert dropped == []
+    assert (await queue.get(one.id)).report == report
+
+
+async def test_a_job_that_was_withdrawn_meanwhile_does_not_run(
+    queue: JobQueue,
+    store: ScanStore,
+    records: JobRecords,
+    recovery: Recovery,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A record that goes away while its job is written takes the job with it."""
+    one = stored(store)
+    find_report = JobRecords.find_report
+
+    def withdraw(self: JobRecords, job_id: str) -> object:
+        records.remove(job_id)
+        return find_report(self, job_id)
+
+    monkeypatch.setattr(JobRecords, "find_report", withdraw)
+    assert recovery.recover("ours", {"ours"}) == Recovered()
+    assert (await queue.get(one.id)).status is JobStatus.CANCELED
+
+
+def test_a_lost_data_set_gets_its_id_back(redis: Redis) -> None:
+    """A process that knows the id writes it again, and tells of the loss once."""
+    data_set = DataSet(redis)
+    own = data_set.id()
+    assert not data_set.look()
+    redis.flushall()
+    assert data_set.look()
+    assert redis.get(keys.SERVICE) == own.encode()
+    assert not data_set.look()
+    assert data_set.ids == {own}
+
+
+def test_a_data_set_that_was_replaced_is_seen(redis: Redis) -> None:
+    """If another process was first to give an emptied Redis an id, both ids are answered for."""
+    data_set = DataSet(redis)
+    own = data_set.id()
+    redis.flushall()
+    other = DataSet(redis).id()
+    assert data_set.look()
+    assert data_set.id() == other
+    assert data_set.ids == {own, other}
+
+
+def test_a_server_that_was_started_again_is_suspicious(valkey: Valkey, redis: Redis) -> None:
+    """After a restart the last jobs may be missing, so it counts as a possible loss."""
+    data_set = DataSet(redis)
+    assert data_set.look()
+    assert not data_set.look()
+    valkey.kill()
+    valkey.start()
+    assert data_set.look()
+    assert not data_set.look()
+
+
+def test_a_server_that_tells_little_of_itself_will_do(redis: Redis, settings: Settings) -> None:
+    """A user who may not ask for the server's facts still gets an id for the data set."""
+    redis.acl_setuser("plain", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
+    try:
+        port = settings.redis_url.rsplit(":", 1)[1].removesuffix("/0")
+        with Redis.from_url(f"redis://plain:any@127.0.0.1:{port}/0") as plain:
+            data_set = DataSet(plain)
+            assert data_set.look()
+            assert not data_set.look()
+            assert redis.get(keys.SERVICE) == data_set.id().encode()
+    finally:
+        redis.acl_deluser("plain")

@@ -1,0 +1,261 @@
+"""The Python client, blocking and awaiting, against the real API and a scripted worker."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+from shared.settings import Settings
+from tests.support.api_server import SCAN, FrontDeskServer
+from tests.support.both_clients import BOTH
+from tests.support.scans import AFFINE, gz, nifti, voxels
+from tests.support.scripted_worker import PICTURE, ReadingRoom, blame_the_scan
+from voxelq import (
+    BadRequest,
+    BadScan,
+    JobCanceled,
+    JobFailed,
+    JobState,
+    KeyConflict,
+    NotFound,
+    QueueFull,
+    ScanTooLarge,
+    WaitTimeout,
+)
+
+
+@pytest.fixture(params=BOTH)
+def client(server: FrontDeskServer, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A client of this test's service, of either kind."""
+    with BOTH[request.param](server.url) as opened:
+        yield opened
+
+
+def test_a_scan_is_predicted(client: Any, reading_room: ReadingRoom, tmp_path: Path) -> None:
+    """An array, an image, a path and bytes each give a mask in the scan's own grid."""
+    reading_room.serve()
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(SCAN)
+    for scan in (path, SCAN, (voxels(), AFFINE), nibabel.Nifti1Image(voxels(), AFFINE)):
+        found = client.predict(scan, priority="stat", wait_s=60)
+        assert (found.present, found.probability, found.volume_ml) == (False, 0.1, 0)
+        assert found.model.name == "test-model"
+        assert found.timings_s["total"] == 0.327
+        mask = found.mask()
+        assert mask.shape == (8, 9, 10)
+        np.testing.assert_allclose(mask.affine, AFFINE, atol=1e-4)
+        assert found.preview() == PICTURE
+        assert found.job.state.priority == "stat"
+
+
+def test_channels_go_to_a_model_of_several(
+    two_channel_model: str, client: Any, reading_room: ReadingRoom
+) -> None:
+    """A dict of volumes is a scan of several channels; without them all it is refused."""
+    reading_room.serve()
+    channels = {"t1": SCAN, "flair": gz(nifti(voxels() + 1))}
+    assert client.predict(channels, model=two_channel_model).model.name == two_channel_model
+    with pytest.raises(BadScan, match="A channel is missing: flair"):
+        client.submit({"t1": SCAN}, model=two_channel_model)
+
+
+def test_one_key_is_one_job(client: Any) -> None:
+    """The same scan under a key of the caller's own is the same job, and another is refused."""
+    first = client.submit(SCAN, idempotency_key="night-1/sub-01")
+    assert client.submit(SCAN, idempotency_key="night-1/sub-01").id == first.id
+    assert client.submit(SCAN).id != first.id
+    with pytest.raises(KeyConflict):
+        client.submit(gz(nifti(voxels() + 1)), idempotency_key="night-1/sub-01")
+
+
+def test_refusals_say_what_to_do(client: Any) -> None:
+    """A scan, a model and a parameter that are not taken raise errors of their own kinds."""
+    with pytest.raises(BadScan, match="not 3D"):
+        client.submit(nifti(voxels((4, 4, 4, 4))))
+    with pytest.raises(BadScan) as refusal:
+        client.submit(b"neither NIfTI nor gzip" * 20)
+    assert refusal.value.status == 415
+    with pytest.raises(NotFound, match="not served"):
+        client.submit(SCAN, model="nowhere")
+    with pytest.raises(BadRequest, match="priority"):
+        client.submit(SCAN, priority="now")
+    with pytest.raises(NotFound, match="no job"):
+        client.job("01KA8X6V5Q3T1N0Y2R4S6D8F0G")
+
+
+def test_a_job_fails_as_an_error(client: Any, reading_room: ReadingRoom) -> None:
+    """Waiting for a job that failed raises its problem; asking for it does not."""
+    job = client.submit(SCAN)
+    reading_room.settle(reading_room.start(), blame_the_scan)
+    with pytest.raises(JobFailed, match="as told") as failure:
+        job.wait()
+    assert failure.value.problem.type == "urn:voxelq:problem:bad-scan"
+    assert client.job(job.id).status == "failed"
+
+
+def test_a_wait_ends_and_can_be_taken_up(client: Any, reading_room: ReadingRoom) -> None:
+    """After a wait that was too short the job goes on, and can be waited for again."""
+    with pytest.raises(WaitTimeout) as over:
+        client.predict(SCAN, wait_s=0.2)
+    (job_id,) = over.value.job_ids
+    reading_room.serve()
+    assert client.job(job_id).wait(60).job.id == job_id
+
+
+def test_a_waiting_client_is_woken_by_the_end(
+    client: Any, server: FrontDeskServer, reading_room: ReadingRoom
+) -> None:
+    """Between the end of a job and its client lies no polling interval."""
+    job = client.submit(SCAN)
+    ended: list[float] = []
+
+    def end() -> None:
+        while not server.blocked:
+            time.sleep(0.01)
+        claims = reading_room.start()
+        reading_room.settle(claims)
+        ended.append(time.monotonic())
+
+    worker = threading.Thread(target=end)
+    worker.start()
+    job.wait(60)
+    woken = time.monotonic()
+    worker.join()
+    assert woken - ended[0] < 5
+
+
+def test_progress_goes_from_queued_to_finished(client: Any, reading_room: ReadingRoom) -> None:
+    """The callback hears of the place in the queue, of the start and of the end."""
+    told: list[JobState] = []
+
+    def note(state: JobState) -> None:
+        told.append(state)
+        if state.status == "queued":
+            claims.extend(reading_room.start())
+        elif claims:
+            reading_room.settle([claims.pop()])
+
+    claims: list[Any] = []
+    client.predict(SCAN, on_progress=note, wait_s=60)
+    assert [state.status for state in told] == ["queued", "started", "finished"]
+    assert told[0].position == 0
+
+
+def test_many_jobs_are_yielded_as_they_end(client: Any, reading_room: ReadingRoom) -> None:
+    """Each of many jobs comes once, the failed ones too, over one connection."""
+    jobs = [client.submit(SCAN, priority=("bulk", "stat")[number % 2]) for number in range(20)]
+    reading_room.serve(
+        lambda claim: (
+            blame_the_scan(claim) if claim.id == jobs[3].id else reading_room.finish(claim)
+        )
+    )
+    ended = list(client.as_completed(jobs, timeout_s=120))
+    assert sorted(job.id for job in ended) == sorted(job.id for job in jobs)
+    assert {job.id for job in ended if job.status == "failed"} == {jobs[3].id}
+    assert all(job.done for job in jobs)
+
+
+def test_a_job_is_canceled_and_purged(
+    client: Any, server: FrontDeskServer, reading_room: ReadingRoom
+) -> None:
+    """Canceling withdraws a queued job and spares a finished one; deleting leaves no file."""
+    finished, queued = client.submit(SCAN), client.submit(SCAN)
+    reading_room.settle(reading_room.start(1))
+    finished.cancel()
+    assert finished.wait().mask_bytes()
+    assert client.cancel(queued.id).status == "canceled"
+    with pytest.raises(JobCanceled):
+        queued.wait()
+    finished.delete()
+    queued.delete()
+    finished.delete()
+    assert list(client.jobs()) == []
+    assert server.lasting_files() == []
+
+
+def test_jobs_are_listed_newest_first_over_pages(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listing goes on from page to page, up to a limit or to the end."""
+    monkeypatch.setattr("voxelq.protocol.flows.MAX_PAGE", 2)
+    ids = [client.submit(SCAN).id for _ in range(5)]
+    assert [job.id for job in client.jobs()] == ids[::-1]
+    assert [job.id for job in client.jobs("queued", limit=3)] == ids[:1:-1]
+    with pytest.raises(BadRequest):
+        list(client.jobs("nowhere"))
+
+
+def test_the_service_is_described(client: Any, reading_room: ReadingRoom) -> None:
+    """Models, the queue and readiness are as the service has them."""
+    assert not client.ready()
+    reading_room.sign_on()
+    assert client.ready()
+    client.submit(SCAN)
+    queue = client.queue()
+    assert (queue.queued, queue.started, queue.workers[0].id) == (1, 0, "stand-in")
+    models = client.models()
+    assert ("test-model", True) in [(model.name, model.default) for model in models]
+    assert models.default.inputs[0].modality == "FLAIR"
+    assert models.default.labels[0].name == "whole tumour"
+
+
+def test_a_full_queue_is_waited_for(
+    settings: Settings, reading_room: ReadingRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A submit that meets a full queue is sent again until there is room, and raises if not."""
+    monkeypatch.setattr("voxelq.protocol.sending.LONGEST_RETRY_AFTER_S", 0.2)
+    server = FrontDeskServer(settings.model_copy(update={"max_queued": 1}))
+    server.start()
+    try:
+        with BOTH["Client"](server.url, retries=0) as hasty, BOTH["Client"](server.url) as client:
+            client.submit(SCAN)
+            with pytest.raises(QueueFull) as refusal:
+                hasty.submit(SCAN)
+            assert refusal.value.retry_after_s
+            reading_room.serve()
+            assert client.predict(SCAN, wait_s=60).job.done
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_scan_that_is_refused_unread_has_its_reason(settings: Settings, kind: str) -> None:
+    """A service that hangs up on a large upload is understood, and is not sent it again."""
+    server = FrontDeskServer(settings.model_copy(update={"max_scan_bytes": 100_000}))
+    server.start()
+    try:
+        with BOTH[kind](server.url) as client, pytest.raises(ScanTooLarge, match="100000"):
+            client.submit(bytes(64_000_000))
+    finally:
+        server.stop()
+
+
+def test_a_wait_bears_with_a_restart(settings: Settings, reading_room: ReadingRoom) -> None:
+    """A client that waits while the API is stopped and started again gets its answer."""
+    server = FrontDeskServer(settings)
+    server.start()
+    again = FrontDeskServer(settings)
+    again.port = server.port
+    again.server.config.port = server.port
+
+    def restart() -> None:
+        while not server.blocked:
+            time.sleep(0.01)
+        server.stop()
+        again.start()
+        reading_room.serve()
+
+    restarting = threading.Thread(target=restart)
+    with BOTH["Client"](server.url) as client:
+        job = client.submit(SCAN)
+        restarting.start()
+        try:
+            assert job.wait(120).job.status == "finished"
+        finally:
+            restarting.join()
+            again.stop()

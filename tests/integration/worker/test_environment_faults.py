@@ -1,0 +1,196 @@
+"""A worker whose environment is at fault: it draws nothing until that has passed."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from shared.errors import StoreUnavailable
+from shared.jobs import Job, JobStatus
+from shared.queue.job_queue import JobQueue, WorkerInfo
+from shared.settings import Settings
+from shared.watchdog import Watchdog
+from tests.integration.worker.test_lanes import serving
+from tests.support.fake_worker import ScriptedEngine
+from tests.support.jobs import Workers, submission, wait_for
+from worker.pipeline import trouble as troubles
+from worker.pipeline.trouble import Trouble
+from worker.queueing.lanes import BatchService
+from worker.queueing.leases import Claim, Outcome, Returned
+
+AWAY = Trouble("The store is away.")
+PROBLEM = StoreUnavailable(AWAY.reason).problem()
+
+
+class MoodyEngine(ScriptedEngine):
+    """Returns every batch and fails every check while it is in trouble."""
+
+    def __init__(self, trouble: Trouble | None = None) -> None:
+        self.trouble = trouble
+        self.runs = 0
+
+    def run(
+        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+    ) -> list[Outcome]:
+        """Compute as scripted, or return all."""
+        self.runs += 1
+        if self.trouble:
+            return [Returned(PROBLEM, self.trouble) for _ in claims]
+        return super().run(claims, worker_id, is_lost)
+
+    def check(self, *, thorough: bool) -> Trouble | None:
+        """Be in trouble, or not; a quick look never finds out."""
+        return self.trouble if thorough else None
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a worker look again ten times a second."""
+    monkeypatch.setattr(troubles, "FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(troubles, "LONGEST_PAUSE_S", 0.1)
+
+
+async def submit_all(queue: JobQueue, scans: Sequence[str]) -> list[str]:
+    """Submit one job for each scan and return their ids."""
+    return [(await queue.submit(submission(scan))).job.id for scan in scans]
+
+
+async def until_paused(queue: JobQueue) -> WorkerInfo:
+    """Return the first worker that says it draws nothing."""
+    async with asyncio.timeout(60):
+        while True:
+            for worker in (await queue.state()).workers:
+                if worker.paused:
+                    return worker
+            await asyncio.sleep(0.02)
+
+
+async def test_a_worker_in_trouble_charges_no_job_and_says_why(
+    queue: JobQueue, settings: Settings
+) -> None:
+    """While the store is away nothing fails and nothing is drawn; once it is back all finish."""
+    engine = MoodyEngine(AWAY)
+    ids = await submit_all(queue, ["ok"] * 6)
+    with serving(engine, settings):
+        assert (await until_paused(queue)).paused == AWAY.reason
+        await asyncio.sleep(1)
+        runs = engine.runs
+        assert runs <= 2
+        jobs = [await queue.get(job_id) for job_id in ids]
+        assert {job.status for job in jobs} == {JobStatus.QUEUED}
+        engine.trouble = None
+        jobs = await wait_for(queue, ids)
+        assert {worker.paused for worker in (await queue.state()).workers} == {None}
+    assert {(job.status, job.losses) for job in jobs} == {(JobStatus.FINISHED, 0)}
+
+
+async def test_trouble_with_one_model_leaves_the_others_alone(
+    queue: JobQueue, settings: Settings
+) -> None:
+    """Jobs of a model that is not ready wait, uncharged; those of others are served meanwhile."""
+
+    class HalfReady(MoodyEngine):
+        def run(
+            self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+        ) -> list[Outcome]:
+            model = claims[0].submission.model_ref
+            if self.trouble and model == self.trouble.model:
+                return [Returned(PROBLEM, self.trouble) for _ in claims]
+            return ScriptedEngine.run(self, claims, worker_id, is_lost)
+
+    engine = HalfReady(Trouble("There is no memory for it.", model="test-model@2.0.0"))
+    waiting = [(await queue.submit(submission(version="2.0.0"))).job.id for _ in range(2)]
+    served = await submit_all(queue, ["slow:0.2"] * 6)
+    with serving(engine, settings):
+        jobs = await wait_for(queue, served)
+        assert {job.status for job in jobs} == {JobStatus.FINISHED}
+        held = [await queue.get(job_id) for job_id in waiting]
+        assert {job.losses for job in held} == {0}
+        assert not any(job.status.terminal for job in held)
+        assert {worker.paused for worker in (await queue.state()).workers} == {None}
+        engine.trouble = None
+        jobs = await wait_for(queue, waiting)
+    assert {(job.status, job.losses) for job in jobs} == {(JobStatus.FINISHED, 0)}
+
+
+async def test_a_dead_device_ends_its_worker_and_charges_nobody(
+    queue: JobQueue, settings: Settings
+) -> None:
+    """A worker that only a fresh process can mend stops by itself, with its jobs in the queue."""
+    engine = MoodyEngine(Trouble("The network no longer runs.", restart=True))
+    watchdog = Watchdog("in-process")
+    service = BatchService(engine, settings, "in-process", watchdog, lambda _: None)
+    (job_id,) = await submit_all(queue, ["ok"])
+    service.start()
+    lane = threading.Thread(target=service.run_lane)
+    lane.start()
+    await asyncio.to_thread(lane.join)
+    service.leave()
+    watchdog.close()
+    assert service.wants_restart
+    job = await queue.get(job_id)
+    assert (job.status, job.losses, job.returns) == (JobStatus.QUEUED, 0, 1)
+
+
+async def test_a_job_that_comes_back_for_ever_is_charged_now_and_then(
+    queue: JobQueue, settings: Settings
+) -> None:
+    """After fifty returns at no cost each further one is a loss: no job goes round for ever."""
+    job_id = (await queue.submit(submission())).job.id
+    await queue._redis.hset(f"rq:job:{job_id}", mapping={"voxelq_returns": 50})
+    engine = MoodyEngine(AWAY)
+    engine.check = lambda *, thorough: None  # type: ignore[method-assign]
+    with serving(engine, settings):
+        (job,) = await wait_for(queue, [job_id])
+    assert job.status is JobStatus.FAILED
+    assert job.error is not None
+    assert job.error["type"].endswith("store-unavailable")
+    assert (job.losses, job.returns) == (settings.max_attempts, 50)
+
+
+async def test_a_planned_stop_charges_no_job(queue: JobQueue, settings: Settings) -> None:
+    """What a worker cannot finish in time after SIGTERM goes back uncharged; it exits with 0."""
+    hurried = Workers(settings.model_copy(update={"drain_s": 0.5, "lease_s": 3600.0}))
+    try:
+        ids = await submit_all(queue, ["slow:60"])
+        process = hurried.start()
+        await wait_for(queue, ids, JobStatus.STARTED)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait) == 0
+        (job,) = await wait_for(queue, ids, JobStatus.QUEUED)
+    finally:
+        hurried.kill_all()
+    assert job_facts(job) == (1, 0, 1)
+    assert (await queue.state()).workers == ()
+
+
+async def test_a_worker_that_draws_its_own_lapsed_job_again_keeps_it(
+    queue: JobQueue, settings: Settings
+) -> None:
+    """Leases are held by execution: letting go of the lost one does not end the new one."""
+    job_id = (await queue.submit(submission())).job.id
+    watchdog = Watchdog("in-process")
+    service = BatchService(ScriptedEngine(), settings, "in-process", watchdog, lambda _: None)
+    (lost,) = service._leases.draw(1)
+    service._heartbeat.hold([lost])
+    await queue._redis.zrem(f"rq:wip:{lost.queue}", f"{job_id}:{lost.execution}")
+    service._heartbeat.beat()
+    await queue._redis.lpush(f"rq:queue:{lost.queue}", job_id)
+    await queue._redis.zadd("voxelq:pending:routine", {job_id: 1})
+    (again,) = service._leases.draw(1)
+    service._heartbeat.hold([again])
+    service._heartbeat.release([lost])
+    assert service._heartbeat.held == [again]
+    assert not service._heartbeat.is_lost(again)
+    service._heartbeat.beat()
+    assert not service._heartbeat.is_lost(again)
+    watchdog.close()
+    for one in service._connections:
+        one.close()
+
+
+def job_facts(job: Job) -> tuple[int, int, int]:
+    """Return how often a job was begun, charged, and returned uncharged."""
+    return job.attempts, job.losses, job.returns

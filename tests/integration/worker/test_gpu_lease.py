@@ -1,0 +1,228 @@
+"""Which GPU a worker gets, over a real server and with GPUs that are only names."""
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+import torch
+from redis import Redis
+
+from shared.errors import ModelBroken
+from shared.queue import keys
+from shared.queue.scripts import ABANDON
+from shared.settings import Settings
+from worker import __main__ as entry
+from worker.device.gpu_lease import Gpu, lease_device, lease_gpu
+from worker.queueing.connection import connect
+from worker.queueing.leases import Leases, WorkerFacts
+
+GPUS = [Gpu(index, f"GPU-{index:02}") for index in range(4)]
+
+
+class SimpleGpu:
+    """What torch tells of a GPU, as far as it is asked."""
+
+    def __init__(self, index: int) -> None:
+        self.uuid = f"GPU-{index}"
+
+
+class Floor:
+    """Many pretended workers of one service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.redis = connect(settings)
+
+    def arrive(self, worker: str, gpus: Sequence[Gpu] = GPUS, hold_s: float = 60) -> int:
+        """Have a worker start; returns the index of its GPU."""
+        return lease_gpu(self.redis, worker, gpus, hold_s).index
+
+    def beat(self, worker: str) -> None:
+        """Have a worker be heard of."""
+        self.leases(worker).extend([], WorkerFacts(worker, "cuda", None))
+
+    def leases(self, worker: str) -> Leases:
+        """Return a worker's door to the queue."""
+        return Leases(self.redis, worker, self._settings)
+
+
+@pytest.fixture
+def floor(settings: Settings) -> Floor:
+    """Nobody has come yet."""
+    return Floor(settings)
+
+
+def run_out(redis: Redis, worker: str, seconds: float = 1) -> None:
+    """Let a worker's lease have ended so many seconds ago."""
+    redis.zadd(keys.GPU_LEASES, {worker: time.time() - seconds}, xx=True)
+
+
+def test_workers_spread_evenly(floor: Floor) -> None:
+    """However many workers come, no GPU has two more than another."""
+    counts: Counter[int] = Counter()
+    for number in range(22):
+        counts[floor.arrive(f"worker-{number}")] += 1
+        held = [counts[gpu.index] for gpu in GPUS]
+        assert max(held) - min(held) <= 1
+
+
+def test_workers_that_start_at_once_spread_evenly(settings: Settings) -> None:
+    """Sixteen workers that ask in the same moment get four GPUs four times each."""
+    start, taken = threading.Barrier(16), list[int]()
+
+    def arrive(number: int) -> None:
+        floor = Floor(settings)
+        floor.redis.ping()
+        start.wait()
+        taken.append(floor.arrive(f"worker-{number}"))
+
+    threads = [threading.Thread(target=arrive, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(taken) == {gpu.index: 4 for gpu in GPUS}
+
+
+def test_the_last_free_gpu_goes_to_one_worker(settings: Settings) -> None:
+    """Of two workers that start at once only one gets the GPU that is still free."""
+    for _ in range(10):
+        floor = Floor(settings)
+        floor.redis.flushall()
+        for number in range(3):
+            floor.arrive(f"worker-{number}")
+        start, taken = threading.Barrier(2), list[int]()
+
+        def arrive(worker: str, start: threading.Barrier, taken: list[int]) -> None:
+            mine = Floor(settings)
+            mine.redis.ping()
+            start.wait()
+            taken.append(mine.arrive(worker))
+
+        pair = [threading.Thread(target=arrive, args=(name, start, taken)) for name in "ab"]
+        for thread in pair:
+            thread.start()
+        for thread in pair:
+            thread.join()
+        assert taken.count(3) == 1
+
+
+@pytest.mark.parametrize("end", ["killed", "left", "silent"])
+def test_the_gpu_of_a_worker_that_is_gone_is_free(floor: Floor, end: str) -> None:
+    """A GPU is leased again once its worker died, left, or fell silent past its lease."""
+    held = {floor.arrive(f"worker-{number}"): f"worker-{number}" for number in range(4)}
+    gone = held[2]
+    if end == "killed":
+        ABANDON.run(floor.redis, gone)  # what its watchdog does
+    elif end == "left":
+        floor.leases(gone).sign_off()
+    else:
+        run_out(floor.redis, gone)
+    assert floor.arrive("worker-new") == 2
+
+
+def test_heartbeats_hold_the_gpu(floor: Floor, settings: Settings) -> None:
+    """A worker that is heard of keeps its GPU by its heartbeats, and for no longer than those."""
+    first = floor.arrive("worker-0", hold_s=0.001)
+    time.sleep(0.01)
+    floor.beat("worker-0")
+    assert [floor.arrive(f"worker-{number}") for number in (1, 2, 3)] == [1, 2, 3]
+    assert first == 0
+    (left_s,) = [floor.redis.zscore(keys.GPU_LEASES, "worker-0") - time.time()]  # type: ignore[operator]
+    assert left_s <= settings.lease_s
+
+
+def test_a_worker_that_wakes_counts_again(floor: Floor) -> None:
+    """A worker that froze past its lease and goes on has its GPU counted as used once more."""
+    floor.arrive("frozen")
+    run_out(floor.redis, "frozen")
+    assert floor.arrive("second") == 0
+    floor.beat("frozen")
+    assert [floor.arrive(f"worker-{number}") for number in range(5)] == [1, 2, 3, 1, 2]
+
+
+def test_those_long_gone_are_forgotten(floor: Floor) -> None:
+    """Workers that nobody has heard of for hours leave nothing behind."""
+    floor.arrive("old")
+    run_out(floor.redis, "old", seconds=7200)
+    floor.arrive("new")
+    assert floor.redis.hkeys(keys.GPUS) == [b"new"]
+    assert floor.redis.zrange(keys.GPU_LEASES, 0, -1) == [b"new"]
+
+
+def test_a_pinned_worker_counts_for_the_others(floor: Floor) -> None:
+    """A worker that may have one GPU only takes it, and the others keep away while they can."""
+    assert [floor.arrive(name, GPUS[1:2]) for name in ("pinned-1", "pinned-2")] == [1, 1]
+    assert [floor.arrive(f"worker-{number}") for number in range(4)] == [0, 2, 3, 0]
+
+
+def test_workers_may_see_the_same_gpus_by_other_numbers(floor: Floor) -> None:
+    """A GPU is known by its UUID: containers that number it otherwise share the same leases."""
+    assert floor.arrive("one", [Gpu(0, "GPU-a"), Gpu(1, "GPU-b")]) == 0
+    assert floor.arrive("two", [Gpu(0, "GPU-a")]) == 0
+    assert floor.arrive("three", [Gpu(0, "GPU-b"), Gpu(1, "GPU-a")]) == 0
+
+
+def test_a_worker_that_asks_again_moves(floor: Floor) -> None:
+    """A worker whose first answer was lost counts once."""
+    assert [floor.arrive("one"), floor.arrive("one"), floor.arrive("two")] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "devices"),
+    [
+        ("auto", ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]),
+        ("cuda", ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]),
+        ("cuda:1", ["cuda:1", "cuda:1", "cuda:1", "cuda:1"]),
+    ],
+)
+def test_a_number_pins_and_its_absence_leases(
+    floor: Floor,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: str,
+    devices: list[str],
+) -> None:
+    """``cuda:1`` is that GPU however many are on it; ``cuda`` and ``auto`` are the least used."""
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", SimpleGpu)
+    told = settings.model_copy(update={"device": wanted})
+    assert [lease_device(floor.redis, f"worker-{n}", told) for n in range(4)] == devices
+    assert "expandable_segments" in os.environ["PYTORCH_ALLOC_CONF"]
+
+
+def test_a_worker_without_a_gpu_leases_none(floor: Floor, settings: Settings) -> None:
+    """On a CPU nothing is leased."""
+    cpu = settings.model_copy(update={"device": "cpu"})
+    assert lease_device(floor.redis, "one", cpu) == "cpu"
+    assert not floor.redis.exists(keys.GPUS, keys.GPU_LEASES)
+
+
+def test_a_worker_that_cannot_serve_holds_no_gpu(
+    floor: Floor, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that ends because its device cannot be used gives its GPU back before it goes."""
+    held: list[int] = []
+
+    def lease(redis: Redis, worker_id: str, settings: Settings) -> str:
+        lease_gpu(redis, worker_id, GPUS, 60)
+        return "cpu"
+
+    def fail(*_: object) -> None:
+        held.append(int(floor.redis.hlen(keys.GPUS)))
+        raise ModelBroken("as told")
+
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # for main sets its own
+    monkeypatch.setattr(entry, "configure_logging", lambda _: None)
+    monkeypatch.setattr(entry, "Settings", lambda: settings)
+    monkeypatch.setattr(entry, "lease_device", lease)
+    monkeypatch.setattr(entry, "open_shelf", fail)
+    assert entry.main() == 1
+    assert held == [1]
+    assert not floor.redis.exists(keys.GPUS, keys.GPU_LEASES)

@@ -1,0 +1,131 @@
+"""Several batches on their way in one worker."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from benchmarks.common.noop_worker import NoopEngine
+from shared.jobs import JobStatus
+from shared.queue.job_queue import JobQueue
+from shared.settings import Settings
+from shared.watchdog import Watchdog
+from tests.support.fake_worker import ScriptedEngine
+from tests.support.jobs import submission, wait_for
+from worker.queueing.engine import Engine
+from worker.queueing.lanes import BatchService
+from worker.queueing.leases import Claim, Outcome
+
+BATCH_OF_ONE = {"max_batch_size": 1}
+
+
+class WatchedEngine(ScriptedEngine):
+    """Notes which scans were in hand as each began, and holds every one for a while."""
+
+    lanes = 3
+
+    def __init__(self) -> None:
+        self.beside: dict[str, set[str]] = {}
+        self._running: set[str] = set()
+        self._lock = threading.Lock()
+
+    def run(
+        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+    ) -> list[Outcome]:
+        """Compute as scripted."""
+        ids = {claim.id for claim in claims}
+        with self._lock:
+            for other in self._running:
+                self.beside[other] |= ids
+            self.beside |= {job_id: set(self._running) for job_id in ids}
+            self._running |= ids
+        outcomes = super().run(claims, worker_id, is_lost)
+        with self._lock:
+            self._running -= ids
+        return outcomes
+
+
+@contextmanager
+def serving(engine: Engine, settings: Settings) -> Iterator[None]:
+    """Serve with all lanes of an engine, in threads of this process."""
+    watchdog = Watchdog("in-process")
+    service = BatchService(engine, settings, "in-process", watchdog, lambda _: None)
+    service.start()
+    lanes = [threading.Thread(target=service.run_lane) for _ in range(engine.lanes)]
+    for lane in lanes:
+        lane.start()
+    try:
+        yield
+    finally:
+        service.stop()
+        for lane in lanes:
+            lane.join()
+        service.leave()
+        watchdog.close()
+
+
+async def test_batches_are_on_their_way_side_by_side(queue: JobQueue, settings: Settings) -> None:
+    """A worker of three lanes has three batches in hand, and not four."""
+    engine = WatchedEngine()
+    ids = [(await queue.submit(submission("slow:0.4"))).job.id for _ in range(6)]
+    with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
+        jobs = await wait_for(queue, ids)
+    assert {job.status for job in jobs} == {JobStatus.FINISHED}
+    assert max(len(others) for others in engine.beside.values()) >= 2
+    assert len({job.report.batch.id for job in jobs if job.report}) == len(ids)
+
+
+async def test_a_scan_under_suspicion_runs_alone(queue: JobQueue, settings: Settings) -> None:
+    """A job that was lost once has nothing beside it, in any lane."""
+    engine = WatchedEngine()
+    suspect = (await queue.submit(submission("slow:0.2"))).job.id
+    await queue._redis.hset(f"rq:job:{suspect}", "voxelq_losses", 1)
+    ids = [(await queue.submit(submission("slow:0.2"))).job.id for _ in range(5)]
+    with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
+        await wait_for(queue, [suspect, *ids])
+    assert engine.beside[suspect] == set()
+    assert any(engine.beside[job_id] for job_id in ids)
+
+
+async def test_a_slow_batch_holds_up_no_other(queue: JobQueue, settings: Settings) -> None:
+    """While one lane is busy for long, jobs that came later finish in another."""
+    engine = WatchedEngine()
+    slow = (await queue.submit(submission("slow:3"))).job.id
+    with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
+        await wait_for(queue, [slow], JobStatus.STARTED)
+        quick = [(await queue.submit(submission("ok"))).job.id for _ in range(3)]
+        await wait_for(queue, quick)
+        assert (await queue.get(slow)).status is JobStatus.STARTED
+        await wait_for(queue, [slow])
+
+
+async def test_a_stop_leaves_the_rest_queued(queue: JobQueue, settings: Settings) -> None:
+    """Lanes that are stopped finish what they have begun and give back what they have not."""
+    engine = WatchedEngine()
+    ids = [(await queue.submit(submission("slow:0.5"))).job.id for _ in range(8)]
+    with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
+        await wait_for(queue, ids[:3], JobStatus.STARTED)
+        await asyncio.sleep(0)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 30
+    statuses = [(await queue.get(job_id)).status for job_id in ids]
+    assert statuses[:3] == [JobStatus.FINISHED] * 3
+    assert statuses[-2:] == [JobStatus.QUEUED] * 2
+    assert JobStatus.STARTED not in statuses
+
+
+def test_a_lane_that_breaks_ends_its_worker(settings: Settings) -> None:
+    """An error in a lane is the service's own: it leaves the lane and is not swallowed."""
+
+    class Broken(NoopEngine):
+        def tend(self) -> None:
+            raise RuntimeError("as told")
+
+    watchdog = Watchdog("in-process")
+    service = BatchService(Broken(), settings, "in-process", watchdog, lambda _: None)
+    with pytest.raises(RuntimeError, match="as told"):
+        service.run_lane()
+    watchdog.close()

@@ -1,0 +1,79 @@
+"""Progress on its way from a worker's lanes to whoever asks."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from shared.jobs import Job, JobStatus, Stage
+from shared.queue.job_queue import JobQueue
+from shared.settings import Settings
+from shared.watchdog import Watchdog
+from tests.support.fake_worker import ScriptedEngine
+from tests.support.jobs import submission, wait_for
+from worker.queueing.lanes import BatchService
+from worker.queueing.leases import Claim, Outcome, Step
+
+
+class SteppingEngine(ScriptedEngine):
+    """Notes that each scan is half-way through the network, and goes on when it is let to."""
+
+    def __init__(self) -> None:
+        self.may_go = threading.Event()
+
+    def run(
+        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+    ) -> list[Outcome]:
+        """Note, wait, and do as scripted."""
+        for number in range(1000):
+            share = number / 999 / 2
+            self.progress.note(Step(claim, Stage.INFERENCE, share) for claim in claims)
+        self.may_go.wait(60)
+        return super().run(claims, worker_id, is_lost)
+
+
+@contextmanager
+def serving(engine: SteppingEngine, settings: Settings) -> Iterator[None]:
+    """Serve in a thread of this process."""
+    watchdog = Watchdog("in-process")
+    service = BatchService(engine, settings, "in-process", watchdog, lambda _: None)
+    service.start()
+    lane = threading.Thread(target=service.run_lane)
+    lane.start()
+    try:
+        yield
+    finally:
+        engine.may_go.set()
+        service.stop()
+        lane.join()
+        service.leave()
+        watchdog.close()
+
+
+async def half_way(queue: JobQueue, job_id: str) -> Job:
+    """Return the job once it is told to be half-way."""
+    async with asyncio.timeout(60):
+        while (job := await queue.get(job_id)).progress != 0.5:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return job
+
+
+async def test_a_worker_reports_what_its_lanes_note(queue: JobQueue, settings: Settings) -> None:
+    """Whoever looks at the jobs of a batch sees how far they came, at the cost of a few reports."""
+    engine = SteppingEngine()
+    ids = [(await queue.submit(submission())).job.id for _ in range(3)]
+    together = settings.model_copy(update={"adaptive_batching": False})
+    await queue.listen()
+    before = await queue.marks()
+    with serving(engine, together):
+        for job_id in ids:
+            job = await half_way(queue, job_id)
+            assert (job.status, job.stage) == (JobStatus.STARTED, Stage.INFERENCE)
+        engine.may_go.set()
+        jobs = await wait_for(queue, ids)
+    told = (await queue.news(before, 1)).progress
+    assert told[-1].progress == 0.5
+    assert len(told) < 3 * 100  # of three thousand notes
+    assert {(job.status, job.progress, job.stage) for job in jobs} == {
+        (JobStatus.FINISHED, 1.0, None)
+    }

@@ -1,0 +1,288 @@
+"""Retention: what is purged, what is kept, and what a fault costs."""
+
+import asyncio
+import errno
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+from ulid import ULID
+
+from shared.errors import JobNotFound
+from shared.queue import keys
+from shared.queue.job_queue import JobQueue
+from shared.settings import Settings
+from shared.storage.job_records import JobRecord, JobRecords
+from shared.storage.store import ScanStore
+from tests.support.jobs import submission
+from worker.queueing.connection import connect
+from worker.queueing.retention import BATCH, ORPHANS_KEPT_S, Retention
+
+DAY_S = 86_400.0
+MANY = 3 * BATCH
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    """A client of this test's server."""
+    with connect(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def retention(redis: Redis, store: ScanStore, settings: Settings) -> Retention:
+    """Retention with this test's settings."""
+    return Retention(redis, store, settings)
+
+
+def age(redis: Redis, job_ids: list[str], seconds: float) -> None:
+    """Have jobs end so long ago."""
+    for job_id in job_ids:
+        redis.zincrby(keys.ENDED, -seconds, job_id)
+
+
+async def ended(queue: JobQueue, store: ScanStore, count: int) -> list[str]:
+    """Return the ids of cancelled jobs with files, oldest first."""
+    ids = []
+    for _ in range(count):
+        one = submission()
+        store.write(store.scan_key(one.id, "scan", gzipped=False), b"volume")
+        await queue.submit(one)
+        await queue.cancel(one.id)
+        ids.append(one.id)
+    return ids
+
+
+def old_id(seconds: float) -> str:
+    """Return the id of an upload that began so long ago."""
+    return str(ULID.from_timestamp(time.time() - seconds))
+
+
+async def test_only_what_is_over_its_time_is_purged(
+    queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention
+) -> None:
+    """A terminal job older than RETENTION_S goes with its files; a live one of that age stays."""
+    (over,) = await ended(queue, store, 1)
+    live = submission(id=old_id(30 * DAY_S))
+    store.write(store.scan_key(live.id, "scan", gzipped=False), b"volume")
+    await queue.submit(live)
+    assert retention.purge_expired() == 0
+    age(redis, [over], 8 * DAY_S)
+    assert retention.purge_expired() == 1
+    with pytest.raises(JobNotFound):
+        await queue.get(over)
+    assert store.file_names(over) == []
+    assert (await queue.get(live.id)).position == 0
+    assert store.file_names(live.id) == ["scan.nii"]
+
+
+async def test_one_round_purges_all_that_is_due(
+    queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention
+) -> None:
+    """Retention keeps up: however many jobs are due, one round purges them."""
+    ids = await ended(queue, store, MANY)
+    age(redis, ids, 8 * DAY_S)
+    assert retention.purge_expired() == MANY
+    assert list(store.job_ids()) == []
+    assert redis.zcard(keys.INDEX) == 0
+
+
+async def test_terminal_jobs_are_bounded_in_number(
+    queue: JobQueue, redis: Redis, store: ScanStore, settings: Settings
+) -> None:
+    """Beyond MAX_KEPT_JOBS the oldest go, however young."""
+    ids = await ended(queue, store, 7)
+    kept = settings.model_copy(update={"max_kept_jobs": 3})
+    assert Retention(redis, store, kept).purge_expired() == 4
+    assert [job.id for job in (await queue.page(None, 10, None)).jobs] == ids[:3:-1]
+    assert sorted(store.job_ids()) == sorted(ids[4:])
+
+
+async def test_unknown_ids_do_not_block(
+    queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention
+) -> None:
+    """Ids that Redis no longer knows are forgotten, and what comes after them is purged."""
+    ids = await ended(queue, store, BATCH + 10)
+    age(redis, ids, 8 * DAY_S)
+    for job_id in ids[:BATCH]:
+        redis.delete(keys.RQ_JOB + job_id)
+    retention.purge_expired()
+    assert redis.zcard(keys.ENDED) == 0
+    assert list(store.job_ids()) == []
+
+
+async def test_a_file_that_cannot_be_removed_keeps_its_own_job_only(
+    queue: JobQueue,
+    redis: Redis,
+    store: ScanStore,
+    retention: Retention,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Jobs on a bad sector stay, more than a batch of them, the rest go, and all once it heals."""
+    ids = await ended(queue, store, 2 * BATCH + 20)
+    bad = set(ids[: BATCH + 10])
+    age(redis, ids, 8 * DAY_S)
+    rm = type(store._fs).rm
+
+    def stumble(self: object, path: str, **options: object) -> None:
+        if path.rsplit("/", 1)[-1] in bad:
+            raise OSError(errno.EIO, "input/output error")
+        rm(self, path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store._fs), "rm", stumble)
+        assert retention.purge_expired() == len(ids) - len(bad)
+        assert set(store.job_ids()) == bad
+        assert {job.id for job in (await queue.page(None, 2 * BATCH, None)).jobs} == bad
+    assert retention.purge_expired() == len(bad)
+    assert list(store.job_ids()) == []
+
+
+async def test_a_store_that_is_away_costs_no_record(
+    queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention, tmp_path: Path
+) -> None:
+    """While the store is not mounted no job is forgotten, so no file is left without one."""
+    ids = await ended(queue, store, 3)
+    age(redis, ids, 8 * DAY_S)
+    retention._identity.check()
+    (tmp_path / "store").rename(tmp_path / "away")
+    retention.make_round()
+    assert redis.zcard(keys.ENDED) == 3
+    (tmp_path / "away").rename(tmp_path / "store")
+    redis.delete(keys.RETENTION_TURN + "purge")
+    retention.make_round()
+    assert redis.zcard(keys.ENDED) == 0
+    assert list(store.job_ids()) == []
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+async def test_a_stepped_clock_does_not_freeze_retention(
+    queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention, step_s: float
+) -> None:
+    """A round that was begun by a clock that is an hour ahead, or behind, keeps no other away."""
+    ids = await ended(queue, store, 1)
+    age(redis, ids, 8 * DAY_S)
+    redis.set(keys.RETENTION_TURN + "purge", time.time() + step_s)
+    retention.make_round()
+    assert redis.zcard(keys.ENDED) == 0
+
+
+async def test_workers_take_turns(
+    queue: JobQueue, redis: Redis, store: ScanStore, settings: Settings
+) -> None:
+    """What one worker just did, another leaves."""
+    first, second = (Retention(redis, store, settings) for _ in range(2))
+    first.make_round()
+    ids = await ended(queue, store, 1)
+    age(redis, ids, 8 * DAY_S)
+    second.make_round()
+    assert redis.zcard(keys.ENDED) == 1
+
+
+async def test_retention_outlives_any_error(
+    queue: JobQueue,
+    redis: Redis,
+    store: ScanStore,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error that nobody foresaw ends a round, and the next one purges."""
+    ids = await ended(queue, store, 1)
+    age(redis, ids, 8 * DAY_S)
+    hasty = settings.model_copy(update={"retention_s": 1.0})
+    retention = Retention(redis, store, hasty)
+    purge, calls = retention.purge_expired, []
+
+    def stumble() -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            raise UnicodeDecodeError("utf-8", b"", 0, 1, "unforeseen")
+        return purge()
+
+    monkeypatch.setattr(retention, "purge_expired", stumble)
+    thread = retention.start()
+    for _ in range(600):
+        if redis.zcard(keys.ENDED) == 0:
+            break
+        await asyncio.sleep(0.05)
+    thread.stop()
+    assert len(calls) >= 2
+    assert redis.zcard(keys.ENDED) == 0
+
+
+async def test_files_go_while_redis_refuses_writes(
+    queue: JobQueue,
+    redis: Redis,
+    store: ScanStore,
+    retention: Retention,
+) -> None:
+    """While Redis is read-only the files of expired jobs go, and their records once it writes."""
+    ids = await ended(queue, store, MANY)
+    age(redis, ids, 8 * DAY_S)
+    # A server that waits for a replica which is not there refuses writes.
+    redis.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(ResponseError, match="NOREPLICAS"):
+            redis.set("a", 1)
+        retention.make_round()
+        assert list(store.job_ids()) == []
+        assert redis.zcard(keys.ENDED) == MANY
+    finally:
+        redis.config_set("min-replicas-to-write", 0)
+    retention.make_round()
+    assert redis.zcard(keys.ENDED) == 0
+
+
+async def test_jobs_go_while_memory_is_short(
+    queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention
+) -> None:
+    """Redis over its maxmemory takes no jobs, and retention makes room in it all the same."""
+    ids = await ended(queue, store, 10)
+    age(redis, ids, 8 * DAY_S)
+    retention._identity.check()
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(ResponseError):
+            redis.set("a", 1)
+        retention.make_round()
+        assert redis.zcard(keys.ENDED) == 0
+        assert list(store.job_ids()) == []
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
+async def test_orphans_are_swept(
+    queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention, settings: Settings
+) -> None:
+    """Files that no job refers to go once they are older than RETENTION_S and a day; a job's stay.
+
+    A record that names another service keeps them for ever, and one that names ours does not.
+    """
+    redis.set(keys.SERVICE, "ours")
+    records = JobRecords(store)
+    orphan, ours, theirs, known = (
+        submission(id=old_id(2 * settings.retention_s)) for _ in range(4)
+    )
+    young = submission()
+    await queue.submit(known)
+    for one in (orphan, ours, theirs, known, young):
+        store.write(store.scan_key(one.id, "scan", gzipped=False), b"volume")
+    records.write(JobRecord(service="ours", submission=ours))
+    records.write(JobRecord(service="theirs", submission=theirs))
+    assert retention.sweep_orphans() == 2
+    assert sorted(store.job_ids()) == sorted(one.id for one in (theirs, known, young))
+    redis.delete(keys.SERVICE)
+    assert retention.sweep_orphans() == 0
+
+
+async def test_a_short_retention_leaves_orphans_for_a_day(
+    redis: Redis, store: ScanStore, settings: Settings
+) -> None:
+    """However soon jobs are purged, an upload that has no job yet is left in peace for a day."""
+    hasty = Retention(redis, store, settings.model_copy(update={"retention_s": 0.001}))
+    for seconds in (ORPHANS_KEPT_S - 60, ORPHANS_KEPT_S + 60):
+        store.write(store.scan_key(old_id(seconds), "scan", gzipped=False), b"volume")
+    assert hasty.sweep_orphans() == 1

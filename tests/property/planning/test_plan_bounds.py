@@ -1,0 +1,113 @@
+"""Plans hang together, whatever is asked."""
+
+import math
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from planning.cost import MeasuredCost
+from planning.forecast import Demand, least_workers
+from planning.planner import OutOfReach, Plan, make_plan
+from planning.workers import Lanes
+from shared.batching.cost_model import BatchCost
+
+SCANS = 1000
+
+costs = st.builds(
+    MeasuredCost,
+    st.builds(BatchCost, st.floats(0.0, 0.5), st.floats(0.05, 2.0)),
+    lanes=st.sampled_from([Lanes(), Lanes((1.0, 1.2)), Lanes((1.0, 1.9, 2.5, 2.5))]),
+    noise=st.floats(0.0, 0.3),
+    outside_s=st.floats(0.0, 0.2),
+    busy_outside_s=st.none() | st.floats(0.2, 0.5),
+    max_batch=st.sampled_from([1, 4]),
+)
+#: How many workers the load would keep busy all the time.
+busy = st.floats(0.05, 6.0)
+#: A goal, as a multiple of what a scan takes that nothing delays.
+patience = st.floats(1.3, 20.0)
+
+
+def demand(measured: MeasuredCost, workers: float, patience: float) -> Demand:
+    """Return a load that keeps so many workers busy, with a goal."""
+    per_hour = 3600 * workers * measured.scans_per_s
+    return Demand(per_hour, patience * measured.alone_s(1.645))
+
+
+def plan(measured: MeasuredCost, asked: Demand) -> Plan:
+    """Return a quick plan; a goal out of reach is not what these tests are about."""
+    try:
+        return make_plan(measured, asked, scans=SCANS, outage_s=6.0)
+    except OutOfReach:
+        assume(False)
+        raise
+
+
+@settings(max_examples=15, deadline=None)
+@given(costs, busy, patience, st.floats(1.15, 4.0))
+def test_more_load_never_needs_fewer(
+    measured: MeasuredCost, workers: float, bears: float, more: float
+) -> None:
+    """A heavier load needs as many workers, or more."""
+    light = plan(measured, demand(measured, workers, bears))
+    heavy = plan(measured, demand(measured, more * workers, bears))
+    assert heavy.needed.workers >= light.needed.workers
+
+
+@settings(max_examples=15, deadline=None)
+@given(costs, busy, patience, st.floats(1.0, 10.0))
+def test_a_looser_goal_never_needs_more(
+    measured: MeasuredCost, workers: float, bears: float, looser: float
+) -> None:
+    """Clients that bear with a longer wait need as many workers, or fewer."""
+    strict = plan(measured, demand(measured, workers, bears))
+    loose = plan(measured, demand(measured, workers, looser * bears))
+    assert loose.needed.workers <= strict.needed.workers
+
+
+@settings(max_examples=15, deadline=None)
+@given(costs, busy, patience)
+def test_what_is_needed_is_enough_and_one_less_is_not(
+    measured: MeasuredCost, workers: float, bears: float
+) -> None:
+    """The workers needed are loaded below what they can do and reach the goal; fewer miss it."""
+    asked = demand(measured, workers, bears)
+    made = plan(measured, asked)
+    assert made.needed.reached
+    assert made.needed.goal_s <= asked.within_s * (1 + 1e-9)
+    for one in made.forecasts:
+        assert 0 < one.utilisation < 1
+        assert one.utilisation == pytest.approx(
+            asked.rate / (one.workers * measured.scans_per_s), rel=1e-9
+        )
+        assert one.wait_s.mean <= one.answer_s.mean
+        assert one.answer_s.p95 <= one.answer_s.p99
+        if one.workers == made.needed.workers - 1:
+            assert not one.reached
+    if made.failure.left is None:
+        assert made.needed.workers == least_workers(measured, asked)
+        assert made.failure.backlog_per_hour >= 0
+    else:
+        assert made.failure.left.workers == made.needed.workers - 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(costs, busy, st.floats(0.1, 0.99))
+def test_a_goal_below_the_work_itself_is_out_of_reach(
+    measured: MeasuredCost, workers: float, hurry: float
+) -> None:
+    """No number of workers answers sooner than a scan that nothing delays."""
+    asked = demand(measured, workers, hurry)
+    with pytest.raises(OutOfReach, match="no number of"):
+        make_plan(measured, asked, scans=SCANS)
+
+
+@settings(deadline=None)
+@given(costs, st.floats(0.1, 50.0))
+def test_the_least_number_just_keeps_up(measured: MeasuredCost, workers: float) -> None:
+    """One worker less than the least falls behind, the least does not."""
+    asked = demand(measured, workers, 2.0)
+    least = least_workers(measured, asked)
+    assert asked.rate < least * measured.scans_per_s
+    assert asked.rate >= math.nextafter((least - 1) * measured.scans_per_s, 0)

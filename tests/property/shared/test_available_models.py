@@ -1,0 +1,93 @@
+"""Which version a name stands for, whatever lies on disk and whatever workers have found."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.bundles.available_models import Offer
+from shared.bundles.bundle import Bundle
+from shared.bundles.model_card import ModelCard
+from shared.errors import ModelBroken, ModelNotFound
+from tests.support.bundles import METADATA
+
+LOADS, FAILS, UNTRIED, UNREADABLE, COPYING = "loads", "fails", "untried", "unreadable", "copying"
+
+fates = st.sampled_from([LOADS, FAILS, UNTRIED, UNREADABLE, COPYING])
+versions = st.dictionaries(
+    st.tuples(st.sampled_from(["tiny", "other"]), st.integers(1, 20)), fates, max_size=8
+)
+
+
+def offer(content: dict[tuple[str, int], str]) -> Offer:
+    """Return what is on offer when the versions have these fates."""
+    bundles, verdicts = [], {}
+    for (name, number), fate in content.items():
+        version, folder = f"1.{number}", Path("/models")
+        card: ModelCard | None = ModelCard.model_validate(
+            {**METADATA, "name": name, "version": version, "folder": folder}
+        )
+        problem = "as told" if fate in (UNREADABLE, COPYING) else ""
+        bundle = Bundle(
+            name, version, folder, "f", None if problem else card, problem, fate == COPYING
+        )
+        bundles.append(bundle)
+        if fate in (LOADS, FAILS):
+            verdicts[bundle.key] = "" if fate == LOADS else "as a worker found"
+    return Offer(bundles, verdicts, "tiny")
+
+
+@given(versions)
+def test_a_name_stands_for_the_newest_that_runs(content: dict[tuple[str, int], str]) -> None:
+    """The newest version that a worker has loaded, or with none such the newest untried one."""
+    mine = {number: fate for (name, number), fate in content.items() if name == "tiny"}
+    best = [number for number, fate in mine.items() if fate == LOADS]
+    best = best or [number for number, fate in mine.items() if fate == UNTRIED]
+    if best:
+        assert offer(content).resolve().version == f"1.{max(best)}"
+        assert offer(content).resolve("tiny").version == f"1.{max(best)}"
+        assert offer(content).default_ref == f"tiny@1.{max(best)}"
+    else:
+        with pytest.raises((ModelNotFound, ModelBroken)):
+            offer(content).resolve()
+        assert offer(content).default_ref is None
+
+
+@given(versions)
+def test_every_bundle_is_listed_once(content: dict[tuple[str, int], str]) -> None:
+    """A bundle is served, broken or on its way, and never two of these or none."""
+    seen = offer(content)
+    listed = [card.ref for card in seen.cards]
+    listed += [one.ref for one in (*seen.broken, *seen.arriving)]
+    assert sorted(listed) == sorted(f"{name}@1.{number}" for name, number in content)
+    assert all(one.reason for one in (*seen.broken, *seen.arriving))
+
+
+@given(versions)
+def test_a_version_that_is_named_is_taken_at_its_word(
+    content: dict[tuple[str, int], str],
+) -> None:
+    """An exact version is served unless something is known against it, and the words say what."""
+    for (name, number), fate in content.items():
+        ref = f"{name}@1.{number}"
+        if fate in (LOADS, UNTRIED):
+            assert offer(content).resolve(ref).ref == ref
+        elif fate == COPYING:
+            with pytest.raises(ModelNotFound, match="on its way") as refusal:
+                offer(content).resolve(ref)
+            assert refusal.value.retry_after_s
+        else:
+            with pytest.raises(ModelBroken, match=r"as told|as a worker found"):
+                offer(content).resolve(ref)
+
+
+@given(versions)
+def test_what_the_list_shows_first_is_what_a_name_gets(
+    content: dict[tuple[str, int], str],
+) -> None:
+    """The list of a name begins with the version that the name stands for."""
+    seen = offer(content)
+    for name in {card.name for card in seen.cards}:
+        first = next(card for card in seen.cards if card.name == name)
+        assert seen.resolve(name).ref == first.ref

@@ -1,0 +1,1 @@
+"""Servers, clients and files that tests share; no test is here."""

@@ -1,0 +1,72 @@
+"""A real MicroBatchWorker whose engine does what each job's scan key tells it to.
+
+``python -m tests.support.fake_worker`` runs one, for tests that kill, freeze and hang workers.
+"""
+
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from benchmarks.common.noop_worker import NoopEngine, empty_report
+from shared.errors import InferenceFailed
+from shared.results import BatchInfo, Report
+from shared.settings import Settings
+from shared.telemetry import configure_logging
+from shared.watchdog import Watchdog
+from worker.queueing.leases import Claim, Failed, Finished, Outcome, Retry
+from worker.queueing.rq_worker import MicroBatchWorker
+
+
+def report(claim: Claim, worker_id: str, size: int) -> Report:
+    """Return a report as a healthy scan would get it."""
+    return empty_report(claim, worker_id, BatchInfo(id=uuid.uuid4().hex, size=size))
+
+
+class ScriptedEngine(NoopEngine):
+    """Does as a scan's key says: ok, fail, retry, kill, crash, hang or slow:<seconds>."""
+
+    model = "test-model@1.0.0"
+
+    def run(
+        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+    ) -> list[Outcome]:
+        """Play every scan's part, in order."""
+        return [self._play(claim, worker_id, len(claims)) for claim in claims]
+
+    def _play(self, claim: Claim, worker_id: str, size: int) -> Outcome:
+        part, _, argument = claim.submission.scans["scan"].partition(":")
+        match part:
+            case "fail":
+                return Failed(InferenceFailed("as told").problem())
+            case "retry":
+                return Retry(InferenceFailed("as told").problem())
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "crash":
+                raise RuntimeError("as told")
+            case "hang":
+                time.sleep(3600)
+            case "slow":
+                time.sleep(float(argument))
+        return Finished(report(claim, worker_id, size))
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    configure_logging("worker")
+    name = f"fake-{os.getpid()}"
+    worker = MicroBatchWorker(
+        ScriptedEngine(),
+        Settings(),
+        name=name,
+        queues=["test-model@1.0.0:routine"],
+        watchdog=Watchdog(name),
+    )
+    sys.exit(worker.serve())
+
+
+if __name__ == "__main__":
+    main()

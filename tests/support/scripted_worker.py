@@ -1,0 +1,114 @@
+"""A stand-in for a worker: it computes nothing, and settles jobs as a test tells it to."""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from shared.errors import BadScan
+from shared.results import (
+    BatchInfo,
+    Report,
+    ScanGeometry,
+    SegmentationResult,
+    Timings,
+    TumorFinding,
+)
+from shared.settings import Settings
+from shared.storage.store import ScanStore
+from shared.volumes.nifti import mask_bytes, read_volume
+from worker.queueing.connection import connect
+from worker.queueing.leases import Claim, Failed, Finished, Leases, Outcome, WorkerFacts
+
+PICTURE = b"\x89PNG\r\n\x1a\n and so on"
+
+Script = Callable[[Claim], Outcome]
+
+
+def blame_the_scan(_: Claim) -> Failed:
+    """Have a job fail for its scan's sake."""
+    return Failed(BadScan("as told").problem())
+
+
+class ReadingRoom:
+    """Draws, begins and settles over the real leases, by hand or in a thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._redis = connect(settings)
+        self._store = ScanStore(settings.store_url)
+        self.leases = Leases(self._redis, "stand-in", settings)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def sign_on(self, *held: Claim) -> None:
+        """Be seen as a live worker that has ``held`` in hand."""
+        self.leases.extend(held, self._facts(held))
+
+    def start(self, most: int = 8) -> list[Claim]:
+        """Draw and begin up to ``most`` jobs."""
+        claims = self.leases.draw(most)
+        return self.leases.begin(claims, self._facts(claims))
+
+    def settle(self, claims: list[Claim], script: Script | None = None) -> None:
+        """End ``claims`` with what ``script`` says; as healthy scans, unless told otherwise."""
+        outcomes = [(claim, (script or self.finish)(claim)) for claim in claims]
+        self.leases.settle(outcomes, self._facts(), batch_s=0.01, metrics={"batches_total": 1.0})
+
+    def serve(self, script: Script | None = None) -> None:
+        """Settle whatever comes, in a thread, until closed."""
+        self._thread = threading.Thread(target=self._serve, args=(script,))
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop and leave."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._redis.close()
+
+    def finish(self, claim: Claim) -> Finished:
+        """Write a mask of zeros and a picture; return the outcome that names them."""
+        submission = claim.submission
+        with self._store.open(next(iter(submission.scans.values()))) as file:
+            header = read_volume(file, max_voxels=self._settings.max_voxels).header
+        folder = self._store.folder(claim.id)
+        artefacts = {"mask": f"{folder}/mask.nii.gz", "preview": f"{folder}/preview.png"}
+        mask = np.zeros(header.shape, np.uint8, order="F")
+        self._store.write(artefacts["mask"], mask_bytes(mask, header))
+        self._store.write(artefacts["preview"], PICTURE)
+        report = Report(
+            result=SegmentationResult(
+                tumor=TumorFinding(present=False, probability=0.1, volume_ml=0),
+                labels=(),
+                scan=ScanGeometry(
+                    shape=header.shape, voxel_mm=header.voxel_mm, orientation=header.orientation
+                ),
+                sha256=submission.sha256,
+            ),
+            timings_s=Timings(
+                queue=0.012,
+                load=0.04,
+                preprocess=0.03,
+                inference=0.21,
+                postprocess=0.02,
+                store=0.015,
+                total=0.327,
+            ),
+            batch=BatchInfo(id="b-1", size=1),
+            worker="stand-in",
+            artefacts=artefacts,
+        )
+        return Finished(report)
+
+    def _serve(self, script: Script | None) -> None:
+        while not self._stop.is_set():
+            claims = self.start()
+            if claims:
+                self.settle(claims, script)
+            else:
+                self.leases.wait_for_work(0.05)
+
+    def _facts(self, held: tuple[Claim, ...] | list[Claim] = ()) -> WorkerFacts:
+        ids = tuple(claim.id for claim in held)
+        return WorkerFacts("stand-in", "cpu", "test-model@1.0.0", ids)

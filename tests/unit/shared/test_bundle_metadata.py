@@ -1,0 +1,121 @@
+"""A model's card, from our own metadata and from that of MONAI's model zoo."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.bundles.model_card import ModelCard
+from shared.errors import ModelError
+from tests.support.bundles import METADATA
+from tests.support.monai_bundles import (
+    FOUR_CHANNELS,
+    ONE_CHANNEL,
+    four_channels,
+    metadata,
+    one_channel,
+)
+
+
+def write(root: Path, described: dict[str, Any], configuration: object = None) -> Path:
+    """Write a bundle without weights and return its folder."""
+    folder = root / "Some_Model" / "1.2.3"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / "metadata.json").write_text(json.dumps(described))
+    if configuration is not None:
+        (folder / "configs" / "inference.json").write_text(json.dumps(configuration))
+    return folder
+
+
+def test_four_channels_become_four_inputs(tmp_path: Path) -> None:
+    """The zoo's channels become form fields in lower case; its sentence of a name is passed by."""
+    card = ModelCard.read(write(tmp_path, FOUR_CHANNELS, four_channels()))
+    assert [channel.name for channel in card.inputs] == ["t1c", "t1", "t2", "flair"]
+    assert [channel.modality for channel in card.inputs] == ["T1c", "T1", "T2", "FLAIR"]
+    assert card.ref == "some_model@0.4.2"
+    assert card.license == "Copyright (c) of these tests"
+
+
+def test_labels_have_the_values_that_the_mask_will_show(tmp_path: Path) -> None:
+    """Where the configuration paints its own values, as BraTS' does, the card names these."""
+    painted = ModelCard.read(write(tmp_path / "a", FOUR_CHANNELS, four_channels()))
+    assert [(label.value, label.name) for label in painted.labels] == [
+        (1, "Tumor core"),
+        (2, "Whole tumor"),
+        (4, "Enhancing tumor"),
+    ]
+    plain = four_channels(label_map=False)
+    overlapping = ModelCard.read(write(tmp_path / "b", FOUR_CHANNELS, plain))
+    assert [label.value for label in overlapping.labels] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("first", ["background", "Background", "everything else"])
+def test_the_background_is_no_label(tmp_path: Path, first: str) -> None:
+    """Where the first channel is the background, values are the channels' numbers."""
+    described = metadata(["image"], [first, "liver", "spleen"])
+    labels = ModelCard.read(write(tmp_path, described)).labels
+    assert [(label.value, label.name) for label in labels] == [(1, "liver"), (2, "spleen")]
+
+
+def test_the_highest_channel_counts_from_nought(tmp_path: Path) -> None:
+    """A configuration that takes the highest channel makes the first one the background."""
+    described = metadata(["image"], ["nothing to see", "lesion"])
+    labels = ModelCard.read(write(tmp_path, described, one_channel())).labels
+    assert [(label.value, label.name) for label in labels] == [(1, "lesion")]
+
+
+def test_what_stands_at_the_top_counts(tmp_path: Path) -> None:
+    """Fields of our own form win over what the zoo's form says."""
+    own = {
+        "name": "my-model",
+        "inputs": [{"name": "scan", "modality": "FLAIR"}],
+        "labels": [{"value": 7, "name": "mine"}],
+        "license": "MIT",
+        "resample_inputs": True,
+    }
+    card = ModelCard.read(write(tmp_path, {**ONE_CHANNEL, **own}))
+    assert (card.name, card.license, card.resample_inputs) == ("my-model", "MIT", True)
+    assert card.inputs[0].name == "scan"
+    assert card.labels[0].value == 7
+
+
+def test_our_own_form_is_read_as_it_is(tmp_path: Path) -> None:
+    """Metadata without the zoo's description needs none of it."""
+    card = ModelCard.read(write(tmp_path, METADATA))
+    assert card.ref == "tiny@1.0.0"
+    assert not card.resample_inputs
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [("Apache License\nVersion 2.0", "Apache-2.0"), ("Terms of ours", "see docs/license.txt")],
+)
+def test_a_licence_file_is_named(tmp_path: Path, text: str, known: str) -> None:
+    """A licence known by its words is named; for others the card points to the file."""
+    folder = write(tmp_path, ONE_CHANNEL)
+    (folder / "docs").mkdir()
+    (folder / "docs" / "license.txt").write_text(text)
+    assert ModelCard.read(folder).license == known
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"network_data_format": 3},
+        {"network_data_format": {"inputs": {}, "outputs": {}}},
+        {"network_data_format": {"inputs": {"image": {"channel_def": {"first": "T1"}}}}},
+        {"version": "latest"},
+    ],
+)
+def test_metadata_that_describes_nothing_is_refused(tmp_path: Path, broken: dict[str, Any]) -> None:
+    """A description that cannot be read is told in words."""
+    with pytest.raises(ModelError, match=r"network_data_format|not usable"):
+        ModelCard.read(write(tmp_path, {**ONE_CHANNEL, **broken}))
+
+
+def test_a_card_is_not_given_for_a_configuration_that_is_not_allowed(tmp_path: Path) -> None:
+    """Whoever reads the card learns at once that the bundle will be refused, and for what."""
+    unsafe = {**one_channel(), "network_def": {"_target_": "os.system", "command": "x"}}
+    with pytest.raises(ModelError, match=r"os\.system"):
+        ModelCard.read(write(tmp_path, ONE_CHANNEL, unsafe))

@@ -1,0 +1,226 @@
+"""What a bundle's configuration may say, and what is refused by name before anything runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.bundles.allow_list import ALLOWED, full_name
+from shared.bundles.config import Configuration
+from shared.bundles.expressions import judge
+from shared.errors import ModelError
+from tests.support.monai_bundles import BRATS_LABELS, DEVICE, component, four_channels, one_channel
+from worker.models.monai.config_resolver import Resolver, locate
+
+#: An expression, and the name that its refusal must give.
+ATTACKS = [
+    ("$os.system('touch /tmp/x')", "os.system"),
+    ("$__import__('os').system('x')", "__import__"),
+    ("$open('/etc/passwd').read()", "open"),
+    ("$eval('1')", "eval"),
+    ("$exec('1')", "exec"),
+    ("$getattr(torch, 'load')('x')", "getattr"),
+    ("$setattr(torch, 'load', None)", "setattr"),
+    ("$globals()", "globals"),
+    ("$subprocess.run(['x'])", "subprocess.run"),
+    ("$torch.load('x.pt')", "torch.load"),
+    ("$torch.save(@network_def, 'x.pt')", "torch.save"),
+    ("$torch.hub.load('someone/repo', 'model')", "torch.hub.load"),
+    ("$torch.jit.load('x.ts')", "torch.jit.load"),
+    ("$torch.utils.cpp_extension.load('x', ['x.cpp'])", "torch.utils.cpp_extension.load"),
+    ("$torch.ops.load_library('x.so')", "torch.ops.load_library"),
+    ("$torch.classes.load_library('x.so')", "torch.classes.load_library"),
+    ("$torch.os.system('x')", "torch.os.system"),
+    ("$torch.serialization.os.system('x')", "torch.serialization.os.system"),
+    ("$torch.nn.functional.torch.load('x')", "torch.nn.functional.torch.load"),
+    ("$torch.from_file('x')", "torch.from_file"),
+    ("$torch.multiprocessing.spawn(print)", "torch.multiprocessing.spawn"),
+    ("$torch.tensor([1]).numpy().tofile('x')", ".numpy"),
+    ("$torch.tensor([1]).apply_(print)", ".apply_"),
+    ("$torch.tensor([1]).__class__", ".__class__"),
+    ("$().__class__.__bases__[0].__subclasses__()", ".__class__"),
+    ("$(lambda: 0).__globals__", ".__globals__"),
+    ("$(lambda x=torch.load: x)()('f')", "torch.load"),
+    ("$[f for f in [torch.load]][0]('f')", "torch.load"),
+    ("$[torch][0].load('f')", "torch"),
+    ("$(lambda t: t)(torch)", "torch"),
+    ("$(lambda torch: torch.load('f'))(1)", "torch"),
+    ("$[monai for monai in [1]]", "monai"),
+    ("$'{0.__class__}'.format(1)", ".format"),
+    ("$f'{().__class__}'", "JoinedStr"),
+    ("$(x := 1)", "NamedExpr"),
+    ("$str.format", "str.format"),
+    ("$monai.bundle.run('x')", "monai.bundle.run"),
+    ("$monai.bundle.scripts.download('x')", "monai.bundle.scripts.download"),
+    ("$monai.utils.module.load_submodules('x')", "monai.utils.module.load_submodules"),
+    ("$monai.apps.utils.download_url('http://x')", "monai.apps.utils.download_url"),
+    ("$monai.transforms.io.array.os.system('x')", "monai.transforms.io.array.os.system"),
+    ("$monai.transforms.io.array.os.Compose", "monai.transforms.io.array.os.Compose"),
+    ("$monai.networks.nets.torch.load('x')", "monai.networks.nets.torch.load"),
+    ("$np.load('x.npy', allow_pickle=True)", "np.load"),
+    ("$numpy.save('x.npy', 1)", "numpy.save"),
+    ("$@network_def.load_state_dict", ".load_state_dict"),
+    ("$@network_def.__init__.__globals__", ".__init__"),
+    ("$_reference_0", "_reference_"),
+    ("$print(1)", "print"),
+    ("$1 if", "not an expression"),
+    ("$import os", "not an expression"),
+]
+
+#: A ``_target_`` that no section may name.
+TARGETS = [
+    "os.system", "subprocess.run", "builtins.exec", "builtins.eval", "torch.load", "torch.hub.load",
+    "torch.utils.cpp_extension.load_inline", "monai.bundle.run", "monai.bundle.load",
+    "monai.bundle.ConfigParser", "monai.apps.download_and_extract", "monai.data.Dataset",
+    "monai.utils.module.run_eval", "monai.transforms.WriteFileMappingd", "TorchVisiond",
+    "DataStatsd", "FlexibleUNet", "HoVerNet", "EfficientNetBN", "importlib.import_module",
+    "scripts.networks.MyNet", "pathlib.Path", "numpy.load", "shared.storage.store.ScanStore",
+    "worker.models.brain_tumor.network.torch.load",
+    "torch.nn.Module.load_state_dict", "", "$torch.load",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "named"), ATTACKS)
+def test_an_expression_that_could_do_harm_is_refused_by_name(text: str, named: str) -> None:
+    """Code, files, the network and Python's insides are out of an expression's reach."""
+    with pytest.raises(ModelError) as refusal:
+        judge(text)
+    assert named in refusal.value.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BRATS_LABELS,
+        DEVICE,
+        "$@bundle_root + '/models'",
+        "$[1.5, 1.5, 1.5] if @displayable#highres else [3.0, 3.0, 3.0]",
+        "$@network_def.to(@device)",
+        "$numpy.float32",
+        "$[{'image': i} for i in @datalist]",
+        "$lambda x: x.argmax(dim=0, keepdim=True).float()",
+        "$torch.nn.functional.softmax(torch.zeros(2, 3), dim=0)[1:, ...]",
+        "$monai.transforms.Compose([monai.transforms.ScaleIntensity()])",
+        "$lambda x: torch.stack([(x == i).float() for i in range(1, 4)])",
+    ],
+)
+def test_what_zoo_bundles_say_passes(text: str) -> None:
+    """Arithmetic on tensors, references and MONAI's transforms are allowed."""
+    judge(text)
+
+
+@pytest.mark.parametrize("configuration", [four_channels(), one_channel()])
+def test_a_zoo_configuration_passes_as_it_is(configuration: dict[str, Any]) -> None:
+    """Data lists, handlers and evaluators may say what they like: they are never evaluated."""
+    Configuration(configuration).check()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_that_is_not_listed_is_refused_by_name(target: str) -> None:
+    """No section that is run may build what is not on the list, however it is spelt."""
+    for section in ("network_def", "inferer", "preprocessing", "postprocessing"):
+        with pytest.raises(ModelError) as refusal:
+            Configuration({section: component(target)}).check()
+        assert target in refusal.value.detail
+        assert section in refusal.value.detail
+
+
+@given(st.lists(st.from_regex(r"[A-Za-z_]\w{0,8}", fullmatch=True), min_size=1, max_size=4))
+def test_every_name_stands_for_a_listed_one_or_is_refused(parts: list[str]) -> None:
+    """Whatever is asked for, nothing but a listed name comes of it."""
+    for name in (".".join(parts), ".".join(["torch", *parts]), ".".join([*parts, "Compose"])):
+        try:
+            stands_for = full_name(name)
+        except ModelError:
+            continue
+        assert stands_for in ALLOWED
+
+
+def test_every_listed_name_is_there() -> None:
+    """The list names nothing that the installed torch and MONAI lack, so a typing error shows."""
+    assert all(locate(name) is not None for name in ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"initialize": ["$os.system('x')"]},
+        {"run": ["$__import__('os').system('x')"]},
+        {"imports": ["$import os; os.system('x')"]},
+        {"handlers": [component("subprocess.run", args=["x"])]},
+        {"evaluator": component("builtins.exec")},
+        {"datalist": "$eval('1')"},
+        {"anything": {"deep": ["$().__class__.__base__.__subclasses__()"]}},
+    ],
+)
+def test_hostile_parts_are_refused_even_where_nobody_looks(section: dict[str, Any]) -> None:
+    """A part that is never evaluated must not run programs either, were it evaluated elsewhere."""
+    with pytest.raises(ModelError, match="may not be used"):
+        Configuration({**one_channel(), **section}).check()
+
+
+def test_what_a_section_refers_to_is_judged_with_it() -> None:
+    """An attack behind a reference, or behind a reference's reference, is found."""
+    hidden = {"a": "$@b", "b": {"deep": [1, "$torch.load('x')"]}}
+    with pytest.raises(ModelError, match=r"b::deep::1: torch\.load"):
+        Configuration({**one_channel(), **hidden, "inferer": "@a"}).check()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"inferer": "@nothing"}, "@nothing refers to something that is not there"),
+        ({"inferer": {"_target_": "SimpleInferer", "_mode_": "debug"}}, "_mode_ 'debug'"),
+        ({"inferer": {"_target_": 3}}, "_target_ is not a name"),
+        ({"inferer": "%other.json::inferer"}, "a macro names a part of this file"),
+        ({"inferer": "%inferer"}, "refer to themselves"),
+    ],
+)
+def test_what_cannot_be_followed_is_told(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    """A reference, mode or macro that leads nowhere is told in words, with the file's name."""
+    (tmp_path / "configs").mkdir()
+    content = json.dumps({**one_channel(), **change})
+    (tmp_path / "configs" / "inference.json").write_text(content)
+    with pytest.raises(ModelError) as refusal:
+        Configuration.read(tmp_path)
+    assert words in refusal.value.detail
+    assert "inference.json" in refusal.value.detail
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", '{"a": 1e', "[" * 100_000])
+def test_a_file_that_is_not_a_configuration_is_told(tmp_path: Path, content: str) -> None:
+    """Anything but a JSON object is refused in words."""
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "inference.json").write_text(content)
+    with pytest.raises(ModelError, match=r"not readable JSON|not a JSON object|too deep"):
+        Configuration.read(tmp_path)
+
+
+def test_macros_are_replaced_and_references_shared() -> None:
+    """A macro copies a part of the file; a reference is one object for all who refer to it."""
+    configuration = Configuration(
+        {"list": [1, {"x": 2}], "twice": ["@list", "@list#1::x"], "sum": "$@list#0 + @twice#1"}
+    )
+    resolver = Resolver(configuration, {})
+    assert resolver.get("twice") == [[1, {"x": 2}], 2]
+    assert resolver.get("twice#0") is resolver.get("list")
+    assert resolver.get("sum") == 3
+
+
+def test_a_part_that_refers_to_itself_is_told() -> None:
+    """A circle of references ends in words, not in a full stack."""
+    with pytest.raises(ModelError, match="refers to itself"):
+        Resolver(Configuration({"a": "@b", "b": ["@a"]}), {}).get("a")
+
+
+def test_only_what_is_asked_for_is_built() -> None:
+    """A section that nothing refers to is never built, whatever it says."""
+    configuration = Configuration({"wanted": 1, "other": "$torch.device('no such device')"})
+    assert Resolver(configuration, {}).get("wanted") == 1
+    with pytest.raises(ModelError, match="other cannot be evaluated"):
+        Resolver(configuration, {}).get("other")

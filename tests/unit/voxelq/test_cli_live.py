@@ -1,0 +1,95 @@
+"""What the command line shows while scans are computed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import Run
+from tests.support.tiny_service import TinyService, events, job, problem
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have output taken for a terminal, wide enough for a whole line."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def test_on_a_terminal_scans_are_followed_live(
+    service: TinyService,
+    run: Run,
+    scan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each scan has a line that ends with what became of it, and the table comes after them."""
+    on_terminal(monkeypatch)
+    other = tmp_path / "other.nii.gz"
+    other.write_bytes(scan.read_bytes())
+    ends = {"01ABC": "finished", "01XYZ": "failed"}
+    for job_id, end in ends.items():
+        service.on("POST", "/jobs", 202, job(job_id, position=0))
+        path = f"/jobs/{job_id}/events"
+        half = job(job_id, "started", stage="inference", progress=0.5)
+        service.on("GET", path, 200, events(half, job(job_id, end)), "text/event-stream")
+    assert run("submit", scan, other, "--wait") == 1
+    shown = capsys.readouterr()
+    for name, end in zip(("mary-smith", "other"), ends.values(), strict=True):
+        last = [line for line in shown.err.splitlines() if name in line][-1]
+        assert end in last
+    assert "\x1b[" in shown.err
+    assert all(job_id in shown.out for job_id in ends)
+
+
+def test_where_there_is_no_terminal_nothing_is_live(
+    service: TinyService, run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Piped, a wait is a long poll that says nothing until its table."""
+    service.on("POST", "/jobs", 202, job("01ABC"))
+    service.on("GET", "/jobs/01ABC", 200, job("01ABC", "finished"))
+    assert run("submit", scan, "--wait") == 0
+    assert capsys.readouterr().err == ""
+    assert [request.path for request in service.requests] == ["/jobs", "/jobs/01ABC?wait=20"]
+
+
+def test_json_is_the_same_on_a_terminal(
+    service: TinyService,
+    run: Run,
+    scan: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What a program reads holds no live lines."""
+    on_terminal(monkeypatch)
+    service.on("POST", "/jobs", 202, job("01ABC"))
+    finished = events(job("01ABC", "finished"))
+    service.on("GET", "/jobs/01ABC/events", 200, finished, "text/event-stream")
+    assert run("submit", scan, "--wait", "--json") == 0
+    (document,) = json.loads(capsys.readouterr().out)
+    assert (document["id"], document["status"]) == ("01ABC", "finished")
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_view_opens_the_page_of_the_first_job(
+    service: TinyService,
+    run: Run,
+    scan: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    found: bool,
+) -> None:
+    """With --view the browser is sent to the first job that was taken, or its address is said."""
+    opened: list[str] = []
+
+    def open_page(url: str) -> bool:
+        opened.append(url)
+        return found
+
+    monkeypatch.setattr("webbrowser.open", open_page)
+    service.on("POST", "/jobs", 422, problem(422, "The volume is not 3D."))
+    for job_id in ("01ABC", "01XYZ"):
+        service.on("POST", "/jobs", 202, job(job_id))
+    run("submit", scan, scan, scan, "--view")
+    assert opened == [f"{service.url}/?job=01ABC"]
+    assert (opened[0] in capsys.readouterr().err) is not found

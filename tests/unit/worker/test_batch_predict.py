@@ -1,0 +1,122 @@
+"""Which scans share a forward pass, and who bears a fault."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+
+from worker.inference.oom import PassSizes
+from worker.models.loader import Predictor
+from worker.pipeline.batch_predict import predict_each
+from worker.pipeline.progress import OnShare
+
+
+class Doubling:
+    """Answers a word with itself twice; words of one length are of one kind."""
+
+    def __init__(self, fault: Callable[[Sequence[str]], object] = lambda _: None) -> None:
+        self.pass_sizes = PassSizes()
+        self.passes: list[list[str]] = []
+        self._fault = fault
+
+    def pass_kind(self, prepared: str) -> int:
+        """Return the word's length."""
+        return len(prepared)
+
+    def predict(self, batch: Sequence[str], on_shares: Sequence[OnShare]) -> list[str]:
+        """Fail, or double; of each word as much is done as it has letters, of ten."""
+        self.passes.append(list(batch))
+        self._fault(batch)
+        for word, on_share in zip(batch, on_shares, strict=True):
+            on_share(len(word) / 10)
+        return [word * 2 for word in batch]
+
+
+def predicted(model: Doubling, *words: str) -> list[Any]:
+    """What becomes of a batch of words."""
+    return predict_each(cast("Predictor", model), words)
+
+
+def run_out(_: object) -> None:
+    """Ask for more memory than there is."""
+    torch.empty(1 << 60)
+
+
+def test_scans_of_one_kind_share_a_pass() -> None:
+    """Kinds go in the order of their first scan, and answers come back in the batch's order."""
+    model = Doubling()
+    assert predicted(model, "a", "bb", "c", "dd", "eee") == ["aa", "bbbb", "cc", "dddd", "eeeeee"]
+    assert model.passes == [["a", "c"], ["bb", "dd"], ["eee"]]
+
+
+def test_a_fault_in_one_kind_is_that_kind_s() -> None:
+    """The culprit is found in its kind by halving, and the other kinds run once."""
+
+    def fault(batch: Sequence[str]) -> None:
+        if "xx" in batch:
+            raise RuntimeError("a layer's shapes do not agree")
+
+    model = Doubling(fault)
+    answers = predicted(model, "a", "bb", "xx", "b", "cc", "dd")
+    assert [type(one) for one in answers] == [str, str, RuntimeError, str, str, str]
+    assert model.passes[0] == ["a", "b"]
+    assert all(len(word) == 2 for one in model.passes[1:] for word in one)
+    assert model.pass_sizes.take_splits() == 0
+    assert model.pass_sizes.most(2, 4) == 4
+
+
+def test_a_size_that_memory_bears_is_remembered_for_its_kind() -> None:
+    """Nobody fails, the next batch begins with the size that worked, and other kinds go on."""
+    model = Doubling(lambda batch: run_out(batch) if len(batch) > 2 and len(batch[0]) > 1 else None)
+    words = ["aa", "bb", "cc", "dd", "ee"]
+    assert predicted(model, *words, *"uvwxyz") == [word * 2 for word in [*words, *"uvwxyz"]]
+    assert [len(one) for one in model.passes] == [5, 3, 2, 1, 2, 6]
+    assert model.pass_sizes.take_splits() == 2
+    model.passes.clear()
+    predicted(model, *words)
+    assert max(len(one) for one in model.passes) <= 2
+
+
+def test_only_a_scan_that_runs_out_of_memory_alone_fails() -> None:
+    """The huge one fails, and its neighbours have their answers."""
+    model = Doubling(lambda batch: run_out(batch) if "X" in batch else None)
+    answers = predicted(model, *"abXd")
+    assert isinstance(answers[2], RuntimeError)
+    assert [answers[index] for index in (0, 1, 3)] == ["aa", "bb", "dd"]
+
+
+def test_what_a_failed_pass_had_allocated_is_free_for_its_halves() -> None:
+    """No error holds on to its frames: not while the halves run, nor one that is an answer."""
+    held: list[int] = []
+
+    class Holder:
+        alive = 0
+
+        def __init__(self) -> None:
+            Holder.alive += 1
+
+        def __del__(self) -> None:
+            Holder.alive -= 1
+
+    def fault(batch: Sequence[str]) -> None:
+        held.append(Holder.alive)
+        activations = Holder()
+        if len(batch) > 1 or batch[0] == "a":
+            run_out(activations)
+
+    assert predicted(Doubling(fault), *"abcd")[1:] == ["bb", "cc", "dd"]
+    assert held == [0] * 7
+
+
+def test_each_scan_is_told_its_own_share() -> None:
+    """However scans are grouped and halved, the share of each goes to that scan alone."""
+    words = ["a", "bbb", "cc", "d"]
+    told: list[list[float]] = [[] for _ in words]
+
+    def fault(batch: Sequence[str]) -> None:
+        if len(batch) > 1:
+            raise RuntimeError("too many")
+
+    on_shares = [shares.append for shares in told]
+    predict_each(cast("Predictor", Doubling(fault)), words, on_shares)
+    assert told == [[0.1], [0.3], [0.2], [0.1]]

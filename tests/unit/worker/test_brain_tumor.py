@@ -1,0 +1,161 @@
+"""What a worker may rely on from the predictor, with a tiny untrained bundle."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shared.errors import ModelError
+from tests.support.bundles import write_tiny_bundle
+from worker.device.compute_mode import PLAIN, Arithmetic
+from worker.models.brain_tumor import predictor as predictor_module
+from worker.models.brain_tumor.autotune import Run
+from worker.models.brain_tumor.predictor import Prediction, TumorPredictor
+from worker.models.brain_tumor.recipe import PresenceRecipe
+
+AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle's folder."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def predictor(bundle: Path) -> TumorPredictor:
+    """The tiny bundle, loaded on the CPU."""
+    loaded = TumorPredictor.load(bundle, device="cpu", precision="fp32", threads=1)
+    loaded.warm_up()
+    return loaded
+
+
+def scan(seed: int) -> np.ndarray:
+    """A noisy block in an empty field."""
+    data = np.zeros((40, 44, 30), dtype=np.int16)
+    data[8:32, 8:36, 6:24] = np.random.default_rng(seed).integers(200, 400, (24, 28, 18))
+    return data
+
+
+def test_answers_come_in_the_order_of_the_batch(predictor: TumorPredictor) -> None:
+    """Each scan of a batch gets the answer it gets alone."""
+    batch = [predictor.preprocess([(scan(seed), AFFINE)]) for seed in range(3)]
+    together = predictor.predict(batch)
+    for prepared, prediction in zip(batch, together, strict=True):
+        (alone,) = predictor.predict([prepared])
+        assert np.allclose(alone.probability, prediction.probability, atol=1e-4)
+        assert alone.presence_logit == pytest.approx(prediction.presence_logit, abs=1e-3)
+
+
+@pytest.mark.parametrize("logit", [-9.0, 0.0, 9.0])
+@pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
+def test_presence_and_mask_agree(predictor: TumorPredictor, logit: float, level: float) -> None:
+    """A tumour is present exactly when the mask shows one and its probability reaches a half."""
+    prepared = predictor.preprocess([(scan(0), AFFINE)])
+    probability = np.zeros(prepared.frame.grid.shape, dtype=np.float32)
+    probability[16:32, 16:32, 16:32] = level
+    answer = predictor.postprocess(prepared, Prediction(probability, logit))
+    assert answer.mask.shape == (40, 44, 30)
+    assert answer.mask.dtype == np.uint8
+    assert answer.present == bool(answer.mask.any()) == bool(answer.labels)
+    assert answer.present == (answer.probability >= 0.5)
+    assert answer.present == (logit > -1 and level > 0.5)
+
+
+def test_low_precision_says_the_same(bundle: Path, predictor: TumorPredictor) -> None:
+    """Under bf16 the probabilities stay within a few hundredths of fp32."""
+    reduced = TumorPredictor.load(bundle, device="cpu", precision="bf16")
+    prepared = predictor.preprocess([(scan(1), AFFINE)])
+    exact, rough = (one.predict([prepared])[0] for one in (predictor, reduced))
+    assert np.abs(exact.probability - rough.probability).mean() < 0.03
+
+
+def test_probability_grows_with_the_volume() -> None:
+    """At the same logit a larger mask makes a tumour likelier."""
+    recipe = PresenceRecipe(intercept=-2, logit_weight=0.5, volume_weight=0.6)
+    small, large = recipe.probability(0.0, 1.0), recipe.probability(0.0, 100.0)
+    assert 0 < small < large < 1
+
+
+@pytest.mark.parametrize(
+    ("section", "content"),
+    [
+        ("grid", {"shape": [50, 48, 48], "spacing_mm": 4.0}),
+        ("mask", {"threshold": 1.5, "min_component_ml": 0}),
+        ("network", {"in_channels": 1}),
+    ],
+)
+def test_a_bundle_that_cannot_be_run_is_refused(
+    tmp_path: Path, section: str, content: dict[str, object]
+) -> None:
+    """Metadata that does not describe a network is refused in words."""
+    folder = write_tiny_bundle(tmp_path)
+    path = folder / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    path.write_text(json.dumps({**metadata, section: content}))
+    with pytest.raises(ModelError, match="cannot be run"):
+        TumorPredictor.load(folder, device="cpu")
+
+
+def test_weights_are_only_weights(tmp_path: Path) -> None:
+    """A weights file that holds anything but tensors is refused unread."""
+    folder = write_tiny_bundle(tmp_path)
+    torch.save({"network": Path("x")}, folder / "models" / "model.pt")
+    with pytest.raises(ModelError, match=r"does not fit|as weights alone"):
+        TumorPredictor.load(folder, device="cpu")
+
+
+def test_missing_and_broken_weights_are_refused(tmp_path: Path) -> None:
+    """Weights that are not there or not readable are refused in words."""
+    folder = write_tiny_bundle(tmp_path)
+    weights = folder / "models" / "model.pt"
+    weights.write_bytes(b"not a network")
+    with pytest.raises(ModelError, match=r"does not fit|as weights alone"):
+        TumorPredictor.load(folder, device="cpu")
+    weights.unlink()
+    with pytest.raises(ModelError, match="no readable weights"):
+        TumorPredictor.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize("device", ["tpu-ish", "meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(bundle: Path, device: str) -> None:
+    """Asking for a device this machine lacks fails at the start, in words."""
+    with pytest.raises(ModelError):
+        TumorPredictor.load(bundle, device=device)
+
+
+def test_what_is_found_at_warm_up_is_served(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arithmetic that won is what later scans are computed in, at the threads from before."""
+    loaded = TumorPredictor.load(bundle, device="cpu", precision="auto", threads=2)
+    last = Arithmetic("fp32", "channels_last_3d")
+    tried: list[Arithmetic] = []
+
+    def choose(ways: Sequence[Arithmetic], thread_counts: Sequence[int], run: Run) -> Arithmetic:
+        for way in ways:
+            assert run(way, thread_counts[0]).shape == (48, 48, 48)
+            tried.append(loaded.arithmetic)
+        assert list(thread_counts) == [1, 2]
+        return last
+
+    monkeypatch.setattr(predictor_module, "choose_way", choose)
+    loaded.warm_up()
+    assert tried[0] == PLAIN
+    assert loaded.arithmetic == last
+    assert torch.get_num_threads() == 2
+    weights = next(weight for weight in loaded._network.parameters() if weight.ndim == 5)
+    assert weights.is_contiguous(memory_format=torch.channels_last_3d)
+    exact = TumorPredictor.load(bundle, device="cpu", precision="fp32", threads=1)
+    prepared = exact.preprocess([(scan(1), AFFINE)])
+    one, other = (each.predict([prepared])[0] for each in (exact, loaded))
+    assert np.allclose(one.probability, other.probability, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_precision_that_was_asked_for_is_kept(bundle: Path, precision: str) -> None:
+    """Only auto chooses among number formats; what is named is obeyed."""
+    loaded = TumorPredictor.load(bundle, device="cpu", precision=precision, threads=1)
+    loaded.warm_up()
+    assert loaded.arithmetic.precision == precision

@@ -1,0 +1,149 @@
+"""How a worker keeps account of how far its jobs have come."""
+
+import threading
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from shared.jobs import Stage
+from tests.support.jobs import submission
+from worker.pipeline.progress import BatchProgress, ProgressBoard
+from worker.pipeline.stage_weights import FIRST_SHARES, StagePace
+from worker.queueing import progress_reporter
+from worker.queueing.leases import Claim, Leases, Step
+from worker.queueing.progress_reporter import Reporter
+
+shares = st.lists(st.floats(0.01, 1), max_size=6)
+seconds = st.lists(st.floats(0, 100), min_size=5, max_size=5)
+
+
+def claim() -> Claim:
+    """A job in hand."""
+    return Claim(submission(), "run-1", "queue", losses=0)
+
+
+class Notes(ProgressBoard):
+    """A board that keeps all that was ever put up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all: list[Step] = []
+
+    def note(self, steps: object) -> None:
+        """Keep, and put up."""
+        kept = list(cast("Sequence[Step]", steps))
+        self.all += kept
+        super().note(kept)
+
+
+def test_a_board_shows_the_newest_step_only() -> None:
+    """Whoever takes gets each job's newest step once, and none of a job that is done with."""
+    board, first, second, gone = ProgressBoard(), claim(), claim(), claim()
+    board.note([Step(first, Stage.LOAD, 0.0), Step(second, Stage.LOAD, 0.0)])
+    board.note([Step(first, Stage.STORE, 0.9), Step(gone, Stage.STORE, 0.9)])
+    board.drop([gone])
+    assert board.take() == [Step(first, Stage.STORE, 0.9), Step(second, Stage.LOAD, 0.0)]
+    board.close()
+    assert board.take() == []
+
+
+@given(shares, st.lists(seconds, max_size=4))
+def test_progress_never_goes_back(told: list[float], lately: list[list[float]]) -> None:
+    """Whatever stages cost, and if windows are run anew, a job's progress never falls."""
+    pace, board, one = StagePace(), Notes(), claim()
+    for batch in lately:
+        pace.saw("model@1", dict(zip(Stage, batch, strict=True)))
+    progress = BatchProgress(board, pace.spans("model@1"))
+    for stage in Stage:
+        progress.enter(stage, [one])
+        if stage is Stage.INFERENCE:
+            (on_share,) = progress.on_shares([one])
+            for share in told:
+                on_share(share)
+    noted = [step.progress for step in board.all]
+    assert all(before <= after for before, after in pairwise(noted))
+    assert noted[0] == 0
+    assert noted[-1] <= 1
+    assert list(dict.fromkeys(step.stage for step in board.all)) == list(Stage)
+
+
+@given(st.lists(seconds, max_size=5))
+def test_stages_share_the_way(lately: list[list[float]]) -> None:
+    """Each stage begins where the one before ends, the first at 0 and the last ends at 1."""
+    pace = StagePace()
+    for batch in lately:
+        pace.saw("model@1", dict(zip(Stage, batch, strict=True)))
+    spans = pace.spans("model@1")
+    assert list(spans) == list(Stage)
+    for (_, end), (begin, _) in pairwise(spans.values()):
+        assert end == begin
+    assert spans[Stage.LOAD][0] == 0
+    assert spans[Stage.STORE][1] == pytest.approx(1)
+
+
+def test_shares_are_learnt_for_each_model() -> None:
+    """A model's stages get the shares that they took; other models keep what is first believed."""
+    pace = StagePace()
+    pace.saw("slow@1", dict(zip(Stage, [1, 1, 16, 1, 1], strict=True)))
+    low, high = pace.spans("slow@1")[Stage.INFERENCE]
+    assert (low, high) == pytest.approx((0.1, 0.9))
+    pace.saw("slow@1", dict(zip(Stage, [1, 1, 1, 1, 1], strict=True)))
+    low, high = pace.spans("slow@1")[Stage.INFERENCE]
+    assert high - low == pytest.approx(0.8 * 0.8 + 0.2 * 0.2)
+    low, high = pace.spans("other@1")[Stage.INFERENCE]
+    assert high - low == pytest.approx(FIRST_SHARES[Stage.INFERENCE])
+
+
+class Ear:
+    """Leases that hear reports, and are away as often as told to be."""
+
+    def __init__(self, on_report: Callable[[Sequence[Step]], None], away: int = 0) -> None:
+        self._on_report = on_report
+        self._away = away
+
+    def report(self, steps: Sequence[Step]) -> int:
+        """Hear, or be away."""
+        if self._away:
+            self._away -= 1
+            raise RedisConnectionError("as told")
+        self._on_report(steps)
+        return len(steps)
+
+
+def test_many_steps_make_few_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is noted between two reports goes into one, whose steps are the newest."""
+    monkeypatch.setattr(progress_reporter, "REPORT_EVERY_S", 60.0)
+    heard: list[Sequence[Step]] = []
+    first_heard = threading.Event()
+
+    def hear(steps: Sequence[Step]) -> None:
+        heard.append(steps)
+        first_heard.set()
+
+    board, one, other = ProgressBoard(), claim(), claim()
+    thread = Reporter(cast("Leases", Ear(hear)), board)
+    thread.start()
+    board.note([Step(one, Stage.LOAD, 0.0)])
+    assert first_heard.wait(60)
+    for number in range(1000):
+        board.note([Step(one, Stage.INFERENCE, number / 1000), Step(other, Stage.LOAD, 0.0)])
+    thread.stop()
+    assert heard == [[Step(one, Stage.LOAD, 0.0)]]
+    assert board.take() == [Step(one, Stage.INFERENCE, 0.999), Step(other, Stage.LOAD, 0.0)]
+
+
+def test_a_reporter_bears_with_redis_being_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that nobody heard is let go, and the next one is made all the same."""
+    monkeypatch.setattr(progress_reporter, "REPORT_EVERY_S", 0.0)
+    heard = threading.Event()
+    board, one = ProgressBoard(), claim()
+    thread = Reporter(cast("Leases", Ear(lambda _: heard.set(), away=2)), board)
+    thread.start()
+    while not heard.wait(0.001):
+        board.note([Step(one, Stage.INFERENCE, 0.5)])
+    thread.stop()

@@ -1,0 +1,207 @@
+"""What TorchScript may call: real networks pass, and what could tell of a scan does not."""
+
+import io
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.networks import nets
+from torch import Tensor, nn
+
+from shared.errors import ModelError
+from tests.support.jobs import submission
+from tests.support.monai_bundles import metadata, write_bundle
+from worker.models.loader import load_predictor
+from worker.models.safe_load.torch_operators import OPERATORS
+from worker.models.safe_load.torchscript import judge_parts, judge_program, without_warnings
+from worker.models.safe_load.zip_archive import pack, read_parts
+from worker.pipeline.error_outcomes import outcome_of
+from worker.queueing.leases import Claim, Failed
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "UNet": lambda: nets.UNet(3, 1, 2, (4, 8), (2,), num_res_units=1, dropout=0.1),
+    "AttentionUnet": lambda: nets.AttentionUnet(3, 1, 2, (4, 8), (2,)),
+    "BasicUNet": lambda: nets.BasicUNet(3, 1, 2, (4, 4, 8, 8, 16, 4)),
+    "DynUNet": lambda: nets.DynUNet(3, 1, 2, [3, 3, 3], [1, 2, 2], [2, 2]),
+    "SegResNet": lambda: nets.SegResNet(3, 8, 1, 2),
+    "UNETR": lambda: nets.UNETR(
+        1, 2, (32, 32, 32), hidden_size=48, mlp_dim=96, num_heads=4, feature_size=8
+    ),
+    "VNet": lambda: nets.VNet(3, 1, 2),
+    "Attention": lambda: Attention(),
+}
+
+
+class Attention(nn.Module):
+    """A network with torch's own attention, which warns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map ``[N, 1, D, H, W]`` to ``[N, D * H * W / 4, 4]``."""
+        tokens = images.reshape(images.shape[0], -1, 4)
+        attended: Tensor = self.attention(tokens, tokens, tokens)[0]
+        return attended
+
+
+@pytest.fixture(autouse=True)
+def _old_torch() -> Iterator[None]:
+    """Let torch deprecate TorchScript, and networks be traced that look at sizes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def parts_of(network: torch.jit.ScriptModule) -> dict[str, bytes]:
+    """Return the parts of the file that torch writes for a network."""
+    buffer = io.BytesIO()
+    torch.jit.save(network, buffer)
+    return read_parts(buffer.getvalue())
+
+
+@pytest.mark.parametrize("how", ["scripted", "traced"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_real_networks_pass_and_answer_as_before(name: str, how: str) -> None:
+    """Networks of MONAI and layers of torch call nothing that is not on the list."""
+    network = NETWORKS[name]().eval()
+    image = torch.randn(1, 1, 32, 32, 32 if name != "Attention" else 4)[:, :, :32]
+    with torch.no_grad():
+        if how == "scripted":
+            script = torch.jit.script(network)
+        else:
+            script = torch.jit.trace(network, image, check_trace=False)  # type: ignore[no-untyped-call]
+        file = pack(judge_parts(parts_of(script)))
+        loaded = torch.jit.load(file)  # type: ignore[no-untyped-call]
+        torch.testing.assert_close(loaded(image), script(image))
+
+
+def test_the_list_names_nothing_that_torch_lacks() -> None:
+    """Every operator on the list is there, save some in place, so that a typing error shows."""
+    known = {schema.name.partition("::")[2] for schema in torch._C._jit_get_all_schemas()}
+    plain = {name for name in OPERATORS if not name.endswith("_") or name.endswith("__")}
+    assert plain <= known
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ("torch.warn('x', 2) if True else None", "warn"),
+        ("t = torch.warn(torch.format('{}', x), 2)", "warn"),
+        ("ops.prim.Print(x)", "Print"),
+        ("ops.aten.warn('x')", "warn"),
+        ("ops.aten._print('x')", "_print"),
+        ("x.warn('x')", "warn"),
+        ("x.Print()", "Print"),
+        ("f = torch.save", "torch.save"),
+        ("f = ops.aten", "aten"),
+        ("torch.hub.load('x')", "torch.hub.load"),
+        ("torch.manual_seed(1)", "manual_seed"),
+        ("ops.rpc.rpc_sync(x)", "rpc"),
+        ("ops.profiler._record_function_enter('x')", "profiler"),
+        ("__torch__.torch.classes.profiling._ScriptProfile()", "torch.classes"),
+        ("print = x", "print"),
+        ("hasattr(x, 'y')", "hasattr"),
+        ("open('f')", "open"),
+        ("[x][0]()", "no name"),
+        ("x.nothing_that_is_known()", "nothing_that_is_known"),
+        ("y = getattr(x, 'warn')('x')", "getattr"),
+    ],
+)
+def test_what_is_not_on_the_list_is_refused_by_name(body: str, named: str) -> None:
+    """Printing, warning, files, seeds, classes in C++ and the unknown are refused."""
+    with pytest.raises(ModelError) as refusal:
+        judge_program(f"def forward(self, x: Tensor) -> Tensor:\n  {body}\n  return x")
+    assert named in refusal.value.detail
+
+
+def test_a_method_cannot_lend_its_name_to_an_operator() -> None:
+    """A file that defines `save` itself may not call it on what could be a tensor."""
+    program = "class A(Module):\n  def save(self, x):\n    return x\n  def f(self, x):\n    x.{}(x)"
+    with pytest.raises(ModelError, match=r"\.save"):
+        judge_program(program.format("save"))
+    judge_program(program.replace("save", "own").format("own"))
+
+
+def test_objects_of_classes_in_c_are_refused() -> None:
+    """What lies pickled beside the programs may not be of torch.classes either."""
+    parts = {"code/x.py": b"", "data.pkl": b"c__torch__.torch.classes.profiling\nX\n."}
+    with pytest.raises(ModelError, match=r"torch\.classes"):
+        judge_parts(parts)
+
+
+def test_a_statement_that_only_warns_is_taken_out() -> None:
+    """The rest of the program, and where it lies, stay as they are."""
+    program = "def f(x: Tensor):\n  torch.warn(torch.format('é {}', x), 2)\n  return x\n"
+    quiet = without_warnings(program)
+    assert len(quiet.encode()) == len(program.encode())
+    assert quiet.split() == ["def", "f(x:", "Tensor):", "pass", "return", "x"]
+    judge_program(quiet)
+
+
+class Telltale(nn.Module):
+    """A network that warns of what it sees, and raises it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Tell the mean of the scan."""
+        warnings.warn(f"the mean is {images.mean()}", stacklevel=2)
+        return images
+
+
+def test_a_network_that_warns_of_a_scan_is_silent(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is served, and nothing of what it would have said reaches the log."""
+    folder = write_bundle(tmp_path, "telltale", metadata(["image"], ["lesion"]))
+    torch.jit.save(torch.jit.script(Telltale()), folder / "models" / "model.ts")
+    predictor = load_predictor(folder, device="cpu")
+    predictor.warm_up()
+    assert "mean" not in "".join(capfd.readouterr())
+
+
+class Confession(nn.Module):
+    """A network that fails and says over what; not at the warm-up, which is darker."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Raise what it sees."""
+        if float(images.mean()) > 100.0:
+            raise ValueError(f"the mean is {images.mean()}, Jane Doe")
+        return images
+
+
+def test_what_a_network_says_as_it_fails_is_neither_logged_nor_returned(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of an error in TorchScript only the kind and the place in VoxelQ are told."""
+    described = metadata(["image"], ["lesion"], normalization="none")
+    folder = write_bundle(tmp_path, "confession", described)
+    torch.jit.save(torch.jit.script(Confession()), folder / "models" / "model.ts")
+    predictor = load_predictor(folder, device="cpu")
+    predictor.warm_up()
+    prepared = predictor.preprocess([(np.full((32, 32, 32), 200, np.float32), np.eye(4))])
+    with pytest.raises(Exception, match="Jane Doe") as failure:
+        predictor.predict([prepared])
+    outcome = outcome_of(failure.value, Claim(submission(), "execution", "queue", losses=1))
+    assert isinstance(outcome, Failed)
+    told = str(outcome) + "".join(capfd.readouterr())
+    assert "was raised while this scan was computed" in told
+    assert "Jane" not in told
+    assert "200" not in told
+
+
+def test_a_crash_is_logged_without_its_message() -> None:
+    """What ends a worker is told by kind and place."""
+    program = (
+        "import sys; from worker.__main__ import _log_crash; sys.excepthook = _log_crash;"
+        "raise ValueError('Jane' + ' Doe')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"ValueError" in done.stdout + done.stderr
+    assert b"Jane Doe" not in done.stdout + done.stderr

@@ -1,0 +1,1 @@
+"""The samples that training sees: anatomy, lesions, scanners, drawn without end."""

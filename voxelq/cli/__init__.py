@@ -1,0 +1,1 @@
+"""The command line, ``voxelq``: one module a command; what commands run is elsewhere."""

@@ -1,0 +1,99 @@
+"""The command that says how many workers a load needs."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planning.cost import BadMeasurement, MeasuredCost, read_cost
+from planning.forecast import Demand
+from planning.planner import OutOfReach, make_plan
+from shared.batching.cost_model import BatchCost
+from voxelq.cli import tables
+from voxelq.cli.options import JsonOption
+from voxelq.cli.plan_report import NoDrawing, check_drawing, plot_plan, print_plan
+
+
+def plan(
+    scans_per_hour: Annotated[
+        float, typer.Option("--load", min=0.1, help="Scans an hour, in the mean.")
+    ],
+    within_s: Annotated[float, typer.Option("--within", min=0.001, help="Goal, in seconds.")],
+    percentile: Annotated[
+        float, typer.Option(min=1, max=99.9, help="Per cent of the scans that reach the goal.")
+    ] = 95.0,
+    burst: Annotated[
+        float,
+        typer.Option(min=1, help="Ten minutes of each hour bring so many times the mean."),
+    ] = 1.0,
+    measured: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="JSON of `benchmarks.components` or `benchmarks.scan`.",
+        ),
+    ] = None,
+    fixed_s: Annotated[
+        float | None, typer.Option("--fixed", min=0, help="Seconds of any forward pass.")
+    ] = None,
+    per_scan_s: Annotated[
+        float | None, typer.Option("--per-scan", min=0, help="Seconds that each scan in it adds.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Tell of so many, and do not look for the fewest.")
+    ] = None,
+    scans: Annotated[
+        int | None, typer.Option(min=1000, help="Scans to simulate for each number of workers.")
+    ] = None,
+    outage_minutes: Annotated[
+        float, typer.Option(min=0.1, help="How long a worker is away that fails.")
+    ] = 10.0,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Picture to write.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how many workers a load needs, the waits to expect, and what a failure does.
+
+    What a scan costs is measured on the machine that will do the work, by
+    `python -m benchmarks.components`, or given as two numbers. Needs no service.
+    """
+    cost = _cost(measured, fixed_s, per_scan_s)
+    try:
+        if plot is not None:
+            check_drawing()
+        with tables.stderr().status("simulating") as status:
+            made = make_plan(
+                cost,
+                Demand(scans_per_hour, within_s, percentile, burst),
+                workers=workers,
+                scans=scans,
+                outage_s=60 * outage_minutes,
+                on_look=lambda count: status.update(f"simulating {count} {cost.unit}(s)"),
+            )
+        if plot is not None:
+            plot_plan(made, cost, plot)
+    except NoDrawing as error:
+        tables.complain(str(error))
+        raise typer.Exit(2) from error
+    except OutOfReach as error:
+        tables.complain(str(error))
+        raise typer.Exit(1) from error
+    if as_json:
+        tables.print_json({"cost": asdict(cost), **asdict(made)})
+    else:
+        print_plan(made, cost)
+
+
+def _cost(measured: Path | None, fixed_s: float | None, per_scan_s: float | None) -> MeasuredCost:
+    numbers_given = fixed_s is not None or per_scan_s is not None
+    if (measured is not None) == numbers_given:
+        raise typer.BadParameter("give --measured, or --fixed and --per-scan")
+    if measured is not None:
+        try:
+            return read_cost(measured)
+        except BadMeasurement as error:
+            raise typer.BadParameter(str(error)) from error
+    if fixed_s is None or per_scan_s is None or fixed_s + per_scan_s <= 0:
+        raise typer.BadParameter("--fixed and --per-scan go together, and one is above 0")
+    return MeasuredCost(BatchCost(fixed_s, per_scan_s))

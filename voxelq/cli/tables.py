@@ -1,0 +1,143 @@
+"""How answers look on a terminal. Results go to standard output, progress to standard error."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from voxelq.cli.answers import JobAnswer, ModelsAnswer
+
+STATUS_STYLES = {"finished": "green", "failed": "red", "canceled": "yellow", "started": "cyan"}
+
+
+def stdout() -> Console:
+    """Return the console for results; piped, it is wide enough for a whole row."""
+    return _console(stderr=False)
+
+
+def stderr() -> Console:
+    """Return the console for progress and complaints."""
+    return _console(stderr=True)
+
+
+def complain(words: str) -> None:
+    """Say what went wrong on standard error."""
+    stderr().print(Text(words, style="red"), soft_wrap=True)
+
+
+def say(words: str) -> None:
+    """Tell progress on standard error."""
+    stderr().print(Text(words), soft_wrap=True)
+
+
+def print_json(body: Any) -> None:
+    """Write one JSON document to standard output."""
+    sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_results(rows: Iterable[tuple[str, JobAnswer | None, str]]) -> None:
+    """Print scans with what became of them: label, job, and words for a refused scan."""
+    table = _table("scan", "job", "status", "tumour", "probability", "volume ml", "seconds")
+    for label, job, words in rows:
+        if job is None:
+            table.add_row(Text(label), "", Text(f"refused: {words}", style="red"))
+        else:
+            table.add_row(Text(label), job.id, _status(job), *_finding(job))
+    stdout().print(table)
+
+
+def print_jobs(jobs: Sequence[JobAnswer]) -> None:
+    """Print jobs, one a row."""
+    table = _table("job", "status", "priority", "model", "created", "tumour", "probability")
+    for job in jobs:
+        model = f"{job.model.name}@{job.model.version}"
+        finding = _finding(job)[:2]
+        table.add_row(job.id, _status(job), job.priority, model, job.created_at, *finding)
+    stdout().print(table)
+
+
+def print_job(job: JobAnswer) -> None:
+    """Print all that a person wants to know of one job."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("job", job.id)
+    table.add_row("status", _status(job))
+    table.add_row("model", f"{job.model.name}@{job.model.version}")
+    table.add_row("priority", job.priority)
+    table.add_row("attempts", str(job.attempts))
+    table.add_row("created", job.created_at)
+    if job.position is not None:
+        table.add_row("jobs ahead", str(job.position))
+    if job.eta_s is not None:
+        table.add_row("expected in", f"{job.eta_s:.1f} s")
+    if job.result is not None:
+        present, probability, volume, seconds = _finding(job)
+        table.add_row("tumour", present)
+        table.add_row("probability", probability)
+        table.add_row("volume", f"{volume} ml")
+        table.add_row("took", f"{seconds} s")
+    if job.error is not None:
+        table.add_row("error", Text(job.error.words()))
+    stdout().print(table)
+
+
+def print_models(answer: ModelsAnswer) -> None:
+    """Print the models on offer, and those that are not and why."""
+    table = _table("model", "version", "default", "inputs", "labels", "licence", "intended use")
+    for model in answer.models:
+        inputs = ", ".join(model.input_names)
+        labels = ", ".join(f"{label.get('value')} {label.get('name')}" for label in model.labels)
+        default = "yes" if model.default else ""
+        cells = (model.name, model.version, default, inputs, labels, model.license)
+        table.add_row(*(Text(cell) for cell in (*cells, model.intended_use)))
+    stdout().print(table)
+    if answer.broken or answer.arriving:
+        stdout().print()
+        stdout().print(_unserved_table(answer))
+
+
+def _unserved_table(answer: ModelsAnswer) -> Table:
+    table = _table("not served", "version", "state", "reason")
+    for state, style, models in (
+        ("broken", "red", answer.broken),
+        ("on its way", "", answer.arriving),
+    ):
+        for model in models:
+            cells = (model.name, model.version, state, model.reason)
+            table.add_row(*(Text(cell, style=style) for cell in cells))
+    return table
+
+
+def _finding(job: JobAnswer) -> tuple[str, str, str, str]:
+    total_s = (job.timings_s or {}).get("total")
+    seconds = "" if total_s is None else f"{total_s:.2f}"
+    if job.result is None:
+        return "", "", "", seconds
+    tumor = job.result.tumor
+    present = "present" if tumor.present else "absent"
+    return present, f"{tumor.probability:.2f}", f"{tumor.volume_ml:.1f}", seconds
+
+
+def _status(job: JobAnswer) -> Text:
+    words = job.status
+    if job.error is not None:
+        words += f": {job.error.words()}"
+    return Text(words, style=STATUS_STYLES.get(job.status, ""))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        # ids and times are for copying and must not be cut
+        table.add_column(column, no_wrap=column in ("job", "created"), overflow="fold")
+    return table
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200
+    return console

@@ -1,0 +1,1 @@
+"""What ``voxelq doctor`` checks: one module for each part of a service."""

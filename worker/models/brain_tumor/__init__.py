@@ -1,0 +1,1 @@
+"""The default model: its network, its recipe and how it is computed fastest."""

@@ -1,0 +1,1 @@
+"""Bundles that are TorchScript or ``torch.export`` files, run as their metadata says."""

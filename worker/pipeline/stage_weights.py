@@ -1,0 +1,47 @@
+"""What share of a scan's way each stage takes, learnt from how long stages took lately."""
+
+import threading
+from collections.abc import Mapping
+from itertools import accumulate
+
+from shared.jobs import Stage
+from worker.pipeline.progress import Spans
+
+#: What is believed of a model before its first batch.
+FIRST_SHARES: Mapping[Stage, float] = {
+    Stage.LOAD: 0.1,
+    Stage.PREPROCESS: 0.1,
+    Stage.INFERENCE: 0.65,
+    Stage.POSTPROCESS: 0.1,
+    Stage.STORE: 0.05,
+}
+
+#: What the newest batch counts beside those before it.
+_WEIGHT = 0.2
+
+
+class StagePace:
+    """The stages' shares, model by model. Any thread may ask and tell."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shares: dict[str, Mapping[Stage, float]] = {}
+
+    def spans(self, model_ref: str) -> Spans:
+        """Return where each stage begins and ends, from 0 to 1 over all of them."""
+        with self._lock:
+            shares = self._shares.get(model_ref, FIRST_SHARES)
+        ends = [min(1.0, end) for end in accumulate(shares[stage] for stage in Stage)]
+        return dict(zip(Stage, zip([0.0, *ends[:-1]], ends, strict=True), strict=True))
+
+    def saw(self, model_ref: str, seconds: Mapping[Stage, float]) -> None:
+        """Learn from one batch how long each stage took."""
+        total = sum(seconds.values())
+        if total <= 0:
+            return
+        now = {stage: seconds[stage] / total for stage in Stage}
+        with self._lock:
+            before = self._shares.get(model_ref, now)
+            self._shares[model_ref] = {
+                stage: (1 - _WEIGHT) * before[stage] + _WEIGHT * now[stage] for stage in Stage
+            }

@@ -1,0 +1,89 @@
+"""How a worker draws a batch: the first jobs, then what belongs with them and comes in time."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from redis.exceptions import RedisError
+
+from shared.batching.policy import BatchBounds, BatchPlanner
+from shared.settings import Settings
+from worker.queueing.active_batches import InHand, Spent
+from worker.queueing.heartbeat import Heartbeat
+from worker.queueing.leases import Claim, Leases
+
+#: Between two looks for more jobs while a batch gathers (seconds).
+GATHER_TICK_S = 0.001
+
+
+class Drawing:
+    """The draws of one worker; one lane draws at a time, and any lane tells what batches cost."""
+
+    def __init__(
+        self, leases: Leases, heartbeat: Heartbeat, in_hand: InHand, settings: Settings
+    ) -> None:
+        self._leases = leases
+        self._heartbeat = heartbeat
+        self._in_hand = in_hand
+        self._most = settings.max_batch_size
+        self._planner = BatchPlanner(
+            BatchBounds(
+                settings.max_batch_size, settings.max_latency_ms / 1000, settings.adaptive_batching
+            )
+        )
+        self._planning = threading.Lock()
+
+    def gather(
+        self, concurrency: int, skipped: frozenset[str], go_on: Callable[[], bool]
+    ) -> list[Claim]:
+        """Draw a batch, and hold its leases; raises RedisError when nothing was drawn yet.
+
+        Args:
+            concurrency: How many batches this worker may compute at the same time.
+            skipped: Models whose jobs are left to other workers.
+            go_on: Whether more jobs may still be waited for.
+        """
+        with self._planning:
+            ladders = self._planner.ladders()
+        # other lanes that would compute now, had they a scan
+        spare = max(0, concurrency - len(self._in_hand) - 1)
+        claims = self._leases.draw(self._most, ladders=ladders, spare=spare, skipped=skipped)
+        self._heartbeat.hold(claims)
+        began = self._see_traffic()
+        if not claims or claims[0].alone:
+            return claims
+        drawn = claims[0].submission.model_ref
+        while go_on() and self._wants_more(drawn, len(claims), began):
+            try:
+                more = self._leases.draw(self._most - len(claims), model=drawn)
+            except RedisError:
+                break  # what is drawn is held, and must not be forgotten
+            self._heartbeat.hold(more)
+            self._see_traffic()
+            claims += more
+            if not more:
+                time.sleep(GATHER_TICK_S)
+        return claims
+
+    def observe(self, model: str, size: int, spent: Spent) -> None:
+        """Learn what a batch of ``size`` scans cost."""
+        with self._planning:
+            self._planner.observe(model, size, *spent)
+
+    def _wants_more(self, model: str, size: int, began: float) -> bool:
+        left, waited_s = self._leases.traffic.left, time.monotonic() - began
+        with self._planning:
+            return self._planner.wants_more(model, size=size, left=left, waited_s=waited_s)
+
+    def _see_traffic(self) -> float:
+        """Tell the planner what the last draw saw; return when (monotonic seconds)."""
+        seen, now_s = self._leases.traffic, time.monotonic()
+        with self._planning:
+            self._planner.saw(
+                arrived=seen.ever_queued,
+                workers=seen.workers,
+                idle=seen.idle,
+                now_s=now_s,
+                ages_s=seen.ages_s,
+            )
+        return now_s

@@ -1,0 +1,354 @@
+"""The worker's door to the queue: draw, begin, report, settle, give back, extend, reap.
+
+A drawn job is held by a lease, which is its entry in RQ's registry of started jobs. The lease is
+the fence too: settling removes it and writes the outcome in one script, so whoever lost it (to
+the reaper, to a cancel) cannot write anything any more.
+"""
+
+import json
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from shared.errors import JobLost, JobTimedOut, JobUnreadable
+from shared.jobs import Stage, Submission
+from shared.queue import keys, scripts
+from shared.queue.rq_jobs import UNREADABLE, encode_exception, encode_return_value, rq_stamp
+from shared.queue.scripts import Argument
+from shared.results import Report
+from shared.settings import Settings
+from shared.version import VERSION
+from worker.device.compute_mode import PLAIN, Arithmetic
+from worker.pipeline.trouble import Trouble
+
+log = structlog.get_logger()
+
+#: A model without a ladder is drawn by this one, if there is one.
+ANY_MODEL = ""
+NO_LADDERS: Mapping[str, Sequence[int]] = MappingProxyType({})
+
+#: A worker that counted nothing.
+NOTHING: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A drawn job and the lease it is held by."""
+
+    submission: Submission
+    execution: str
+    queue: str
+    losses: int
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.submission.id
+
+    @property
+    def alone(self) -> bool:
+        """Whether the job must run alone, since a worker was lost with it before."""
+        return self.losses > 0
+
+    @property
+    def lease(self) -> tuple[str, str, str]:
+        """What the scripts know the lease by."""
+        return (self.id, self.execution, self.queue)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The job has its mask."""
+
+    report: Report
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job ends with this RFC 9457 problem: its scan or its model is at fault."""
+
+    problem: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The job goes back to the queue: a fault that may pass, with the problem if it does not."""
+
+    problem: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Returned:
+    """The job goes back to the queue uncharged: its worker cannot serve it, whatever the scan.
+
+    ``problem`` is what the job would fail with if it came back again and again.
+    """
+
+    problem: dict[str, Any]
+    trouble: Trouble
+
+
+Outcome = Finished | Failed | Retry | Returned
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a job has come: in which stage it is, and how much of all is done, 0 to 1."""
+
+    claim: Claim
+    stage: Stage
+    progress: float
+
+
+@dataclass(frozen=True)
+class WorkerFacts:
+    """What ``GET /queue`` shows of a worker; ``paused`` says why it draws no jobs just now."""
+
+    id: str
+    device: str
+    model: str | None
+    batch: tuple[str, ...] = ()
+    arithmetic: Arithmetic = PLAIN
+    peak_memory_bytes: int | None = None
+    paused: str | None = None
+    version: str = VERSION
+
+    def to_json(self) -> str:
+        """Encode the facts as the queue's state holds them."""
+        facts = asdict(self)
+        return json.dumps(facts | facts.pop("arithmetic"))
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The queue as a draw left it, and how long each of the jobs drawn had been there."""
+
+    left: int
+    ever_queued: int
+    workers: int
+    idle: int
+    ages_s: tuple[float, ...] = ()
+
+
+class Leases:
+    """The jobs one worker holds. Every method is one round trip and may raise RedisError."""
+
+    def __init__(self, redis: Redis, worker_id: str, settings: Settings) -> None:
+        self._redis = redis
+        self._worker_id = worker_id
+        self._settings = settings
+        #: What the last draw saw.
+        self.traffic = Traffic(left=0, ever_queued=0, workers=1, idle=1)
+
+    def draw(
+        self,
+        most: int,
+        *,
+        model: str | None = None,
+        ladders: Mapping[str, Sequence[int]] = NO_LADDERS,
+        spare: int = 0,
+        skipped: Collection[str] = (),
+    ) -> list[Claim]:
+        """Draw up to ``most`` jobs of one model, in the order of service, each with a lease.
+
+        A job that must run alone comes alone. With ``model`` (``name@version``) a batch is
+        topped up: jobs of that model only, and none that must run alone. With ``ladders`` (by
+        model) fewer may come: entry ``n`` is how long the queue must be for ``n + 1`` jobs, and
+        idle workers, as well as ``spare`` lanes of this one, are left their share. Jobs of the
+        models ``skipped`` are left to other workers. A job that cannot be read fails, and is
+        not returned.
+        """
+        encoded = ";".join(f"{ref}={','.join(map(str, ladder))}" for ref, ladder in ladders.items())
+        while True:
+            claims, unreadable = self._draw(most, model, encoded, spare, skipped)
+            if not unreadable:
+                return claims
+            self._refuse(unreadable)
+            if claims:
+                return claims
+
+    def _draw(
+        self, most: int, model: str | None, ladders: str, spare: int, skipped: Collection[str]
+    ) -> tuple[list[Claim], list[tuple[str, str, str]]]:
+        """Return the jobs drawn, and the leases of those that cannot be read."""
+        settings = self._settings
+        seen, *drawn = scripts.DRAW.run(
+            self._redis,
+            self._worker_id,
+            most,
+            settings.lease_s,
+            settings.aging_s,
+            ladders,
+            model or "",
+            uuid.uuid4().hex,
+            int(model is None),
+            spare,
+            ";".join(skipped),
+        )
+        claims: list[Claim] = []
+        unreadable: list[tuple[str, str, str]] = []
+        ages_s: list[float] = []
+        for job_id, execution, queue, text, losses, age_s in drawn:
+            try:
+                submission = Submission.model_validate_json(text)
+            except ValidationError:
+                unreadable.append((job_id.decode(), execution.decode(), queue.decode()))
+                continue
+            claims.append(Claim(submission, execution.decode(), queue.decode(), losses))
+            ages_s.append(float(age_s))
+        if seen:
+            left, ever_queued, workers, idle = seen
+            self.traffic = Traffic(left, ever_queued, workers, idle, tuple(ages_s))
+        return claims, unreadable
+
+    def _refuse(self, leases: Sequence[tuple[str, str, str]]) -> None:
+        problem = JobUnreadable(UNREADABLE).problem()
+        log.error("jobs_refused", jobs=[job_id for job_id, _, _ in leases])
+        try:
+            scripts.REFUSE.run(
+                self._redis,
+                self._worker_id,
+                rq_stamp(datetime.now(UTC)),
+                self._settings.retention_s,
+                json.dumps(problem),
+                encode_exception(problem),
+                *(part for lease in leases for part in lease),
+            )
+        except RedisError as error:
+            # Jobs drawn with them must not be forgotten; these come back when their leases end.
+            log.warning("refusal_failed", error=type(error).__name__)
+
+    def wait_for_work(self, seconds: float) -> None:
+        """Sleep until a job may have come, ``seconds`` at most."""
+        self._redis.blpop([keys.WAKE], timeout=seconds)
+
+    def begin(self, claims: Sequence[Claim], facts: WorkerFacts) -> list[Claim]:
+        """Mark drawn jobs started; return those not cancelled or lost meanwhile."""
+        begun = scripts.BEGIN.run(
+            self._redis,
+            self._worker_id,
+            facts.to_json(),
+            self._settings.lease_s,
+            rq_stamp(datetime.now(UTC)),
+            self._settings.job_timeout_s,
+            *_leases(claims),
+        )
+        return [claim for claim, held in zip(claims, begun, strict=True) if held]
+
+    def settle(
+        self,
+        settled: Sequence[tuple[Claim, Outcome]],
+        facts: WorkerFacts,
+        *,
+        batch_s: float,
+        metrics: Mapping[str, float],
+    ) -> list[Claim]:
+        """Write all outcomes of a batch at once; return the claims whose outcome was dropped.
+
+        Safe to repeat when the answer was lost: an outcome counts once.
+        """
+        arguments: list[Argument] = []
+        for claim, outcome in settled:
+            arguments += [*claim.lease, *_encode(outcome)]
+        flags = scripts.SETTLE.run(
+            self._redis,
+            self._worker_id,
+            facts.to_json(),
+            self._settings.lease_s,
+            rq_stamp(datetime.now(UTC)),
+            self._settings.retention_s,
+            self._settings.max_attempts,
+            batch_s,
+            *_counted(metrics),
+            *arguments,
+        )
+        return [claim for (claim, _), held in zip(settled, flags, strict=True) if not held]
+
+    def give_back(self, claims: Sequence[Claim]) -> int:
+        """Return jobs, begun or only drawn, to their old places uncharged; return how many."""
+        return int(scripts.GIVE_BACK.run(self._redis, *_leases(claims)))
+
+    def extend(
+        self, claims: Sequence[Claim], facts: WorkerFacts, metrics: Mapping[str, float] = NOTHING
+    ) -> list[Claim]:
+        """Say that this worker lives, and what it counted; return what it holds no longer."""
+        lost = scripts.EXTEND.run(
+            self._redis,
+            self._worker_id,
+            facts.to_json(),
+            self._settings.lease_s,
+            rq_stamp(datetime.now(UTC)),
+            *_counted(metrics),
+            *_leases(claims),
+        )
+        members = {member.decode() for member in lost}
+        return [claim for claim in claims if f"{claim.id}:{claim.execution}" in members]
+
+    def report(self, steps: Sequence[Step]) -> int:
+        """Say how far jobs have come; return for how many this worker still may."""
+        return int(
+            scripts.REPORT.run(
+                self._redis,
+                *(
+                    part
+                    for step in steps
+                    for part in (*step.claim.lease, step.stage, f"{step.progress:.4f}")
+                ),
+            )
+        )
+
+    def reap(self) -> int:
+        """Take back the jobs of silent workers, unless somebody just did; return how many."""
+        lost = JobLost(
+            f"Its worker died or fell silent {self._settings.max_attempts} times while it computed "
+            "this scan, the last times alone."
+        ).problem()
+        late = JobTimedOut(
+            f"It ran alone for more than {self._settings.job_timeout_s:g} s and was stopped."
+        ).problem()
+        return int(
+            scripts.REAP.run(
+                self._redis,
+                rq_stamp(datetime.now(UTC)),
+                self._settings.retention_s,
+                self._settings.max_attempts,
+                json.dumps(lost),
+                encode_exception(lost),
+                json.dumps(late),
+                encode_exception(late),
+                max(0.1, min(1.0, self._settings.lease_s / 15)),
+                self._settings.lease_s,
+            )
+        )
+
+    def sign_off(self) -> None:
+        """Leave the list of live workers at once, rather than by silence."""
+        scripts.SIGN_OFF.run(self._redis, self._worker_id)
+
+
+def _leases(claims: Sequence[Claim]) -> list[str]:
+    return [part for claim in claims for part in claim.lease]
+
+
+def _counted(metrics: Mapping[str, float]) -> list[Argument]:
+    return [len(metrics), *(part for item in metrics.items() for part in item)]
+
+
+def _encode(outcome: Outcome) -> tuple[str, str, str]:
+    match outcome:
+        case Finished(report):
+            return ("finished", "", encode_return_value(report))
+        case Failed(problem):
+            return ("failed", json.dumps(problem), encode_exception(problem))
+        case Retry(problem):
+            return ("retry", json.dumps(problem), encode_exception(problem))
+        case Returned(problem):
+            return ("returned", json.dumps(problem), encode_exception(problem))

@@ -1,0 +1,31 @@
+"""The thread that tells the queue how far the jobs in hand have come."""
+
+from shared.supervised_thread import SupervisedThread
+from worker.pipeline.progress import ProgressBoard
+from worker.queueing.leases import Leases
+
+#: Between two reports (seconds). What is noted meanwhile goes into one, which is one round trip.
+REPORT_EVERY_S = 0.1
+
+
+class Reporter(SupervisedThread):
+    """Takes steps from the board and reports them; sleeps while there are none.
+
+    What Redis did not hear, the next report makes up for.
+    """
+
+    def __init__(self, leases: Leases, board: ProgressBoard) -> None:
+        super().__init__("reporter", self._report, REPORT_EVERY_S)
+        self._leases = leases
+        self._board = board
+
+    def stop(self) -> None:
+        """Stop reporting, and wait for the last report to end."""
+        self._stopping.set()
+        self._board.close()
+        super().stop()
+
+    def _report(self) -> None:
+        steps = self._board.take()
+        if steps:
+            self._leases.report(steps)

@@ -1,0 +1,43 @@
+"""The channels of one scan: volumes of the same head, the first of which sets the grid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.bundles.model_card import ModelCard
+from shared.errors import BadScan
+from worker.volume.resample import Affine, sample_affine
+
+#: One channel: intensities ``[I, J, K]``, slope and intercept applied, and their 4x4 affine.
+Channel = tuple[NDArray[np.generic], Affine]
+
+#: Affines that differ by less than this, in mm or mm per voxel, are the same grid.
+_SAME_MM = 1e-3
+
+
+def on_first_grid(channels: Sequence[Channel], card: ModelCard) -> list[NDArray[np.generic]]:
+    """Return the volumes in the first channel's grid.
+
+    Args:
+        channels: One for each of the card's inputs, in its order.
+        card: Says by ``resample_inputs`` whether other grids are resampled (linearly).
+
+    Raises:
+        BadScan: A channel lies in another grid, and the model does not resample.
+    """
+    (first, affine), *others = channels
+    volumes = [first]
+    for place, (data, other) in zip(card.inputs[1:], others, strict=True):
+        if data.shape == first.shape and np.allclose(other, affine, rtol=0, atol=_SAME_MM):
+            volumes.append(data)
+        elif card.resample_inputs:
+            to_channel = np.asarray(np.linalg.inv(other) @ affine, dtype=np.float64)
+            source = np.ascontiguousarray(data, dtype=np.float32)
+            volumes.append(sample_affine(source, first.shape, to_channel))
+        else:
+            raise BadScan(
+                f"The channel {place.name} lies in another grid than {card.inputs[0].name}; "
+                "this model wants all channels in one grid."
+            )
+    return volumes
