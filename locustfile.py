@@ -79,7 +79,7 @@ class ClinicUser(FastHttpUser):
         self.network_timeout = self.wait_limit_s + MARGIN_S
         super().__init__(environment)
 
-    def hand_in(self, path: str, name: str) -> Visit | None:
+    def submit_scan(self, path: str, name: str) -> Visit | None:
         """Send a scan drawn at random; return None if it was refused."""
         scan, began_s = random.choice(scans), time.perf_counter()
         answer = self.ask("POST", path, name, expect=(200, 202), body=scan.content)
@@ -164,7 +164,7 @@ class Polls(ClinicUser):
     @task
     def submit_and_poll(self) -> None:
         """Hand in one scan and poll its job."""
-        visit, pause_s = self.hand_in("/jobs", "/jobs"), FIRST_LOOK_S
+        visit, pause_s = self.submit_scan("/jobs", "/jobs"), FIRST_LOOK_S
         while visit and visit.job["status"] not in TERMINAL:
             if time.perf_counter() - visit.began_s > self.wait_limit_s:
                 break
@@ -183,7 +183,7 @@ class Blocks(ClinicUser):
     @task
     def predict(self) -> None:
         """Hand in one scan and block for its answer."""
-        visit = self.hand_in(f"/predict?wait={self.wait_limit_s:g}", "/predict")
+        visit = self.submit_scan(f"/predict?wait={self.wait_limit_s:g}", "/predict")
         if visit:
             self.read(visit)
 
@@ -196,7 +196,7 @@ class Research(ClinicUser):
     @task
     def submit_series(self) -> None:
         """Hand in some scans in bulk, then block for each in turn."""
-        series = [self.hand_in("/jobs?priority=bulk", "/jobs (bulk)") for _ in range(SERIES)]
+        series = [self.submit_scan("/jobs?priority=bulk", "/jobs (bulk)") for _ in range(SERIES)]
         for visit in filter(None, series):
             waited = self.hold(visit)
             if waited:
@@ -222,7 +222,7 @@ class Emergency(ClinicUser):
     def predict_stat(self) -> None:
         """Hand in one scan that goes before all others."""
         path = f"/predict?priority=stat&wait={self.wait_limit_s:g}"
-        visit = self.hand_in(path, "/predict (stat)")
+        visit = self.submit_scan(path, "/predict (stat)")
         if visit:
             self.read(visit)
 
@@ -236,7 +236,7 @@ class Withdraws(ClinicUser):
     @task
     def submit_and_cancel(self) -> None:
         """Hand in one scan, cancel it, and see that it stays so."""
-        visit = self.hand_in("/jobs", "/jobs")
+        visit = self.submit_scan("/jobs", "/jobs")
         if visit is None:
             return
         time.sleep(random.uniform(0, FIRST_LOOK_S))

@@ -58,8 +58,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: no new connections, waiting clients let go, uploads ended."""
-        self._app.state.desk.waiter.release()
-        self._app.state.desk.followers.release()
+        self._app.state.services.waiter.release()
+        self._app.state.services.followers.release()
         await super().shutdown(sockets)
 
 

@@ -5,27 +5,27 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI, Request
 
+from api.admission.queue_room import QueueRoom
+from api.admission.upload_gate import UploadGate
 from api.http.docs_page import add_docs
 from api.http.drain_body import LingeringClose
 from api.http.hosts import AllowedHosts, HostCheck
 from api.http.openapi import describe_truly
 from api.http.problems import install_problem_handlers
-from api.http.request_log import RequestObserver
-from api.http.security_headers import AnswerHeaders
+from api.http.request_log import RequestLog
+from api.http.security_headers import SecurityHeaders
 from api.http.static_page import page_router
 from api.live.event_reader import EventReader
 from api.live.followers import JobFollowers
 from api.live.waiters import JobWaiter
 from api.metrics.registry import Metrics
-from api.model_registry import ModelsDesk
+from api.model_registry import ModelRegistry
 from api.readiness import ServiceReadiness
 from api.routes import events, files, health, jobs, models, sample, submits
-from api.services import FrontDesk, is_job_id
-from api.store_upkeep import Storage
-from api.submission.queue_room import QueueRoom
-from api.submission.upload_gate import UploadGate
+from api.services import Services, is_job_id
+from api.store_upkeep import StoreUpkeep
 from api.thread_pools import FileThreads
-from api.undecided_uploads import Orphans
+from api.undecided_uploads import UndecidedUploads
 from api.vital_tasks import VitalTasks
 from shared.bundles.catalog import ModelCatalog
 from shared.queue.job_queue import JobQueue
@@ -52,26 +52,26 @@ def create_app(settings: Settings, *, host: str = "") -> FastAPI:
         async with JobQueue(settings) as queue:
             store = ScanStore(
                 settings.store_url,
-                unpacked_bytes=settings.unpacked_bytes,
+                decompressed_bytes=settings.decompressed_bytes,
                 reserve_bytes=settings.store_reserve_bytes,
             )
-            storage = Storage(settings, store, threads.files)
-            waiter, followers = JobWaiter(queue, storage.has_lost), JobFollowers(queue)
+            store_upkeep = StoreUpkeep(settings, store, threads.files)
+            waiter, followers = JobWaiter(queue, store_upkeep.has_lost), JobFollowers(queue)
             reader = EventReader(queue, [waiter, followers])
-            orphans = Orphans(queue, store, threads.uploads)
+            undecided_uploads = UndecidedUploads(queue, store, threads.uploads)
 
             async def store_notes() -> list[str]:
-                return storage.notes
+                return store_upkeep.notes
 
-            readiness = ServiceReadiness(queue, lambda: storage.trouble, [store_notes])
+            readiness = ServiceReadiness(queue, lambda: store_upkeep.trouble, [store_notes])
             metrics.blocked_clients.set_function(lambda: waiter.blocked)
             metrics.following_clients.set_function(lambda: followers.count)
-            app.state.desk = FrontDesk(
+            app.state.services = Services(
                 settings=settings,
                 queue=queue,
                 store=store,
-                storage=storage,
-                models=ModelsDesk(
+                store_upkeep=store_upkeep,
+                models=ModelRegistry(
                     ModelCatalog(settings.models_dirs),
                     queue,
                     reader,
@@ -81,7 +81,7 @@ def create_app(settings: Settings, *, host: str = "") -> FastAPI:
                 reader=reader,
                 waiter=waiter,
                 followers=followers,
-                orphans=orphans,
+                undecided_uploads=undecided_uploads,
                 metrics=metrics,
                 readiness=readiness,
                 threads=threads,
@@ -94,8 +94,8 @@ def create_app(settings: Settings, *, host: str = "") -> FastAPI:
                 for part in (
                     reader.running(vital),
                     followers.running(vital),
-                    orphans.running(),
-                    storage.running(),
+                    undecided_uploads.running(),
+                    store_upkeep.running(),
                     readiness.running(),
                 ):
                     await running.enter_async_context(part)
@@ -113,9 +113,9 @@ def create_app(settings: Settings, *, host: str = "") -> FastAPI:
     app.state.vital = vital
     # the last one added is the first that a call meets
     app.add_middleware(HostCheck, allowed=AllowedHosts(settings.allowed_hosts, host))
-    app.add_middleware(RequestObserver, metrics=metrics)
+    app.add_middleware(RequestLog, metrics=metrics)
     app.add_middleware(LingeringClose)
-    app.add_middleware(AnswerHeaders)
+    app.add_middleware(SecurityHeaders)
     install_problem_handlers(app, _has_lost)
     for module in (submits, jobs, events, files, models, sample, health):
         app.include_router(module.router)
@@ -126,5 +126,5 @@ def create_app(settings: Settings, *, host: str = "") -> FastAPI:
 
 
 async def _has_lost(request: Request, job_id: str) -> bool:
-    storage: Storage = request.app.state.desk.storage
-    return is_job_id(job_id) and await storage.has_lost(job_id)
+    store_upkeep: StoreUpkeep = request.app.state.services.store_upkeep
+    return is_job_id(job_id) and await store_upkeep.has_lost(job_id)

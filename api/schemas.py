@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from shared.bundles.available_models import Offer, Unserved
+from shared.bundles.available_models import AvailableModels, Unserved
 from shared.bundles.model_card import ModelCard, ModelInput, ModelLabel
 from shared.jobs import Job, JobStatus, Priority, Stage
 from shared.queue.job_queue import JobPage, QueueState
@@ -227,13 +227,13 @@ class ModelListView(BaseModel):
     arriving: list[UnservedModelView]
 
     @classmethod
-    def of(cls, offer: Offer) -> Self:
-        """Show ``offer``."""
-        default = offer.default_ref
+    def of(cls, available: AvailableModels) -> Self:
+        """Show ``available``."""
+        default = available.default_ref
         return cls(
-            models=[ModelView.of(card, default=card.ref == default) for card in offer.cards],
-            broken=[UnservedModelView.of(unserved) for unserved in offer.broken],
-            arriving=[UnservedModelView.of(unserved) for unserved in offer.arriving],
+            models=[ModelView.of(card, default=card.ref == default) for card in available.cards],
+            broken=[UnservedModelView.of(unserved) for unserved in available.broken],
+            arriving=[UnservedModelView.of(unserved) for unserved in available.arriving],
         )
 
 

@@ -5,17 +5,17 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from api.admission.queue_room import QueueRoom
+from api.admission.upload_gate import UploadGate
 from api.live.event_reader import EventReader
 from api.live.followers import JobFollowers
 from api.live.waiters import JobWaiter
 from api.metrics.registry import Metrics
-from api.model_registry import ModelsDesk
+from api.model_registry import ModelRegistry
 from api.readiness import ServiceReadiness
-from api.store_upkeep import Storage
-from api.submission.queue_room import QueueRoom
-from api.submission.upload_gate import UploadGate
+from api.store_upkeep import StoreUpkeep
 from api.thread_pools import FileThreads
-from api.undecided_uploads import Orphans
+from api.undecided_uploads import UndecidedUploads
 from api.vital_tasks import VitalTasks
 from shared.errors import JobNotFound
 from shared.queue.job_queue import JobQueue
@@ -24,18 +24,18 @@ from shared.storage.store import ScanStore
 
 
 @dataclass(frozen=True)
-class FrontDesk:
+class Services:
     """Everything behind the counter of one API process."""
 
     settings: Settings
     queue: JobQueue
     store: ScanStore
-    storage: Storage
-    models: ModelsDesk
+    store_upkeep: StoreUpkeep
+    models: ModelRegistry
     reader: EventReader
     waiter: JobWaiter
     followers: JobFollowers
-    orphans: Orphans
+    undecided_uploads: UndecidedUploads
     metrics: Metrics
     readiness: ServiceReadiness
     threads: FileThreads
@@ -47,10 +47,10 @@ class FrontDesk:
 # FastAPI would run plain functions in threads, and these take no time at all.
 
 
-async def front_desk(request: Request) -> FrontDesk:
+async def get_services(request: Request) -> Services:
     """Return what the lifespan opened."""
-    desk: FrontDesk = request.app.state.desk
-    return desk
+    services: Services = request.app.state.services
+    return services
 
 
 _ULID_LENGTH = 26
@@ -71,5 +71,5 @@ async def existing_job_id(
     return job_id
 
 
-Desk = Annotated[FrontDesk, Depends(front_desk)]
+ServicesDep = Annotated[Services, Depends(get_services)]
 JobId = Annotated[str, Depends(existing_job_id)]

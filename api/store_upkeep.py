@@ -36,7 +36,7 @@ LONGEST_PAUSE_S = 600.0
 HUNG_AFTER_S = 10.0
 
 
-class Storage:
+class StoreUpkeep:
     """The store's identity, records and recovery; its methods block, unless they are async."""
 
     def __init__(self, settings: Settings, store: ScanStore, threads: ThreadPool) -> None:

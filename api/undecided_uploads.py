@@ -19,7 +19,7 @@ log = structlog.get_logger()
 RETRY_S = 1.0
 
 
-class Orphans:
+class UndecidedUploads:
     """Deletes undecided scans once Redis answers that they have no job.
 
     What is undecided when the process ends goes with the files that no job names, after

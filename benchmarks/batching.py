@@ -68,7 +68,7 @@ class Triton:
             return HoldUntil(due_s)
         return Take(min(moment.queued, self._max_size))
 
-    def served(self, size: int, waited_s: float, seconds: float, abreast: float) -> None:
+    def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
         """Nothing is learnt."""
 
 
@@ -101,7 +101,7 @@ class BentoML:
             return HoldUntil(moment.now_s + self.TICK_S)
         return Take(min(count, self._max_size))
 
-    def served(self, size: int, waited_s: float, seconds: float, abreast: float) -> None:
+    def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
         """Fit the line, and average the waits."""
         self._seen.append((size, waited_s, seconds))
         count = len(self._seen)

@@ -32,10 +32,10 @@ from shared.settings import Settings
 from shared.storage.store import ScanStore
 from shared.telemetry import configure_logging
 from shared.volumes.nifti import read_volume
-from worker.models.cache import open_shelf
+from worker.models.cache import open_model_cache
 from worker.models.loader import load_predictor
+from worker.pipeline.outcomes import Finished, LeasedJob
 from worker.pipeline.pipeline import Pipeline
-from worker.queueing.leases import Claim, Finished
 
 #: Unlike shapes of as many voxels each.
 SHAPES = ((160, 160, 96), (128, 192, 100), (160, 120, 128), (240, 128, 80))
@@ -50,7 +50,7 @@ class Bench:
     def __init__(self, settings: Settings, shapes: Sequence[tuple[int, int, int]]) -> None:
         self._store = ScanStore(settings.store_url)
         self._redis = Redis.from_url(settings.redis_url)
-        self._pipeline = Pipeline(settings, open_shelf(settings, self._redis, "bench"))
+        self._pipeline = Pipeline(settings, open_model_cache(settings, self._redis, "bench"))
         self._batch = settings.max_batch_size
         self._keys = []
         for shape in shapes:
@@ -75,24 +75,24 @@ class Bench:
             model: ``name@version``.
             order: The place of each scan's shape.
         """
-        claims = [self._claim(model, self._keys[place]) for place in order]
-        firsts = range(0, len(claims), self._batch)
-        batches = [claims[first : first + self._batch] for first in firsts]
+        leased_jobs = [self._claim(model, self._keys[place]) for place in order]
+        firsts = range(0, len(leased_jobs), self._batch)
+        batches = [leased_jobs[first : first + self._batch] for first in firsts]
         self._pipeline.prepare(model)
         began = time.perf_counter()
         with ThreadPoolExecutor(self._pipeline.lanes) as lanes:
             list(lanes.map(self._serve, batches))
         seconds = time.perf_counter() - began
-        for claim in claims:
-            self._pipeline.discard(claim)
-        return len(claims) / seconds
+        for leased in leased_jobs:
+            self._pipeline.discard(leased)
+        return len(leased_jobs) / seconds
 
-    def _serve(self, claims: list[Claim]) -> None:
-        outcomes = self._pipeline.run(claims, "bench", lambda _: False)
+    def _serve(self, leased_jobs: list[LeasedJob]) -> None:
+        outcomes = self._pipeline.run(leased_jobs, "bench", lambda _: False)
         if not all(isinstance(outcome, Finished) for outcome in outcomes):
             raise RuntimeError("a scan was not finished, so nothing was measured")
 
-    def _claim(self, model: str, key: str) -> Claim:
+    def _claim(self, model: str, key: str) -> LeasedJob:
         name, version = model.split("@")
         submission = Submission(
             id=str(ULID()),
@@ -103,7 +103,7 @@ class Bench:
             sha256="0" * 64,
             created_at=datetime.now(UTC),
         )
-        return Claim(submission, execution="bench", queue="bench", losses=0)
+        return LeasedJob(submission, execution="bench", queue="bench", losses=0)
 
 
 def mixed_against_sorted(bench: Bench, model: str, each: int, rounds: int) -> dict[str, Any]:

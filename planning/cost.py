@@ -128,8 +128,8 @@ def cost_of_components(numbers: dict[str, Any]) -> MeasuredCost:
     crowd = max(rounds, key=lambda one: int(one["clients"]))
     cost = _shared_out(alone_s, crowd["batches"])
     speed = 1.0
-    in_hand = min(lanes, int(crowd["clients"]) // workers)
-    if in_hand > 1:
+    active = min(lanes, int(crowd["clients"]) // workers)
+    if active > 1:
         scans = sum(one["scans"] for one in crowd["batches"].values())
         work_s = sum(
             one["scans"] * cost.seconds(int(size)) / int(size)
@@ -138,7 +138,7 @@ def cost_of_components(numbers: dict[str, Any]) -> MeasuredCost:
         speed = _speed(work_s / scans, crowd["scans_per_s"] / workers, upload_s)
     return MeasuredCost(
         cost,
-        share_lanes(lanes, in_hand, speed, on_cpu=on_cpu),
+        share_lanes(lanes, active, speed, on_cpu=on_cpu),
         noise=math.sqrt(math.log1p((worker["std"] / alone_s) ** 2)),
         outside_s=max(0.0, whole["mean"] - alone_s),
         busy_outside_s=_busy_outside_s(rounds, lanes * workers),
@@ -171,13 +171,13 @@ def _from_scan(numbers: dict[str, Any]) -> MeasuredCost:
     idle = ours["idle"]
     alone_s = idle["stages_s"]["total"] - idle["stages_s"]["queue"]
     lanes = int(settings.get("VOXELQ_LANES", 0)) or min(numbers["cores"], _MOST_CPU_LANES)
-    in_hand = min(lanes, numbers["clients"])
+    active = min(lanes, numbers["clients"])
     outside_s = max(0.0, idle["p50_s"] - alone_s)
     upload_s = outside_s / numbers["cores"]  # nearly all of it is the upload
     speed = _speed(alone_s, ours["load"]["scans_per_s"], upload_s)
     return MeasuredCost(
         _shared_out(alone_s, {}),
-        share_lanes(lanes, in_hand, speed, on_cpu=True),
+        share_lanes(lanes, active, speed, on_cpu=True),
         noise=max(0.0, math.log(idle["p95_s"] / idle["p50_s"]) / _Z95),
         outside_s=outside_s,
         upload_s=upload_s,
@@ -197,20 +197,20 @@ def _bounds(numbers: dict[str, Any]) -> dict[str, Any]:
     return bounds
 
 
-def share_lanes(lanes: int, in_hand: int, speed: float, *, on_cpu: bool) -> Lanes:
-    """Return lanes of which ``in_hand`` together do ``speed`` times the work of one.
+def share_lanes(lanes: int, active: int, speed: float, *, on_cpu: bool) -> Lanes:
+    """Return lanes of which ``active`` together do ``speed`` times the work of one.
 
     On a GPU one batch computes while others are read and written, so each one adds its own work
     until the device is busy. On a CPU all share the cores, and every one adds a part of the gain.
     """
-    speed, abreast = min(max(speed, 0.1), in_hand), lanes if on_cpu else 1
-    if lanes == 1 or in_hand < 2:
-        return Lanes((1.0,) * lanes, abreast)
+    speed, concurrency = min(max(speed, 0.1), active), lanes if on_cpu else 1
+    if lanes == 1 or active < 2:
+        return Lanes((1.0,) * lanes, concurrency)
     speeds = [1.0]
     for number in range(2, lanes + 1):
-        rising = 1 + (speed - 1) * min(1.0, (number - 1) / (in_hand - 1))
+        rising = 1 + (speed - 1) * min(1.0, (number - 1) / (active - 1))
         speeds.append(rising if on_cpu else min(float(number), speed))
-    return Lanes(tuple(speeds), abreast)
+    return Lanes(tuple(speeds), concurrency)
 
 
 def _shared_out(alone_s: float, batches: dict[str, dict[str, float]]) -> BatchCost:

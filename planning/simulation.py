@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from planning.workers import Begun, Crew, Lanes
+from planning.workers import Begun, Lanes, WorkerPool
 from shared.batching.cost_model import BatchCost
 from shared.batching.policy import BatchBounds, BatchPlanner, climb
 
@@ -56,14 +56,14 @@ class Policy(Protocol):
     def decide(self, moment: Moment) -> Take | HoldUntil:
         """Say what a free worker does now."""
 
-    def served(self, size: int, waited_s: float, seconds: float, abreast: float) -> None:
+    def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
         """Hear of a batch.
 
         Args:
             size: Its scans.
             waited_s: How long the oldest of them had waited.
             seconds: What it took of its worker.
-            abreast: Batches that its worker had in hand meanwhile, in the mean.
+            concurrency: Batches that its worker had begun meanwhile, in the mean.
 
         """
 
@@ -95,9 +95,9 @@ class Adaptive:
             return HoldUntil(until_s)
         return Take(size)
 
-    def served(self, size: int, waited_s: float, seconds: float, abreast: float) -> None:
+    def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
         """Learn what the batch cost."""
-        self._planner.observe(self.MODEL, size, seconds, abreast)
+        self._planner.observe(self.MODEL, size, seconds, concurrency)
 
 
 class FixedWindow:
@@ -117,7 +117,7 @@ class FixedWindow:
             return HoldUntil(until_s)
         return Take(min(moment.queued, self._max_size))
 
-    def served(self, size: int, waited_s: float, seconds: float, abreast: float) -> None:
+    def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
         """Nothing is learnt."""
 
 
@@ -193,7 +193,7 @@ def simulate(
     scans = len(times)
     # by the scan that leads a batch, so that a change of load does not change its luck
     luck = np.random.default_rng(seed).lognormal(-(noise**2) / 2, noise, scans).tolist()
-    crew = Crew(workers, lanes, seed)
+    pool = WorkerPool(workers, lanes, seed)
     waits, latencies, sizes = [0.0] * scans, [0.0] * scans, list[int]()
     lost: list[Begun] = []
     returned: deque[int] = deque()
@@ -208,39 +208,39 @@ def simulate(
         for index in members:
             waits[index] = now_s - times[index]
         work_s = cost.seconds(len(members)) * luck[first]
-        crew.begin(Begun(members, waits[first]), work_s, now_s)
+        pool.begin(Begun(members, waits[first]), work_s, now_s)
         sizes.append(len(members))
 
-    while head < scans or returned or lost or crew.next_end_s < math.inf:
+    while head < scans or returned or lost or pool.next_end_s < math.inf:
         next_s = times[arrived] if arrived < scans else math.inf
         turn_s = turns[0][0] if turns else math.inf
-        end_s = crew.next_end_s
+        end_s = pool.next_end_s
         now_s = min(next_s, end_s, wake_s, turn_s)
         if end_s <= now_s:
-            batch, cost_s, abreast = crew.end_next()
+            batch, cost_s, concurrency = pool.end_next()
             busy_s += cost_s
-            policy.served(len(batch.scans), batch.waited_s, cost_s, abreast)
+            policy.served(len(batch.scans), batch.waited_s, cost_s, concurrency)
             for index in batch.scans:
                 latencies[index] = now_s - times[index]
         elif turn_s <= now_s:
             _, turn = turns.popleft()
             if turn == "fails":
-                lost, alive = crew.fail(0), alive - 1
+                lost, alive = pool.fail(0), alive - 1
             elif turn == "is noticed":
                 returned.extend(index for batch in lost for index in batch.scans)
                 lost = []
             else:
-                crew.restart(0)
+                pool.restart(0)
                 alive += 1
         elif next_s <= now_s:
             arrived += 1
             policy.came(now_s)
             if upload_s:
-                crew.hold_up(upload_s, now_s)
+                pool.hold_up(upload_s, now_s)
         wake_s = math.inf
-        while returned and crew.has_room:
+        while returned and pool.has_room:
             begin((returned.popleft(),))
-        while head < arrived and crew.has_room:
+        while head < arrived and pool.has_room:
             if held_since_s == math.inf:
                 held_since_s = now_s
             decision = policy.decide(
@@ -251,7 +251,7 @@ def simulate(
                     times[arrived - 1],
                     held_since_s,
                     arrived,
-                    max(1, crew.idle) + crew.spare,
+                    max(1, pool.idle) + pool.spare,
                     alive,
                 )
             )

@@ -15,11 +15,11 @@ class Lanes:
     ``speedups[n - 1]`` is the work that ``n`` batches in hand get done in a second, in seconds that
     they would take alone. Lanes are no workers: on a CPU they share cores that a lone batch has for
     itself, on a GPU one computes while others are read and written. Each has an equal share.
-    ``abreast`` is how many compute at the same time.
+    ``concurrency`` is how many compute at the same time.
     """
 
     speedups: tuple[float, ...] = (1.0,)
-    abreast: int = 1
+    concurrency: int = 1
 
     def __post_init__(self) -> None:
         if not self.speedups or self.speedups[0] != 1 or min(self.speedups) <= 0:
@@ -43,10 +43,10 @@ class Done(NamedTuple):
 
     batch: Begun
     cost_s: float
-    abreast: float
+    concurrency: float
 
 
-class _InHand(NamedTuple):
+class _ActiveBatch(NamedTuple):
     """A batch in hand, on the clocks of its worker."""
 
     ends_at: float
@@ -56,7 +56,7 @@ class _InHand(NamedTuple):
     began_s: float
 
 
-class Crew:
+class WorkerPool:
     """All workers of a simulation. Whoever has a free lane may get the next batch, by chance.
 
     So it is in the service: whose wait for work came first has the scan, whether it has others in
@@ -67,11 +67,11 @@ class Crew:
         self.idle = workers
         self._speeds = [0.0, *(speed / n for n, speed in enumerate(lanes.speedups, start=1))]
         self._lanes = len(lanes.speedups)
-        self._abreast = lanes.abreast
+        self._concurrency = lanes.concurrency
         self._next: int | None = None  # who begins the next batch, once that is drawn
         self._chance = random.Random(seed)
         self._numbers = count()
-        self._hands: list[list[_InHand]] = [[] for _ in range(workers)]
+        self._hands: list[list[_ActiveBatch]] = [[] for _ in range(workers)]
         # work done, and seconds at an n-th of the real clock's speed, both for each batch in hand
         self._work_s = [0.0] * workers
         self._cost_s = [0.0] * workers
@@ -89,7 +89,7 @@ class Crew:
     @property
     def spare(self) -> int:
         """Other lanes that would compute now of the worker that begins the next batch."""
-        return max(0, self._abreast - len(self._hands[self._chosen()]) - 1)
+        return max(0, self._concurrency - len(self._hands[self._chosen()]) - 1)
 
     @property
     def next_end_s(self) -> float:
@@ -107,7 +107,7 @@ class Crew:
         self.idle -= not hand
         ends_at = self._work_s[worker] + work_s
         number, cost_s = next(self._numbers), self._cost_s[worker]
-        heapq.heappush(hand, _InHand(ends_at, number, batch, cost_s, now_s))
+        heapq.heappush(hand, _ActiveBatch(ends_at, number, batch, cost_s, now_s))
         if len(hand) == self._lanes:
             self._close(worker)
         self._foresee(worker, now_s)
@@ -133,9 +133,9 @@ class Crew:
     def hold_up(self, seconds: float, now_s: float) -> None:
         """Take time of one of the workers, by chance, from what it has in hand."""
         worker = int(self._chance.random() * len(self._hands))
-        if in_hand := len(self._hands[worker]):
+        if active := len(self._hands[worker]):
             self._tick(worker, now_s)
-            self._work_s[worker] -= seconds * self._speeds[in_hand]
+            self._work_s[worker] -= seconds * self._speeds[active]
             self._foresee(worker, now_s)
 
     def fail(self, worker: int) -> list[Begun]:
@@ -172,11 +172,11 @@ class Crew:
         self._place[worker] = -1
 
     def _tick(self, worker: int, now_s: float) -> None:
-        in_hand = len(self._hands[worker])
-        if in_hand:
+        active = len(self._hands[worker])
+        if active:
             passed_s = now_s - self._at_s[worker]
-            self._work_s[worker] += passed_s * self._speeds[in_hand]
-            self._cost_s[worker] += passed_s / in_hand
+            self._work_s[worker] += passed_s * self._speeds[active]
+            self._cost_s[worker] += passed_s / active
         self._at_s[worker] = now_s
 
     def _foresee(self, worker: int, now_s: float) -> None:

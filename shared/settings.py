@@ -30,11 +30,14 @@ class Settings(BaseSettings):
         description="Free space that uploads leave on the disk of a `file://` store, for masks and "
         "the queue; of a small disk a twentieth.",
     )
-    unpacked_bytes: int = Field(
+    decompressed_bytes: int = Field(
         1 << 29,
         ge=0,
-        description="What unpacked copies of waiting scans may take of a `file://` store; 0 where "
-        "that lies across a network.",
+        validation_alias=AliasChoices(
+            "decompressed_bytes", "VOXELQ_DECOMPRESSED_BYTES", "VOXELQ_UNPACKED_BYTES"
+        ),
+        description="Bytes that decompressed copies of queued scans may take of a `file://` store; "
+        "0 where the store is across a network.",
     )
     scan_root: Path | None = Field(
         None, description="Folder that `scan_path` may name; unset refuses such submits."

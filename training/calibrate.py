@@ -146,7 +146,7 @@ def _answer(network: UNet3D, anatomies: list[Anatomy], scans: int) -> list[Case]
     cases = []
     for number in range(scans):
         sample = _sample(number, anatomies)
-        cases.append(_judge(number, *answer_sample(network, sample), sample.mask))
+        cases.append(_validate(number, *answer_sample(network, sample), sample.mask))
     return cases
 
 
@@ -165,7 +165,7 @@ def _picture_failures(
     picture_samples(samples, found, path)
 
 
-def _judge(
+def _validate(
     number: int, probability: NDArray[np.float32], presence_logit: float, truth: NDArray[np.bool_]
 ) -> Case:
     size = (len(THRESHOLDS), len(SMALLEST_ML))

@@ -60,8 +60,10 @@ class Row:
 def evaluate(predictor: Predictor, folder: Path) -> tuple[list[Row], list[Panel]]:
     """Run every case under ``folder``; return the table and what is needed to picture it."""
     predictor.warm_up()
-    judged = [_judge(predictor, path.parent) for path in sorted(folder.glob("*/flair.nii.gz"))]
-    return [row for row, _ in judged], [panel for _, panel in judged]
+    validated = [
+        _validate(predictor, path.parent) for path in sorted(folder.glob("*/flair.nii.gz"))
+    ]
+    return [row for row, _ in validated], [panel for _, panel in validated]
 
 
 def threshold_baseline(data: NDArray[np.float32]) -> Mask:
@@ -87,7 +89,7 @@ def count_lesions(found: Mask, truth: Mask, voxel_ml: float) -> tuple[int, int, 
     return len(real), len(hits), found_count - len(touching)
 
 
-def _judge(predictor: Predictor, case: Path) -> tuple[Row, Panel]:
+def _validate(predictor: Predictor, case: Path) -> tuple[Row, Panel]:
     image: Any = nib.load(case / "flair.nii.gz")
     data = np.asarray(image.dataobj, dtype=np.float32)
     affine = np.asarray(image.affine, dtype=np.float64)

@@ -29,7 +29,7 @@ from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
 from worker.device.gpu_lease import lease_device
 from worker.early_stop import EarlyStop
-from worker.models.cache import Shelf, open_shelf
+from worker.models.cache import ModelCache, open_model_cache
 from worker.models.loader import Predictor
 from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.self_check import StoreCheck
@@ -70,7 +70,7 @@ def main() -> int:
             with watchdog.armed(settings.load_timeout_s):
                 device = _when_redis_answers(lambda: lease_device(redis, name, settings))
                 settings = settings.model_copy(update={"device": device})
-                shelf = open_shelf(settings, redis, name)
+                model_cache = open_model_cache(settings, redis, name)
         except VoxelQError as error:
             log.error("device_not_usable", reason=error.detail)  # noqa: TRY400
             _sign_off(settings, name, watchdog)
@@ -78,7 +78,7 @@ def main() -> int:
         identity = StoreIdentity(connect(settings), store)
         check_store = StoreCheck(identity.check, identity.probe)
         try:
-            pipeline = _load(settings, shelf, check_store, name, watchdog)
+            pipeline = _load(settings, model_cache, check_store, name, watchdog)
         except DeviceSuspected:
             log.warning("worker_restarting", reason="a fresh process may load a model")
             _sign_off(settings, name, watchdog)
@@ -97,7 +97,7 @@ def main() -> int:
 
 def _load(
     settings: Settings,
-    shelf: Shelf[Predictor],
+    model_cache: ModelCache[Predictor],
     check_store: StoreCheck,
     name: str,
     watchdog: Watchdog,
@@ -113,7 +113,7 @@ def _load(
     while True:
         with watchdog.armed(settings.load_timeout_s):
             try:
-                return Pipeline(settings, shelf, check_store)
+                return Pipeline(settings, model_cache, check_store)
             except VoxelQError as error:
                 reason = error.detail
         pause.begin(reason)

@@ -12,10 +12,10 @@ from rq import get_current_job
 from shared.jobs import Submission
 from shared.queue import scripts
 from shared.settings import Settings
-from worker.models.cache import open_shelf
+from worker.models.cache import open_model_cache
+from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Retry, Returned
 from worker.pipeline.pipeline import Pipeline
 from worker.queueing.connection import connect
-from worker.queueing.leases import Claim, Failed, Finished, Retry, Returned
 
 
 class TaskFailed(Exception):
@@ -25,7 +25,7 @@ class TaskFailed(Exception):
 @cache
 def _pipeline() -> Pipeline:
     settings = Settings()
-    return Pipeline(settings, open_shelf(settings, connect(settings), f"rq-{os.getpid()}"))
+    return Pipeline(settings, open_model_cache(settings, connect(settings), f"rq-{os.getpid()}"))
 
 
 def segment(job_id: str) -> dict[str, Any]:
@@ -39,13 +39,13 @@ def segment(job_id: str) -> dict[str, Any]:
         raise RuntimeError("segment is called by an RQ worker only")
     scripts.ADOPT.run(job.connection, job_id)
     submission: Any = job.connection.hget(job.key, "voxelq_submission")
-    claim = Claim(
+    leased = LeasedJob(
         submission=Submission.model_validate_json(submission),
         execution=job.get_executions()[0].id if job.get_executions() else "rq",
         queue=job.origin,
         losses=0,
     )
-    (outcome,) = _pipeline().run([claim], job.worker_name or "rq", lambda _: False)
+    (outcome,) = _pipeline().run([leased], job.worker_name or "rq", lambda _: False)
     match outcome:
         case Finished(report):
             return report.model_dump(mode="json")

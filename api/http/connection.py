@@ -2,7 +2,7 @@
 
 How long and how large a request's head may be, how many connections there are, and how long a
 client may leave an answer unread. Written for uvicorn's protocol of httptools, which bounds none of
-these. What belongs to bodies is `api.submission.upload_gate`'s.
+these. What belongs to bodies is `api.admission.upload_gate`'s.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class RequestObserver:
+class RequestLog:
     """ASGI middleware; calls are told apart by route, never by path."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

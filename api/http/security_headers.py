@@ -13,7 +13,7 @@ DEFAULTS = (
 )
 
 
-class AnswerHeaders:
+class SecurityHeaders:
     """ASGI middleware that adds what an answer does not say itself."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 
 from shared.errors import NotFound
 
-WEB = Path(__file__).parent / "web"
+WEB = Path(__file__).parents[1] / "web"
 INDEX = "index.html"
 
 #: Content Security Policy, level 3. NiiVue holds its font as `data:` pictures.

@@ -9,7 +9,7 @@ import structlog
 
 from api.vital_tasks import VitalTasks
 from shared.errors import ServiceUnavailable
-from shared.queue.events import Marks, News
+from shared.queue.events import EventBatch, StreamOffsets
 from shared.queue.job_queue import JobQueue
 
 log = structlog.get_logger()
@@ -37,7 +37,7 @@ SILENT_S = 300.0
 class Audience(Protocol):
     """Those who are told what the reader hears."""
 
-    def heard(self, news: News) -> None:
+    def heard(self, new_events: EventBatch) -> None:
         """Take news in; returns at once."""
 
     async def look_at_all(self) -> None:
@@ -50,7 +50,7 @@ class EventReader:
     def __init__(self, queue: JobQueue, audiences: Sequence[Audience]) -> None:
         self._queue = queue
         self._audiences = audiences
-        self._after: Marks | None = None
+        self._after: StreamOffsets | None = None
         #: Whether the reader heard from Redis last time it tried.
         self.connected: bool | None = None
 
@@ -67,11 +67,11 @@ class EventReader:
         after, self._after = self._after, None
         try:
             if after is None:
-                after = await self._queue.marks()
+                after = await self._queue.offsets()
                 self.connected = True
                 await self._look_at_all()  # what happened while nobody read
             async with asyncio.timeout(READ_BLOCK_S + READ_GRACE_S):
-                news = await self._queue.news(after, READ_BLOCK_S)
+                new_events = await self._queue.new_events(after, READ_BLOCK_S)
         except (ServiceUnavailable, TimeoutError):
             if self.connected is not False:
                 log.warning("event_reader_lost", retry_s=RECONNECT_S)
@@ -80,10 +80,10 @@ class EventReader:
             return
         for audience in self._audiences:
             try:
-                audience.heard(news)
+                audience.heard(new_events)
             except Exception as error:  # the sweep will find what it missed
                 _log_failure(audience, error)
-        self._after = news.marks
+        self._after = new_events.offsets
 
     async def _sweep(self) -> None:
         await asyncio.sleep(SWEEP_S)

@@ -18,7 +18,7 @@ from api.live.state_replay import state_number, states_between
 from api.vital_tasks import VitalTasks
 from shared.errors import JobNotFound, ServiceUnavailable, VoxelQError
 from shared.jobs import Job, JobStatus
-from shared.queue.events import JobProgress, News
+from shared.queue.events import EventBatch, JobProgress
 from shared.queue.job_queue import LISTENED_S, JobQueue
 
 #: Between two looks at the places of those who wait (seconds).
@@ -95,15 +95,15 @@ class JobFollowers:
             for follower in followed.followers:
                 follower.end()
 
-    def heard(self, news: News) -> None:
+    def heard(self, new_events: EventBatch) -> None:
         """Note which jobs changed, and pass on how far others have come."""
-        for report in news.progress:
+        for report in new_events.progress:
             self._pass_on(report)
-        changed = {event.job_id for event in news.events if event.job_id in self._followed}
+        changed = {event.job_id for event in new_events.events if event.job_id in self._followed}
         if changed:
             self._changed |= changed
             self._look_due.set()
-        if news.events:
+        if new_events.events:
             self._queue_moved.set()
 
     async def look_at_all(self) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from shared.errors import JobNotFound, ServiceUnavailable, VoxelQError
 from shared.jobs import Job
-from shared.queue.events import News
+from shared.queue.events import EventBatch
 from shared.queue.job_queue import JobQueue
 
 log = structlog.get_logger()
@@ -62,9 +62,9 @@ class JobWaiter:
         for job_id in list(self._waiting):
             self._wake(job_id)
 
-    def heard(self, news: News) -> None:
+    def heard(self, new_events: EventBatch) -> None:
         """Wake those whose jobs came to an end."""
-        for event in news.events:
+        for event in new_events.events:
             if event.status.terminal:
                 self._wake(event.job_id)
 

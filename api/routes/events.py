@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
 from api.http.openapi import problems
-from api.services import Desk, JobId
+from api.services import JobId, ServicesDep
 from shared.errors import BadRequest, JobNotFound, ServiceUnavailable
 
 router = APIRouter(tags=["jobs"])
@@ -41,7 +41,7 @@ class EventStream(StreamingResponse):
     },
 )
 async def follow_job(
-    desk: Desk,
+    services: ServicesDep,
     job_id: JobId,
     last_event_id: Annotated[
         str | None,
@@ -53,7 +53,7 @@ async def follow_job(
     The stream ends with the job. A comment comes every 15 s when there is nothing to say. A stream
     that ends earlier is to be opened anew, which an `EventSource` does by itself.
     """
-    messages = desk.followers.follow(job_id, _read_id(last_event_id))
+    messages = services.followers.follow(job_id, _read_id(last_event_id))
     first = await anext(messages, None)
     if first is None:
         return Response(status_code=204)

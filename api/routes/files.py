@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.http.openapi import problems
-from api.services import Desk, FrontDesk, JobId
+from api.services import JobId, Services, ServicesDep
 from shared.errors import (
     BadRequest,
     JobNotFound,
@@ -39,10 +39,10 @@ _WHY_NOT = {
         **problems(JobNotFound, NotFinished, ServiceUnavailable, StoreUnavailable),
     },
 )
-async def mask(request: Request, desk: Desk, job_id: JobId) -> Response:
+async def mask(request: Request, services: ServicesDep, job_id: JobId) -> Response:
     """Fetch the mask: the labels in the scan's own grid."""
-    key = await _artefact(desk, job_id, "mask")
-    return await _file(request, desk, job_id, key, f"{job_id}-mask.nii.gz", _GZIP)
+    key = await _artefact(services, job_id, "mask")
+    return await _file(request, services, job_id, key, f"{job_id}-mask.nii.gz", _GZIP)
 
 
 @router.get(
@@ -53,10 +53,10 @@ async def mask(request: Request, desk: Desk, job_id: JobId) -> Response:
         **problems(JobNotFound, NotFinished, ServiceUnavailable, StoreUnavailable),
     },
 )
-async def preview(request: Request, desk: Desk, job_id: JobId) -> Response:
+async def preview(request: Request, services: ServicesDep, job_id: JobId) -> Response:
     """Fetch one picture: the slice with the largest lesion, the mask laid over it."""
-    key = await _artefact(desk, job_id, "preview")
-    return await _file(request, desk, job_id, key, f"{job_id}.png", "image/png", inline=True)
+    key = await _artefact(services, job_id, "preview")
+    return await _file(request, services, job_id, key, f"{job_id}.png", "image/png", inline=True)
 
 
 @router.get(
@@ -72,14 +72,14 @@ async def preview(request: Request, desk: Desk, job_id: JobId) -> Response:
 )
 async def scan(
     request: Request,
-    desk: Desk,
+    services: ServicesDep,
     job_id: JobId,
     channel: Annotated[
         str | None, Query(description="Which input of the model; default: its first.")
     ] = None,
 ) -> Response:
     """Fetch the scan as it is stored."""
-    scans = (await desk.queue.get(job_id)).submission.scans
+    scans = (await services.queue.get(job_id)).submission.scans
     if not scans:
         raise NotFound("The job's record cannot be read, so its files are not known.")
     channel = channel or next(iter(scans))
@@ -89,11 +89,11 @@ async def scan(
     gzipped = key.endswith(".gz")
     name = f"{job_id}-{channel}" if len(scans) > 1 else job_id
     name += ".nii.gz" if gzipped else ".nii"
-    return await _file(request, desk, job_id, key, name, _GZIP if gzipped else _BYTES)
+    return await _file(request, services, job_id, key, name, _GZIP if gzipped else _BYTES)
 
 
-async def _artefact(desk: FrontDesk, job_id: str, name: str) -> str:
-    job: Job = await desk.queue.get(job_id)
+async def _artefact(services: Services, job_id: str, name: str) -> str:
+    job: Job = await services.queue.get(job_id)
     if job.report is None and job.status is JobStatus.FINISHED:
         raise NotFound("The job's record cannot be read, so its files are not known.")
     if job.report is None:
@@ -103,7 +103,7 @@ async def _artefact(desk: FrontDesk, job_id: str, name: str) -> str:
 
 async def _file(
     request: Request,
-    desk: FrontDesk,
+    services: Services,
     job_id: str,
     key: str,
     file_name: str,
@@ -116,22 +116,24 @@ async def _file(
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    size = await _size(desk, job_id, key)
+    size = await _size(services, job_id, key)
     headers["Content-Length"] = str(size)
     headers["Content-Disposition"] = (
         f'{"inline" if inline else "attachment"}; filename="{file_name}"'
     )
-    pieces = desk.threads.files.pieces(desk.store.chunks(key))
+    pieces = services.threads.files.pieces(services.store.chunks(key))
     return StreamingResponse(pieces, headers=headers, media_type=media_type)
 
 
-async def _size(desk: FrontDesk, job_id: str, key: str) -> int:
+async def _size(services: Services, job_id: str, key: str) -> int:
     """Return a file's size; raises JobNotFound, or StoreUnavailable while the store is away."""
     try:
-        return await desk.threads.files.run(desk.store.size, key)
+        return await services.threads.files.run(services.store.size, key)
     except FileNotFoundError:
-        await desk.threads.files.run(desk.storage.check)
+        await services.threads.files.run(services.store_upkeep.check)
     try:
-        return await desk.threads.files.run(desk.store.size, key)  # it may have just come back
+        return await services.threads.files.run(
+            services.store.size, key
+        )  # it may have just come back
     except FileNotFoundError as error:
         raise JobNotFound(job_id) from error

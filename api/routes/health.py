@@ -6,30 +6,30 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.http.openapi import problems
 from api.readiness import RETRY_AFTER_S, soon
 from api.schemas import Health, QueueView, Readiness
-from api.services import Desk
+from api.services import ServicesDep
 from shared.errors import ProcessFailing, ServiceUnavailable
 
 router = APIRouter(tags=["service"])
 
 
 @router.get("/livez", response_model=Health, responses=problems(ProcessFailing))
-async def livez(desk: Desk) -> Health:
+async def livez(services: ServicesDep) -> Health:
     """Tell whether this process can go on; asks nobody else."""
-    if (failure := desk.vital.failure) is not None:
+    if (failure := services.vital.failure) is not None:
         raise ProcessFailing(failure, retry_after_s=RETRY_AFTER_S)
     return Health(status="ok")
 
 
 @router.get("/readyz", response_model=Readiness, responses=problems(ServiceUnavailable))
-async def readyz(desk: Desk) -> Readiness:
+async def readyz(services: ServicesDep) -> Readiness:
     """Tell whether a scan handed in now would be served: Redis answers and a worker serves."""
-    return Readiness(status="ok", notes=await desk.readiness.notes())
+    return Readiness(status="ok", notes=await services.readiness.notes())
 
 
 @router.get("/queue", response_model=QueueView, responses=problems(ServiceUnavailable))
-async def queue(desk: Desk) -> QueueView:
+async def queue(services: ServicesDep) -> QueueView:
     """Show what waits, what runs and where, and what a scan costs just now."""
-    return QueueView.of(await desk.queue.state())
+    return QueueView.of(await services.queue.state())
 
 
 @router.get(
@@ -37,10 +37,10 @@ async def queue(desk: Desk) -> QueueView:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text."}},
 )
-async def metrics(desk: Desk) -> Response:
+async def metrics(services: ServicesDep) -> Response:
     """Show the metrics of this process, of the queue and of all workers."""
     try:
-        state = await soon(desk.queue.state())
+        state = await soon(services.queue.state())
     except ServiceUnavailable:
         state = None
-    return Response(desk.metrics.render(state), media_type=CONTENT_TYPE_LATEST)
+    return Response(services.metrics.render(state), media_type=CONTENT_TYPE_LATEST)

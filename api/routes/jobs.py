@@ -8,8 +8,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from api.http.openapi import problems
 from api.http.responses import job_response, while_connected
 from api.schemas import JobPageView, JobView
-from api.services import Desk, JobId
-from api.submission.wait_preference import read_patience
+from api.services import JobId, ServicesDep
+from api.submission.wait_preference import read_wait_preference
 from shared.errors import BadRequest, JobNotFound, ServiceUnavailable, StoreUnavailable
 from shared.jobs import JobStatus
 
@@ -27,7 +27,7 @@ MAX_PAGE = 200
     responses=problems(BadRequest, ServiceUnavailable),
 )
 async def list_jobs(
-    desk: Desk,
+    services: ServicesDep,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE,
     cursor: Annotated[
@@ -36,7 +36,7 @@ async def list_jobs(
     ] = None,
 ) -> JobPageView:
     """List jobs, newest first."""
-    return JobPageView.of(await desk.queue.page(status, limit, cursor))
+    return JobPageView.of(await services.queue.page(status, limit, cursor))
 
 
 @router.get(
@@ -46,7 +46,7 @@ async def list_jobs(
 )
 async def show_job(
     request: Request,
-    desk: Desk,
+    services: ServicesDep,
     job_id: JobId,
     wait: Annotated[
         float | None,
@@ -55,12 +55,12 @@ async def show_job(
     prefer: Annotated[str | None, Header(description="`wait=N` (RFC 7240).")] = None,
 ) -> Response:
     """Show a job; with a wait, the answer is held until it is terminal or the wait is over."""
-    patience = read_patience(wait, prefer, default_s=0, max_s=desk.settings.max_wait_s)
-    if patience.wait_s > 0:
-        job = await while_connected(request, desk.waiter.wait(job_id, patience.wait_s))
+    preference = read_wait_preference(wait, prefer, default_s=0, max_s=services.settings.max_wait_s)
+    if preference.wait_s > 0:
+        job = await while_connected(request, services.waiter.wait(job_id, preference.wait_s))
     else:
-        job = await desk.queue.get(job_id)
-    return job_response(job, accepted=False, headers=patience.headers)
+        job = await services.queue.get(job_id)
+    return job_response(job, accepted=False, headers=preference.headers)
 
 
 @router.delete(
@@ -68,13 +68,13 @@ async def show_job(
     status_code=204,
     responses=problems(JobNotFound, ServiceUnavailable, StoreUnavailable),
 )
-async def delete_job(desk: Desk, job_id: JobId) -> None:
+async def delete_job(services: ServicesDep, job_id: JobId) -> None:
     """Cancel a job that is queued or started; purge one that is terminal, with all its files."""
-    if await desk.queue.cancel(job_id):
-        await desk.threads.files.run(desk.storage.forget, job_id)
+    if await services.queue.cancel(job_id):
+        await services.threads.files.run(services.store_upkeep.forget, job_id)
         log.info("job_canceled", job=job_id)
         return
     # Files first: once the job is forgotten, nobody would know of them.
-    await desk.threads.files.run(desk.storage.delete_job, job_id)
-    await desk.queue.purge(job_id)
+    await services.threads.files.run(services.store_upkeep.delete_job, job_id)
+    await services.queue.purge(job_id)
     log.info("job_purged", job=job_id)

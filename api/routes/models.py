@@ -4,26 +4,26 @@ from fastapi import APIRouter
 
 from api.http.openapi import problems
 from api.schemas import ModelListView, ModelView
-from api.services import Desk
+from api.services import ServicesDep
 from shared.errors import ModelBroken, ModelNotFound
 
 router = APIRouter(tags=["models"])
 
 
 @router.get("/models", response_model=ModelListView)
-async def list_models(desk: Desk) -> ModelListView:
+async def list_models(services: ServicesDep) -> ModelListView:
     """List the models, each with its inputs, its labels and what it is meant for.
 
     Bundles that are not served are listed apart, each with the reason in words.
     """
-    return ModelListView.of(await desk.models.offer())
+    return ModelListView.of(await services.models.available())
 
 
 @router.get(
     "/models/{name}", response_model=ModelView, responses=problems(ModelNotFound, ModelBroken)
 )
-async def show_model(desk: Desk, name: str) -> ModelView:
+async def show_model(services: ServicesDep, name: str) -> ModelView:
     """Show one model, by `name` (its newest version that runs) or `name@version`."""
-    offer = await desk.models.offer()
-    card = offer.resolve(name)
-    return ModelView.of(card, default=card.ref == offer.default_ref)
+    available = await services.models.available()
+    card = available.resolve(name)
+    return ModelView.of(card, default=card.ref == available.default_ref)

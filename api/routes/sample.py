@@ -5,7 +5,7 @@ from functools import cache
 
 from fastapi import APIRouter, Request, Response
 
-from api.services import Desk
+from api.services import ServicesDep
 from shared.sample import SAMPLE_SCAN
 
 router = APIRouter(tags=["service"])
@@ -23,9 +23,9 @@ _GZIP = "application/gzip"
         }
     },
 )
-async def sample(request: Request, desk: Desk) -> Response:
+async def sample(request: Request, services: ServicesDep) -> Response:
     """Fetch a sample scan, to be handed in as any other."""
-    content, etag = await desk.threads.models.run(_sample)
+    content, etag = await services.threads.models.run(_sample)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from api.http.openapi import SUBMIT_BODY, problems
 from api.http.responses import job_response, while_connected
 from api.schemas import JobView
-from api.services import Desk, FrontDesk
+from api.services import Services, ServicesDep
 from api.submission.body import TEXT_FIELDS, forget_files, received_scan
-from api.submission.wait_preference import Patience, read_patience
+from api.submission.wait_preference import WaitPreference, read_wait_preference
 from shared.errors import (
     BadRequest,
     BadScan,
@@ -78,10 +78,10 @@ class SubmitCall:
     idempotency_key: str | None
     traceparent: str | None
 
-    def patience(self, desk: FrontDesk, *, default_s: float) -> Patience:
+    def preference(self, services: Services, *, default_s: float) -> WaitPreference:
         """Return how long this client waits; raises BadRequest."""
-        return read_patience(
-            self.wait, self.prefer, default_s=default_s, max_s=desk.settings.max_wait_s
+        return read_wait_preference(
+            self.wait, self.prefer, default_s=default_s, max_s=services.settings.max_wait_s
         )
 
 
@@ -139,12 +139,12 @@ Call = Annotated[SubmitCall, Depends(submit_call)]
     responses={200: {"model": JobView, "description": "Terminal within the wait."}, **_REFUSALS},
     openapi_extra=SUBMIT_BODY,
 )
-async def submit(call: Call, desk: Desk) -> Response:
+async def submit(call: Call, services: ServicesDep) -> Response:
     """Hand a scan in and get its job, to be polled at `Location`.
 
     The answer comes at once, unless `wait` or `Prefer: wait=N` asks to hold it.
     """
-    return await _submit_and_wait(call, desk, call.patience(desk, default_s=0))
+    return await _submit_and_wait(call, services, call.preference(services, default_s=0))
 
 
 @router.post(
@@ -156,30 +156,32 @@ async def submit(call: Call, desk: Desk) -> Response:
     },
     openapi_extra=SUBMIT_BODY,
 )
-async def predict(call: Call, desk: Desk) -> Response:
+async def predict(call: Call, services: ServicesDep) -> Response:
     """Hand a scan in and block until its job is terminal, or the wait is over.
 
     A job that failed is a 200 too, for the call itself worked: its `status` is `failed` and its
     `error` is the problem. When the wait is over the job goes on, and the answer is 202.
     """
-    patience = call.patience(desk, default_s=desk.settings.max_wait_s)
-    return await _submit_and_wait(call, desk, patience)
+    preference = call.preference(services, default_s=services.settings.max_wait_s)
+    return await _submit_and_wait(call, services, preference)
 
 
-async def _submit_and_wait(call: SubmitCall, desk: FrontDesk, patience: Patience) -> Response:
-    job = await _submit(call, desk)
-    if patience.wait_s > 0 and not job.status.terminal:
-        job = await while_connected(call.request, desk.waiter.wait(job.id, patience.wait_s))
+async def _submit_and_wait(
+    call: SubmitCall, services: Services, preference: WaitPreference
+) -> Response:
+    job = await _submit(call, services)
+    if preference.wait_s > 0 and not job.status.terminal:
+        job = await while_connected(call.request, services.waiter.wait(job.id, preference.wait_s))
     return job_response(
         job,
         accepted=not job.status.terminal,
-        headers=patience.headers,
+        headers=preference.headers,
         began_at=call.began_at,
     )
 
 
-async def _submit(call: SubmitCall, desk: FrontDesk) -> Job:
-    async with received_scan(call.request, desk, call.model, call.priority) as scan:
+async def _submit(call: SubmitCall, services: Services) -> Job:
+    async with received_scan(call.request, services, call.model, call.priority) as scan:
         submission = Submission(
             id=scan.job_id,
             model=scan.model.name,
@@ -191,9 +193,9 @@ async def _submit(call: SubmitCall, desk: FrontDesk) -> Job:
             idempotency_key=call.idempotency_key,
             traceparent=call.traceparent,
         )
-        await desk.threads.uploads.run(desk.storage.record, submission)
-        receipt = await desk.queue.submit(submission)
+        await services.threads.uploads.run(services.store_upkeep.record, submission)
+        receipt = await services.queue.submit(submission)
     log.info("job_submitted", job=receipt.job.id, model=scan.model.ref, created=receipt.created)
     if not receipt.created:
-        await forget_files(desk, scan.job_id)
+        await forget_files(services, scan.job_id)
     return receipt.job

@@ -15,12 +15,12 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from ulid import ULID
 
+from api.admission.upload_gate import PacedBody
 from api.model_registry import MAX_AGE_S
-from api.services import FrontDesk
+from api.services import Services
 from api.submission.multipart import MultipartReader
 from api.submission.resubmit import copy_stored_scan, take_blocks
-from api.submission.scan_writer import SCAN_FIELD, ScanIntake
-from api.submission.upload_gate import PacedBody
+from api.submission.scan_writer import SCAN_FIELD, ScanWriter
 from shared.bundles.model_card import ModelCard
 from shared.errors import (
     BadRequest,
@@ -64,7 +64,7 @@ class ReceivedScan:
 
 @asynccontextmanager
 async def received_scan(
-    request: Request, desk: FrontDesk, model: str | None, priority: Priority | None
+    request: Request, services: Services, model: str | None, priority: Priority | None
 ) -> AsyncIterator[ReceivedScan]:
     """Take the request's scan into the store; it is deleted again if the block raises.
 
@@ -74,60 +74,60 @@ async def received_scan(
         VoxelQError: The request or its scan is refused.
 
     """
-    body = _Body(request, desk)
-    if not desk.reader.connected:
-        await desk.queue.ping()  # rather than take a scan in that cannot be queued
-    await desk.room.check(request.headers.get("idempotency-key"))
-    await desk.threads.uploads.run(desk.storage.admit, body.length)
-    card = await desk.models.resolve(model)
-    intake = ScanIntake(desk.store, desk.settings, str(ULID()))
+    body = _Body(request, services)
+    if not services.reader.connected:
+        await services.queue.ping()  # rather than take a scan in that cannot be queued
+    await services.room.check(request.headers.get("idempotency-key"))
+    await services.threads.uploads.run(services.store_upkeep.admit, body.length)
+    card = await services.models.resolve(model)
+    writer = ScanWriter(services.store, services.settings, str(ULID()))
     try:
-        async with desk.gate.entered():
-            fields = await body.read(intake, card if model else None)
+        async with services.gate.entered():
+            fields = await body.read(writer, card if model else None)
         _check_given_once(fields, model=model, priority=priority)
         if "model" in fields:
             _check_named(fields["model"])
-            card = await desk.models.resolve(fields["model"])
+            card = await services.models.resolve(fields["model"])
         yield ReceivedScan(
-            job_id=intake.job_id,
+            job_id=writer.job_id,
             model=card,
             priority=_priority(fields.get("priority")) or priority or Priority.ROUTINE,
-            scans=intake.channels(card),
-            sha256=intake.sha256,
+            scans=writer.channels(card),
+            sha256=writer.sha256,
         )
     except ServiceUnavailable:
-        desk.orphans.add(intake.job_id)
+        services.undecided_uploads.add(writer.job_id)
         raise
     except BaseException:
-        await _surely(desk, intake.job_id, intake.discard)
+        await _surely(services, writer.job_id, writer.discard)
         raise
 
 
-async def forget_files(desk: FrontDesk, job_id: str) -> None:
+async def forget_files(services: Services, job_id: str) -> None:
     """Delete the files of a scan that made no job, now or as soon as the store lets us."""
-    await _surely(desk, job_id, partial(desk.store.delete_job, job_id))
+    await _surely(services, job_id, partial(services.store.delete_job, job_id))
 
 
-async def _surely(desk: FrontDesk, job_id: str, delete: Callable[[], None]) -> None:
+async def _surely(services: Services, job_id: str, delete: Callable[[], None]) -> None:
     try:
-        await desk.threads.uploads.run_surely(delete)
+        await services.threads.uploads.run_surely(delete)
     except (StoreUnavailable, OSError) as error:
         log.warning("discard_failed", job=job_id, error=type(error).__name__)
-        desk.orphans.add(job_id)
+        services.undecided_uploads.add(job_id)
 
 
 class _Body:
     """The body of one request; its framing and its length are judged before it is read."""
 
-    def __init__(self, request: Request, desk: FrontDesk) -> None:
+    def __init__(self, request: Request, services: Services) -> None:
         self._request = request
-        self._desk = desk
+        self._services = services
         self._content_type = request.headers.get("content-type", "")
         self._media = self._content_type.partition(";")[0].strip().lower()
         if self._media in _RAW:
-            self._max_bytes = desk.settings.max_scan_bytes
+            self._max_bytes = services.settings.max_scan_bytes
         elif self._media == _FORM:
-            self._max_bytes = desk.settings.max_scan_bytes + _FRAMING_BYTES
+            self._max_bytes = services.settings.max_scan_bytes + _FRAMING_BYTES
         elif self._media == _JSON:
             self._max_bytes = _MAX_JSON_BYTES
         else:
@@ -140,37 +140,37 @@ class _Body:
         self.length = int(request.headers.get("content-length", 0))
         self._check_length(self.length)
 
-    async def read(self, intake: ScanIntake, card: ModelCard | None) -> dict[str, str]:
-        """Hand the scan to ``intake`` and return the short fields that came with it."""
+    async def read(self, writer: ScanWriter, card: ModelCard | None) -> dict[str, str]:
+        """Hand the scan to ``writer`` and return the short fields that came with it."""
         if self._media == _FORM:
-            return await self._read_form(intake, card)
+            return await self._read_form(writer, card)
         if self._media == _JSON:
-            return await self._read_json(intake)
-        await self._read_raw(intake)
+            return await self._read_json(writer)
+        await self._read_raw(writer)
         return {}
 
-    async def _read_raw(self, intake: ScanIntake) -> None:
-        channel = intake.begin(SCAN_FIELD)
-        await self._pump(intake, channel.write, lambda: channel.header_pending, channel.end)
+    async def _read_raw(self, writer: ScanWriter) -> None:
+        channel = writer.begin(SCAN_FIELD)
+        await self._pump(writer, channel.write, lambda: channel.header_pending, channel.end)
 
-    async def _read_form(self, intake: ScanIntake, card: ModelCard | None) -> dict[str, str]:
+    async def _read_form(self, writer: ScanWriter, card: ModelCard | None) -> dict[str, str]:
         # The form may name its model after its scans, so any model's inputs are taken at first.
         if card:
             inputs = {channel.name for channel in card.inputs}
         else:
-            inputs = (await self._desk.models.offer(max_age_s=MAX_AGE_S)).input_names
+            inputs = (await self._services.models.available(max_age_s=MAX_AGE_S)).input_names
         form = MultipartReader(
             self._content_type,
-            intake,
+            writer,
             scan_fields=inputs | {SCAN_FIELD},
             text_fields=TEXT_FIELDS,
         )
-        await self._pump(intake, form.feed, lambda: form.header_pending, form.finish)
+        await self._pump(writer, form.feed, lambda: form.header_pending, form.finish)
         return form.fields
 
-    async def _read_json(self, intake: ScanIntake) -> dict[str, str]:
+    async def _read_json(self, writer: ScanWriter) -> dict[str, str]:
         collected = bytearray()
-        await self._pump(intake, collected.extend, lambda: False, lambda: None)
+        await self._pump(writer, collected.extend, lambda: False, lambda: None)
         fields = _json_object(bytes(collected))
         sources = {name: fields.pop(name) for name in ("scan_path", "scan_of") if name in fields}
         if len(sources) != 1:
@@ -183,27 +183,27 @@ class _Body:
         if not all(isinstance(value, str) for value in fields.values()):
             raise BadRequest("model and priority are strings.")
         if "scan_of" in sources:
-            await copy_stored_scan(self._desk, intake, sources["scan_of"])
+            await copy_stored_scan(self._services, writer, sources["scan_of"])
         else:
-            await self._read_paths(intake, sources["scan_path"])
+            await self._read_paths(writer, sources["scan_path"])
         return fields
 
-    async def _read_paths(self, intake: ScanIntake, paths: object) -> None:
+    async def _read_paths(self, writer: ScanWriter, paths: object) -> None:
         if isinstance(paths, str):
             paths = {SCAN_FIELD: paths}
         if not isinstance(paths, dict) or not all(isinstance(path, str) for path in paths.values()):
             raise BadRequest("scan_path is a path, or an object with a path for each input.")
-        inputs = (await self._desk.models.offer(max_age_s=MAX_AGE_S)).input_names
+        inputs = (await self._services.models.available(max_age_s=MAX_AGE_S)).input_names
         if paths.keys() - inputs - {SCAN_FIELD}:
             raise BadRequest("scan_path names an input that no model has.")
         for name, path in paths.items():
             source = self._resolve(path)
-            await take_blocks(self._desk.threads.uploads, intake, name, _blocks(source))
+            await take_blocks(self._services.threads.uploads, writer, name, _blocks(source))
 
     def _resolve(self, path: str) -> Path:
-        if self._desk.settings.scan_root is None:
+        if self._services.settings.scan_root is None:
             raise ScanPathForbidden("This service takes no scan_path: VOXELQ_SCAN_ROOT is not set.")
-        root = self._desk.settings.scan_root.resolve()
+        root = self._services.settings.scan_root.resolve()
         try:
             resolved = (root / path).resolve()
         except (ValueError, OSError, RuntimeError) as error:
@@ -214,7 +214,7 @@ class _Body:
 
     async def _pump(
         self,
-        intake: ScanIntake,
+        writer: ScanWriter,
         take: Callable[[bytes], object],
         eager: Callable[[], bool],
         end: Callable[[], None],
@@ -223,7 +223,7 @@ class _Body:
         waiting: list[bytes] = []
         waiting_bytes = total_bytes = 0
         more = True
-        body = PacedBody(self._request.receive, self._desk.settings.min_upload_bytes_per_s)
+        body = PacedBody(self._request.receive, self._services.settings.min_upload_bytes_per_s)
 
         def hand_over(block: bytes, last: bool) -> None:
             take(block)
@@ -241,10 +241,10 @@ class _Body:
             waiting_bytes += len(chunk)
             if not more or waiting_bytes >= BLOCK_BYTES or (chunk and eager()):
                 step = partial(hand_over, b"".join(waiting), not more)
-                await self._desk.threads.uploads.run(intake.step, step)
+                await self._services.threads.uploads.run(writer.step, step)
                 waiting_bytes = 0
                 waiting.clear()
-        self._desk.metrics.upload_bytes.inc(total_bytes)
+        self._services.metrics.upload_bytes.inc(total_bytes)
 
     def _check_length(self, length: int) -> None:
         if length > self._max_bytes:

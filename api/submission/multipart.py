@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from api.submission.scan_writer import ChannelIntake, ScanIntake
+from api.submission.scan_writer import ChannelWriter, ScanWriter
 from shared.errors import BadRequest
 
 MAX_FIELD_BYTES = 1024
@@ -21,7 +21,7 @@ class MultipartReader:
     def __init__(
         self,
         content_type: str,
-        intake: ScanIntake,
+        writer: ScanWriter,
         *,
         scan_fields: AbstractSet[str],
         text_fields: AbstractSet[str],
@@ -31,12 +31,12 @@ class MultipartReader:
         if not boundary:
             raise BadRequest("The multipart Content-Type names no boundary.")
         self.fields: dict[str, str] = {}
-        self._intake = intake
+        self._writer = writer
         self._scan_fields = scan_fields
         self._text_fields = text_fields
         self._header_name = self._header_value = b""
         self._field = ""
-        self._channel: ChannelIntake | None = None
+        self._channel: ChannelWriter | None = None
         self._text: bytearray | None = None
         self._ended = False
         try:
@@ -99,7 +99,7 @@ class MultipartReader:
     def _headers_finished(self) -> None:
         name = self._field
         if name in self._scan_fields:
-            self._channel = self._intake.begin(name)
+            self._channel = self._writer.begin(name)
         elif name in self._text_fields:
             if name in self.fields:
                 raise BadRequest(f"The field {name} was sent twice.")

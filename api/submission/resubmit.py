@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from api.services import FrontDesk, is_job_id
-from api.submission.scan_writer import SCAN_FIELD, ScanIntake
+from api.services import Services, is_job_id
+from api.submission.scan_writer import SCAN_FIELD, ScanWriter
 from api.thread_pools import ThreadPool
 from shared.errors import BadRequest, JobNotFound, NotFinished
 
 
-async def copy_stored_scan(desk: FrontDesk, intake: ScanIntake, job_id: object) -> None:
-    """Hand the scan of a job that is over to ``intake``; the new job gets files of its own.
+async def copy_stored_scan(services: Services, writer: ScanWriter, job_id: object) -> None:
+    """Hand the scan of a job that is over to ``writer``; the new job gets files of its own.
 
     Raises:
         BadRequest: ``job_id`` cannot be an id.
@@ -18,7 +18,7 @@ async def copy_stored_scan(desk: FrontDesk, intake: ScanIntake, job_id: object) 
     """
     if not isinstance(job_id, str) or not is_job_id(job_id):
         raise BadRequest("scan_of is the id of a job.")
-    job = await desk.queue.get(job_id)
+    job = await services.queue.get(job_id)
     if not job.status.terminal:
         raise NotFinished(
             f"The job is {job.status}; its scan can be submitted again once it is over."
@@ -28,17 +28,17 @@ async def copy_stored_scan(desk: FrontDesk, intake: ScanIntake, job_id: object) 
         # A single volume suits any model of one input, whatever it calls it.
         field = name if len(scans) > 1 else SCAN_FIELD
         try:
-            await take_blocks(desk.threads.uploads, intake, field, desk.store.chunks(key))
+            await take_blocks(services.threads.uploads, writer, field, services.store.chunks(key))
         except FileNotFoundError as error:
-            await desk.threads.uploads.run(desk.storage.check)
+            await services.threads.uploads.run(services.store_upkeep.check)
             raise JobNotFound(job_id) from error
 
 
 async def take_blocks(
-    threads: ThreadPool, intake: ScanIntake, field: str, blocks: Iterator[bytes]
+    threads: ThreadPool, writer: ScanWriter, field: str, blocks: Iterator[bytes]
 ) -> None:
-    """Hand ``blocks`` to ``intake`` as the channel ``field``, each in a call of its own."""
-    channel = intake.begin(field)
+    """Hand ``blocks`` to ``writer`` as the channel ``field``, each in a call of its own."""
+    channel = writer.begin(field)
 
     def take_next() -> bool:
         block = next(blocks, None)
@@ -48,5 +48,5 @@ async def take_blocks(
             channel.write(block)
         return block is not None
 
-    while await threads.run(intake.step, take_next):
+    while await threads.run(writer.step, take_next):
         pass

@@ -11,8 +11,8 @@ import numpy as np
 from shared.bundles.model_card import ModelCard
 from shared.errors import BadRequest, BadScan, StoreFull, StoreUnavailable
 from shared.settings import Settings
+from shared.storage.decompressed_cache import DecompressedCopy
 from shared.storage.store import ScanStore
-from shared.storage.unpacked_cache import UnpackedCopy
 from shared.volumes.nifti import Inspection, ScanInspector
 from shared.volumes.nifti_header import VolumeHeader
 
@@ -25,7 +25,7 @@ SCAN_FIELD = "scan"
 _AFFINE_TOLERANCE_MM = 1e-3
 
 
-class ChannelIntake:
+class ChannelWriter:
     """One channel on its way to the store. Not thread-safe; blocks on the store."""
 
     def __init__(
@@ -40,10 +40,10 @@ class ChannelIntake:
         self._inspector = ScanInspector(
             max_scan_bytes=settings.max_scan_bytes,
             max_voxels=settings.max_voxels,
-            on_unpacked=self._keep,
+            on_decompressed=self._keep,
         )
         self._unpacking = False
-        self._unpacked: UnpackedCopy | None = None
+        self._decompressed: DecompressedCopy | None = None
         self._held = b""
         self._file: IO[bytes] | None = None
 
@@ -76,8 +76,8 @@ class ChannelIntake:
     def end(self) -> None:
         """Take the channel as whole; raises as ScanInspector and ScanStore do."""
         self.inspection = self._inspector.finish()
-        if self._unpacked:
-            self._unpacked.finish()
+        if self._decompressed:
+            self._decompressed.finish()
         self._open_files.close()
 
     def _keep(self, header: VolumeHeader, piece: bytes) -> None:
@@ -86,21 +86,21 @@ class ChannelIntake:
             self._unpacking = True
             key = self._store.scan_key(self._job_id, self._field, gzipped=True)
             size_bytes = header.vox_offset + header.data_bytes
-            self._unpacked = self._store.begin_unpacked(key, size_bytes)
-            if self._unpacked:
-                self._open_files.callback(self._unpacked.abandon)
-        if self._unpacked:
-            self._unpacked.write(piece)
+            self._decompressed = self._store.begin_decompressed(key, size_bytes)
+            if self._decompressed:
+                self._open_files.callback(self._decompressed.abandon)
+        if self._decompressed:
+            self._decompressed.write(piece)
 
 
-class ScanIntake:
+class ScanWriter:
     """Takes the channels of one scan, one after the other."""
 
     def __init__(self, store: ScanStore, settings: Settings, job_id: str) -> None:
         self.job_id = job_id
         self._store = store
         self._settings = settings
-        self._channels: dict[str, ChannelIntake] = {}
+        self._channels: dict[str, ChannelWriter] = {}
         self._open_files = ExitStack()
         self._one_call = threading.Lock()
         self._discarded = False
@@ -112,11 +112,11 @@ class ScanIntake:
                 raise StoreUnavailable("The scan was given up before it was stored.")
             return take()
 
-    def begin(self, field: str) -> ChannelIntake:
+    def begin(self, field: str) -> ChannelWriter:
         """Begin the channel that came under the name ``field``."""
         if field in self._channels:
             raise BadRequest(f"The field {field} was sent twice.")
-        channel = ChannelIntake(self._store, self._settings, self.job_id, field, self._open_files)
+        channel = ChannelWriter(self._store, self._settings, self.job_id, field, self._open_files)
         self._channels[field] = channel
         return channel
 

@@ -7,7 +7,7 @@ from shared.errors import BadRequest
 
 
 @dataclass(frozen=True)
-class Patience:
+class WaitPreference:
     """Seconds that an answer may be held, and the preference that set them, if one did."""
 
     wait_s: float
@@ -19,9 +19,9 @@ class Patience:
         return {"Preference-Applied": self.applied} if self.applied else {}
 
 
-def read_patience(
+def read_wait_preference(
     wait: float | None, prefer: str | None, *, default_s: float, max_s: float
-) -> Patience:
+) -> WaitPreference:
     """Weigh ``?wait=``, then ``Prefer: wait=N``, then ``Prefer: respond-async``, then the default.
 
     Raises:
@@ -29,13 +29,13 @@ def read_patience(
 
     """
     if wait is not None:
-        return Patience(_bounded(wait, max_s), None)
+        return WaitPreference(_bounded(wait, max_s), None)
     preferences = _preferences(prefer or "")
     if "wait" in preferences:
-        return Patience(_bounded(preferences["wait"], max_s), f"wait={preferences['wait']}")
+        return WaitPreference(_bounded(preferences["wait"], max_s), f"wait={preferences['wait']}")
     if "respond-async" in preferences:
-        return Patience(0.0, "respond-async")
-    return Patience(min(default_s, max_s), None)
+        return WaitPreference(0.0, "respond-async")
+    return WaitPreference(min(default_s, max_s), None)
 
 
 def _preferences(header: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 from ulid import ULID
 
 from shared.allocator import keep_memory
-from shared.bundles.available_models import Offer
+from shared.bundles.available_models import AvailableModels
 from shared.bundles.catalog import ModelCatalog
 from shared.jobs import Stage
 from shared.results import Timings
@@ -27,7 +27,7 @@ from shared.storage.store import ScanStore
 from shared.telemetry import configure_logging
 from shared.volumes.nifti import mask_bytes, read_volume
 from worker.device.select import set_threads
-from worker.metrics.stage_timer import StageClock
+from worker.metrics.stage_timer import StageTimer
 from worker.models.loader import load_predictor
 from worker.pipeline.preview import preview_png
 from worker.volume.postprocess import Segmentation
@@ -84,7 +84,7 @@ class WholeScan:
     def run(self, scan: IO[bytes], threads: int) -> Done:
         """Do all of one scan's work with ``threads`` cores; any thread may call it."""
         set_threads(threads)
-        now, clock, name = datetime.now(UTC), StageClock(), ScanStore.folder(str(ULID()))
+        now, clock, name = datetime.now(UTC), StageTimer(), ScanStore.folder(str(ULID()))
         with clock.stage(Stage.LOAD):
             volume = read_volume(scan, max_voxels=self._max_voxels)
             plain = volume.header.slope == 1 and volume.header.inter == 0
@@ -105,7 +105,7 @@ class WholeScan:
 
 def _default_bundle(settings: Settings) -> Path:
     bundles = ModelCatalog(settings.models_dirs).bundles()
-    return Offer(bundles, {}, settings.default_model).resolve().folder
+    return AvailableModels(bundles, {}, settings.default_model).resolve().folder
 
 
 def loop(work: WholeScan, scan: Path, *, threads: int, seconds: float) -> dict[str, Any]:

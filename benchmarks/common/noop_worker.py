@@ -22,9 +22,9 @@ from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
 from worker.device.compute_mode import PLAIN
+from worker.pipeline.outcomes import Finished, LeasedJob, Outcome
 from worker.pipeline.progress import ProgressBoard
 from worker.pipeline.trouble import Trouble
-from worker.queueing.leases import Claim, Finished, Outcome
 from worker.queueing.rq_worker import MicroBatchWorker
 
 MODEL = "noop@1.0.0"
@@ -34,14 +34,14 @@ def noop(job_id: str) -> None:
     """Do nothing, in a stock RQ worker."""
 
 
-def empty_report(claim: Claim, worker_id: str, batch: BatchInfo) -> Report:
+def empty_report(leased: LeasedJob, worker_id: str, batch: BatchInfo) -> Report:
     """Return the report of a small scan without a tumour, in which no time was spent."""
     return Report(
         result=SegmentationResult(
             tumor=TumorFinding(present=False, probability=0.1, volume_ml=0.0),
             labels=(),
             scan=ScanGeometry(shape=(16, 16, 16), voxel_mm=(1.0, 1.0, 1.0), orientation="RAS"),
-            sha256=claim.submission.sha256,
+            sha256=leased.submission.sha256,
         ),
         timings_s=Timings(
             queue=0, load=0, preprocess=0, inference=0, postprocess=0, store=0, total=0
@@ -58,7 +58,7 @@ class NoopEngine:
     device = "cpu"
     model = MODEL
     lanes = 1
-    abreast = 1
+    concurrency = 1
     arithmetic = PLAIN
     peak_memory_bytes = None
 
@@ -72,11 +72,11 @@ class NoopEngine:
         return {}
 
     def run(
-        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+        self, leased_jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
         """Return an empty report for every claim."""
-        batch = BatchInfo(id=uuid.uuid4().hex, size=len(claims))
-        return [Finished(empty_report(claim, worker_id, batch)) for claim in claims]
+        batch = BatchInfo(id=uuid.uuid4().hex, size=len(leased_jobs))
+        return [Finished(empty_report(leased, worker_id, batch)) for leased in leased_jobs]
 
     def check(self, *, thorough: bool) -> Trouble | None:
         """All is well."""
@@ -85,10 +85,10 @@ class NoopEngine:
     def prepare(self, model_ref: str) -> None:
         """Nothing is loaded."""
 
-    def tend(self) -> None:
+    def refresh_models(self) -> None:
         """There are no models."""
 
-    def discard(self, claim: Claim) -> None:
+    def discard(self, leased: LeasedJob) -> None:
         """Nothing was written."""
 
     def idle(self) -> None:

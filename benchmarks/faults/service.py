@@ -61,7 +61,7 @@ class Kind:
             "VOXELQ_DRAIN_S": "4",
             "VOXELQ_THREADS": "1",
             "VOXELQ_PRECISION": "fp32",
-            "VOXELQ_UNPACKED_BYTES": str(8 << 20),
+            "VOXELQ_DECOMPRESSED_BYTES": str(8 << 20),
             "VOXELQ_MODELS_LOADED": "2",
             **dict(self.settings),
         }

@@ -86,7 +86,7 @@ class Figures:
         )
 
 
-def hand_in(way: Way, due_s: Sequence[float]) -> Figures:
+def submit_scan(way: Way, due_s: Sequence[float]) -> Figures:
     """Hand a scan in at each of these times; return what became of them.
 
     Times to the answer count from when a scan was due, so that none is spared its wait.
@@ -182,7 +182,7 @@ def run_load(way: Way, *, load: float, rate: float, seconds: float) -> dict[str,
     count = max(10, round(rate * seconds))
     chance = random.Random(load)
     due_s = sorted(chance.uniform(0, count / rate) for _ in range(count))
-    return {"load": load, "rate": rate, "due_s": due_s, "real": hand_in(way, due_s)}
+    return {"load": load, "rate": rate, "due_s": due_s, "real": submit_scan(way, due_s)}
 
 
 def compared(row: dict[str, Any], measured: MeasuredCost, workers: int) -> dict[str, Any]:

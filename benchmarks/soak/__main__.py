@@ -94,7 +94,7 @@ def print_report(
     table = Table(*columns, title="Resident memory after warm-up")
     for name, one in found.items():
         at_rest = f"{last.at_rest_mb[name]:.1f}"
-        table.add_row(name, f"{one.mean_mb:.1f}", at_rest, in_words(one), one.verdict)
+        table.add_row(name, f"{one.mean_mb:.1f}", at_rest, in_words(one), one.conclusion)
     console.print(table)
     for sentence in said:
         console.print(f"- {sentence}", highlight=False)
@@ -162,7 +162,9 @@ def main() -> None:
         "scans_per_s": done / sum(one.seconds for one in stretches),
         "stretches": [asdict(one) for one in stretches],
         "errors": dict(load.errors),
-        "processes": {name: asdict(one) | {"verdict": one.verdict} for name, one in found.items()},
+        "processes": {
+            name: asdict(one) | {"verdict": one.conclusion} for name, one in found.items()
+        },
         "passing": passing(seen),
         "conclusion": said,
     }

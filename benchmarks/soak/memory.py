@@ -19,7 +19,7 @@ LEAST_RESTS = 4
 #: There is one of each.
 _ALONE = {"supervisor", "api", "redis"}
 
-Verdict = Literal["flat", "grows", "unclear"]
+Conclusion = Literal["flat", "grows", "unclear"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Slope:
         return self.percent_per_hour / 100 * self.mean_mb
 
     @property
-    def verdict(self) -> Verdict:
+    def conclusion(self) -> Conclusion:
         """Say what the slope shows: the whole interval below the limit, above, or neither."""
         if self.percent_per_hour + self.uncertainty <= LIMIT_PERCENT:
             return "flat"

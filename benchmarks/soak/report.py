@@ -16,13 +16,13 @@ def sentences(
 def _leaks(slopes: Mapping[str, Slope]) -> list[str]:
     said = []
     for name, one in slopes.items():
-        if one.verdict == "grows":
+        if one.conclusion == "grows":
             said.append(
                 f"{name} leaks, or had not settled after the warm-up: it grows by "
                 f"{in_words(one)}, {one.mb_per_hour:.1f} MB of {one.mean_mb:.0f}."
             )
     unclear = [
-        f"{name} ({in_words(one)})" for name, one in slopes.items() if one.verdict == "unclear"
+        f"{name} ({in_words(one)})" for name, one in slopes.items() if one.conclusion == "unclear"
     ]
     if unclear:
         said.append(f"Too short to tell of {', '.join(unclear)}: a longer soak will.")

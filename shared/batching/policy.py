@@ -178,12 +178,12 @@ class BatchPlanner:
                 return learner.cost
         return None
 
-    def observe(self, model: str, size: int, seconds: float, abreast: float = 1.0) -> None:
+    def observe(self, model: str, size: int, seconds: float, concurrency: float = 1.0) -> None:
         """Learn that a batch of ``size`` scans took ``seconds`` of its worker.
 
-        ``abreast`` is how many batches the worker had in hand meanwhile, in the mean.
+        ``concurrency`` is how many batches the worker had in hand meanwhile, in the mean.
         """
-        company = abreast >= COMPANY
+        company = concurrency >= COMPANY
         learner = self._costs.setdefault((model, company), CostLearner(POOL if company else 1))
         learner.observe(size, seconds)
         if learner.cost is not None:

@@ -30,11 +30,11 @@ class Unserved:
         return f"{self.name}@{self.version}"
 
 
-class Offer:
+class AvailableModels:
     """What is served at one moment; ``default`` is the model when a client names none."""
 
     def __init__(
-        self, bundles: Sequence[Bundle], verdicts: Mapping[str, str], default: str
+        self, bundles: Sequence[Bundle], bundle_statuses: Mapping[str, str], default: str
     ) -> None:
         self._default = default
         self._proven: set[str] = set()
@@ -44,13 +44,13 @@ class Offer:
         #: Bundles that are still being copied, or wait for a worker to load them.
         self.arriving: list[Unserved] = []
         for bundle in bundles:
-            problem = bundle.problem or verdicts.get(bundle.key, "")
+            problem = bundle.problem or bundle_statuses.get(bundle.key, "")
             if problem:
                 unserved = Unserved(bundle.name, bundle.version, problem)
                 (self.arriving if bundle.arriving else self.broken).append(unserved)
             elif bundle.card is not None:
                 usable.append(bundle.card)
-                if bundle.key in verdicts:
+                if bundle.key in bundle_statuses:
                     self._proven.add(bundle.ref)
         newest_first = sorted(usable, key=lambda card: card.version_key, reverse=True)
         self._usable = sorted(newest_first, key=lambda card: card.name)

@@ -22,7 +22,7 @@ from shared.bundles.expressions import (
     dotted,
     is_expression,
     is_reference,
-    judge,
+    validate,
 )
 from shared.bundles.files import MAX_DEPTH, MAX_VALUES, inner, read_json
 from shared.errors import ModelError
@@ -146,7 +146,7 @@ class Configuration:
                 for where, part in _evaluated(place, value):
                     budget.spend(part)
                     try:
-                        waiting.extend(_judge_part(part))
+                        waiting.extend(_validate_part(part))
                     except ModelError as error:
                         yield f"{where}: {error.detail}"
             for name, section in self.sections.items():
@@ -195,7 +195,7 @@ class _Budget:
             raise _Exhausted
 
 
-def _judge_part(value: Any) -> list[str]:
+def _validate_part(value: Any) -> list[str]:
     """Allow one value, not those within it, and return what it refers to."""
     if is_component(value):
         mode = value.get("_mode_", "default")
@@ -208,7 +208,7 @@ def _judge_part(value: Any) -> list[str]:
             raise ModelError("_target_ is not a name.")
         full_name(target)
     if is_expression(value):
-        return list(judge(value).references.values())
+        return list(validate(value).references.values())
     if is_reference(value):
         return [value[1:]]
     return []

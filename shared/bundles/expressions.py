@@ -77,14 +77,14 @@ def is_reference(value: object) -> bool:
     return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
 
 
-def judge(text: str) -> Expression:
+def validate(text: str) -> Expression:
     """Parse an expression (with its ``$``) and allow it, or say what of it is not allowed.
 
     Raises:
         ModelError: It is not Python, or uses a name or construct that is not on the list.
     """
     expression = parse(text)
-    _Judge(expression).judge()
+    _Validator(expression).validate()
     return expression
 
 
@@ -139,7 +139,7 @@ def dotted(node: ast.expr) -> tuple[str, ...] | None:
     return (node.id, *reversed(last)) if isinstance(node, ast.Name) else None
 
 
-class _Judge:
+class _Validator:
     """One walk over one tree; what lambdas and comprehensions bind is known by name."""
 
     def __init__(self, expression: Expression) -> None:
@@ -152,7 +152,7 @@ class _Judge:
             or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
         }
 
-    def judge(self) -> None:
+    def validate(self) -> None:
         for name in sorted(self._bound):
             if name in ROOTS or name in BUILTINS or name.startswith("_"):
                 raise ModelError(f"{name} may not be used as the name of a variable.")

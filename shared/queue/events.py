@@ -33,7 +33,7 @@ class JobProgress:
 
 
 @dataclass(frozen=True)
-class Marks:
+class StreamOffsets:
     """Places in the two streams."""
 
     events: str
@@ -46,29 +46,29 @@ class Marks:
 
 
 @dataclass(frozen=True)
-class News:
+class EventBatch:
     """What one read brought, in order, and where the next begins."""
 
     events: list[JobEvent]
     progress: list[JobProgress]
-    marks: Marks
+    offsets: StreamOffsets
 
 
-def read_news(answer: Any, after: Marks) -> News:
+def read_news(answer: Any, after: StreamOffsets) -> EventBatch:
     """Read the answer to an ``XREAD`` of both streams from ``after`` on.
 
     What this version cannot read, such as a status of a newer one, is left out.
     """
     entries = {key.decode(): found for key, found in _streams(answer)}
     events, progress = entries.get(keys.EVENTS, []), entries.get(keys.PROGRESS, [])
-    return News(
+    return EventBatch(
         events=list(_readable(_event(fields) for _, fields in events)),
         progress=list(
             _readable(
                 _progress(job_id, told) for _, fields in progress for job_id, told in fields.items()
             )
         ),
-        marks=Marks(_last(events, after.events), _last(progress, after.progress)),
+        offsets=StreamOffsets(_last(events, after.events), _last(progress, after.progress)),
     )
 
 

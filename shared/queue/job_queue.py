@@ -25,7 +25,7 @@ from shared.errors import (
 from shared.jobs import Job, JobStatus, Submission
 from shared.queue import keys, scripts
 from shared.queue.connection import COMMAND_TIMEOUT_S, away, connect
-from shared.queue.events import Marks, News, read_news
+from shared.queue.events import EventBatch, StreamOffsets, read_news
 from shared.queue.job_reading import read_job
 from shared.queue.redis_check import UNKNOWN, Finding, check_redis
 from shared.queue.rq_jobs import estimate, read_pace, rq_fields, rq_stamp
@@ -248,7 +248,7 @@ class JobQueue:
             metrics=metrics,
         )
 
-    async def verdicts(self, bundle_keys: Sequence[str]) -> dict[str, str]:
+    async def bundle_statuses(self, bundle_keys: Sequence[str]) -> dict[str, str]:
         """Return how these bundles fare in workers: ``""`` for one that runs, else the reason."""
         if not bundle_keys:
             return {}
@@ -282,7 +282,7 @@ class JobQueue:
         except RedisError as error:
             raise away(error) from error
 
-    async def marks(self) -> Marks:
+    async def offsets(self) -> StreamOffsets:
         """Return where the streams of news stand now."""
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
@@ -291,9 +291,9 @@ class JobQueue:
                 answers: Any = await pipeline.execute()
         except RedisError as error:
             raise away(error) from error
-        return Marks(*(latest[0][0].decode() if latest else "0-0" for latest in answers))
+        return StreamOffsets(*(latest[0][0].decode() if latest else "0-0" for latest in answers))
 
-    async def news(self, after: Marks, block_s: float) -> News:
+    async def new_events(self, after: StreamOffsets, block_s: float) -> EventBatch:
         """Return what is new after ``after``, waiting up to ``block_s`` for the first of it."""
         try:
             answer = await self._reader.xread(

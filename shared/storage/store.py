@@ -17,8 +17,8 @@ import structlog
 from ulid import ULID
 
 from shared.errors import StoreFull, StoreUnavailable
+from shared.storage.decompressed_cache import DecompressedCache, DecompressedCopy, this_boot
 from shared.storage.faults import store_faults, store_full
-from shared.storage.unpacked_cache import UnpackedCopy, UnpackedScans, this_boot
 
 log = structlog.get_logger()
 
@@ -42,12 +42,12 @@ class ScanStore:
     Keys are relative paths, ``<shard>/<job id>/<file name>``.
     """
 
-    def __init__(self, url: str, *, unpacked_bytes: int = 0, reserve_bytes: int = 0) -> None:
+    def __init__(self, url: str, *, decompressed_bytes: int = 0, reserve_bytes: int = 0) -> None:
         """Open the store.
 
         Args:
             url: Where it is.
-            unpacked_bytes: What unpacked copies may take of a disk.
+            decompressed_bytes: What decompressed copies may take of a disk.
             reserve_bytes: Free space that :meth:`check_room` leaves on a disk; of a small disk a
                 twentieth.
 
@@ -65,11 +65,11 @@ class ScanStore:
         self.url = url
         self._fs, root = fsspec.core.url_to_fs(url, **options)
         self._root = str(root).rstrip("/")
-        self._unpacked: UnpackedScans | None = None
+        self._decompressed: DecompressedCache | None = None
         boot_id = this_boot() if self.on_disk else None
         if boot_id:  # from elsewhere a copy is dearer than unpacking
             folder = Path(self._root) / "unpacked"
-            self._unpacked = UnpackedScans(folder, unpacked_bytes, boot_id)
+            self._decompressed = DecompressedCache(folder, decompressed_bytes, boot_id)
 
     @staticmethod
     def folder(job_id: str) -> str:
@@ -107,7 +107,7 @@ class ScanStore:
     def check_room(self, size_bytes: int = 0) -> None:
         """Return if an upload of ``size_bytes`` leaves the reserve of the store's disk as it is.
 
-        Masks, pictures and the queue's own file may use the reserve. Unpacked copies go first.
+        Masks, pictures and the queue's own file may use the reserve. Decompressed copies go first.
         Stores that are no disk are not asked.
 
         Raises:
@@ -115,8 +115,8 @@ class ScanStore:
 
         """
         if self._lacks(size_bytes):
-            if self._unpacked:
-                self._unpacked.clear()
+            if self._decompressed:
+                self._decompressed.clear()
             if self._lacks(size_bytes):
                 raise store_full()
 
@@ -129,38 +129,38 @@ class ScanStore:
             return False
         return disk.free - size_bytes < reserve_of(disk.total, self._reserve_bytes)
 
-    def begin_unpacked(self, key: str, size_bytes: int) -> UnpackedCopy | None:
-        """Begin an unpacked copy of the scan ``key``, if this store has room for such."""
-        if self._unpacked is None or self._lacks(size_bytes):
+    def begin_decompressed(self, key: str, size_bytes: int) -> DecompressedCopy | None:
+        """Begin a decompressed copy of the scan ``key``, if this store has room for such."""
+        if self._decompressed is None or self._lacks(size_bytes):
             return None
-        return self._unpacked.begin(key, size_bytes)
+        return self._decompressed.begin(key, size_bytes)
 
     @contextmanager
     def open_scan(self, key: str) -> Iterator[IO[bytes]]:
-        """Open the scan ``key`` to be read once: its unpacked copy, which is then gone, or itself.
+        """Open the scan ``key`` to be read once: its decompressed copy, then gone, or itself.
 
         Raises:
             FileNotFoundError: There is no such scan.
             StoreUnavailable: The store cannot be read just now.
 
         """
-        copy = self._unpacked.take(key) if self._unpacked else None
+        copy = self._decompressed.take(key) if self._decompressed else None
         with store_faults(), copy or self.open(key) as file:
             yield file
 
-    def sweep_unpacked(self) -> None:
-        """Remove unpacked copies that no worker came for; all of them if the disk is short."""
-        if self._unpacked:
-            self._unpacked.sweep()
+    def sweep_decompressed(self) -> None:
+        """Remove decompressed copies that no worker read; all of them if the disk is short."""
+        if self._decompressed:
+            self._decompressed.sweep()
             if self._lacks(0):
-                self._unpacked.clear()
+                self._decompressed.clear()
 
     def write(self, key: str, content: bytes) -> None:
         """Store ``content`` under ``key``; raises as :meth:`create` does."""
         try:
             self._write(key, content)
         except StoreFull:
-            if self._unpacked is None or not self._unpacked.clear():
+            if self._decompressed is None or not self._decompressed.clear():
                 raise
             self._write(key, content)
 
@@ -218,8 +218,8 @@ class ScanStore:
             StoreUnavailable: Some are left.
 
         """
-        if self._unpacked:
-            self._unpacked.drop(job_id)
+        if self._decompressed:
+            self._decompressed.drop(job_id)
         folder = self.folder(job_id)
         # First, so that no recovery takes what is left for a job.
         self.delete(f"{folder}/{RECORD_NAME}")

@@ -35,7 +35,7 @@ class GzipUnpacker:
         self._carry = b""
         self._within_member = False
         self._members = 0
-        self._unpacked_bytes = 0
+        self._decompressed_bytes = 0
 
     def feed(self, block: bytes) -> Iterator[bytes]:
         """Yield what ``block`` unpacks to, in pieces of at most ``PIECE_BYTES``.
@@ -71,7 +71,7 @@ class GzipUnpacker:
             except _GZIP_ERROR as error:
                 raise BadScan("The gzip is damaged: it does not unpack.") from error
             if piece:
-                self._unpacked_bytes += len(piece)
+                self._decompressed_bytes += len(piece)
                 yield piece
             if self._member.eof:
                 self._within_member = False
@@ -94,7 +94,7 @@ class GzipUnpacker:
             return b""
         if not data.startswith(GZIP_MAGIC):
             raise _trailing_garbage()
-        if self._members > _FREE_MEMBERS + self._unpacked_bytes // _MIN_BYTES_PER_MEMBER:
+        if self._members > _FREE_MEMBERS + self._decompressed_bytes // _MIN_BYTES_PER_MEMBER:
             raise BadScan("The gzip is cut into too many small members.")
         self._member = isal_zlib.decompressobj(wbits=31)
         self._members += 1

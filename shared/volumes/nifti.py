@@ -79,11 +79,11 @@ class ScanInspector:
         *,
         max_scan_bytes: int,
         max_voxels: int,
-        on_unpacked: Callable[[VolumeHeader, bytes], None] | None = None,
+        on_decompressed: Callable[[VolumeHeader, bytes], None] | None = None,
     ) -> None:
-        """Begin; ``on_unpacked`` gets what a gzip holds, in pieces, once the header is known."""
+        """Begin; ``on_decompressed`` gets a gzip's content in pieces, once the header is known."""
         self._max_scan_bytes = max_scan_bytes
-        self._stream = _ScanStream(max_voxels, self._see, on_unpacked)
+        self._stream = _ScanStream(max_voxels, self._see, on_decompressed)
         self._range = _ValueRange()
         self._sha256 = hashlib.sha256()
         self._bytes = 0
@@ -190,13 +190,13 @@ class _ScanStream:
         self,
         max_voxels: int,
         on_voxels: Callable[[VolumeHeader, memoryview], None],
-        on_unpacked: Callable[[VolumeHeader, bytes], None] | None = None,
+        on_decompressed: Callable[[VolumeHeader, bytes], None] | None = None,
     ) -> None:
         self.header: VolumeHeader | None = None
         self.gzipped: bool | None = None
         self._max_voxels = max_voxels
         self._on_voxels = on_voxels
-        self._on_unpacked = on_unpacked
+        self._on_decompressed = on_decompressed
         self._unpacker = GzipUnpacker()
         self._first = b""
         self._prefix = bytearray()
@@ -253,8 +253,8 @@ class _ScanStream:
         if len(voxels) > self._due_bytes:
             raise BadScan("The scan holds more than its header promises.")
         self._due_bytes -= len(voxels)
-        if self.gzipped and self._on_unpacked:
-            self._on_unpacked(self.header, piece)
+        if self.gzipped and self._on_decompressed:
+            self._on_decompressed(self.header, piece)
         if voxels:
             self._on_voxels(self.header, voxels)
 

@@ -9,11 +9,11 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from shared.settings import Settings
-from tests.support.api_server import FrontDeskServer
+from tests.support.api_server import ApiServer
 from tests.support.browser_pages import PATIENCE_MS, Visit
 from tests.support.bundles import write_two_channel_bundle
 from tests.support.local_service import LocalService, local_service
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 
 #: WebGL 2 without a GPU, and nothing that calls home.
 FLAGS = [
@@ -66,18 +66,18 @@ def visiting(browser: Browser) -> Iterator[Visiting]:
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[FrontDeskServer]:
+def desk(settings: Settings) -> Iterator[ApiServer]:
     """A front desk with an empty queue, which nobody serves unless the test does."""
-    started = FrontDeskServer(settings)
+    started = ApiServer(settings)
     started.start()
     yield started
     started.stop()
 
 
 @pytest.fixture
-def room(settings: Settings) -> Iterator[ReadingRoom]:
+def room(settings: Settings) -> Iterator[ScriptedWorker]:
     """The worker of that front desk, which does what the test says."""
-    opened = ReadingRoom(settings)
+    opened = ScriptedWorker(settings)
     opened.sign_on()
     yield opened
     opened.close()

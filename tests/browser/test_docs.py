@@ -3,10 +3,10 @@
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visiting
-from tests.support.api_server import FrontDeskServer
+from tests.support.api_server import ApiServer
 
 
-def test_the_docs_are_drawn_under_their_policy(desk: FrontDeskServer, visiting: Visiting) -> None:
+def test_the_docs_are_drawn_under_their_policy(desk: ApiServer, visiting: Visiting) -> None:
     """Every call is listed and opens, with nothing inline and nothing from elsewhere."""
     visit = visiting(desk.url, path="/docs")
     call = visit.page.locator("#operations-submit-submit_jobs_post")

@@ -6,14 +6,15 @@ from playwright.sync_api import Route, expect
 from shared.errors import InferenceFailed
 from shared.jobs import Stage
 from tests.browser.conftest import Visiting
-from tests.support.api_server import SCAN, FrontDeskServer
-from tests.support.scripted_worker import ReadingRoom
-from worker.queueing.leases import Failed, Step
+from tests.support.api_server import SCAN, ApiServer
+from tests.support.scripted_worker import ScriptedWorker
+from worker.pipeline.outcomes import Failed
+from worker.pipeline.progress import Step
 
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_an_empty_page_says_what_to_do(desk: FrontDeskServer, visiting: Visiting) -> None:
+def test_an_empty_page_says_what_to_do(desk: ApiServer, visiting: Visiting) -> None:
     """A first visit shows the form, the strip and where to begin, and bars nobody."""
     visit = visiting(desk.url)
     expect(visit.at("#jobs-state")).to_have_text("Nothing handed in from this browser yet.")
@@ -28,7 +29,7 @@ def test_an_empty_page_says_what_to_do(desk: FrontDeskServer, visiting: Visiting
 
 
 def test_a_dropped_scan_is_followed_to_its_end(
-    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
 ) -> None:
     """Place in the queue, stage and progress show as they change, without a reload."""
     visit = visiting(desk.url)
@@ -60,7 +61,7 @@ def test_a_dropped_scan_is_followed_to_its_end(
     expect(visit.at("#announcer")).to_contain_text("second.nii.gz: No tumour found")
 
 
-def test_a_scan_dropped_early_is_not_lost(desk: FrontDeskServer, visiting: Visiting) -> None:
+def test_a_scan_dropped_early_is_not_lost(desk: ApiServer, visiting: Visiting) -> None:
     """What is dropped before the page knows which models there are is handed in once it does."""
     visit = visiting(desk.url)
     held: list[Route] = []
@@ -73,7 +74,7 @@ def test_a_scan_dropped_early_is_not_lost(desk: FrontDeskServer, visiting: Visit
 
 
 def test_progress_comes_by_long_polling_where_events_do_not(
-    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
 ) -> None:
     """With event streams cut off, as some proxies do, a job is still seen to its end."""
     visit = visiting(desk.url)
@@ -86,7 +87,7 @@ def test_progress_comes_by_long_polling_where_events_do_not(
 
 
 def test_a_job_is_cancelled_and_run_again(
-    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
 ) -> None:
     """Cancelling ends a job in its row; running it again makes a new job of the stored scan."""
     visit = visiting(desk.url)
@@ -113,9 +114,7 @@ def test_a_job_is_cancelled_and_run_again(
     expect(visit.at("#result-body")).to_contain_text("No scan on show")
 
 
-def test_a_bad_file_is_refused_in_the_services_words(
-    desk: FrontDeskServer, visiting: Visiting
-) -> None:
+def test_a_bad_file_is_refused_in_the_services_words(desk: ApiServer, visiting: Visiting) -> None:
     """The row of a refused file says why, and names are shown as text, whatever is in them."""
     visit = visiting(desk.url)
     visit.expected_failures = "status of 415"
@@ -133,7 +132,7 @@ def test_a_bad_file_is_refused_in_the_services_words(
 
 
 def test_the_list_survives_a_reload(
-    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
 ) -> None:
     """After a reload one's own jobs are there under their names; elsewhere they have none."""
     visit = visiting(desk.url)
@@ -152,7 +151,7 @@ def test_the_list_survives_a_reload(
 
 
 def test_an_outage_is_told_and_ends_by_itself(
-    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
 ) -> None:
     """Without the service a banner stands and an upload waits; with it both come right."""
     visit = visiting(desk.url)
@@ -171,7 +170,7 @@ def test_an_outage_is_told_and_ends_by_itself(
 
 
 def test_a_model_of_several_channels_takes_a_file_for_each(
-    desk: FrontDeskServer, two_channels: str, visiting: Visiting
+    desk: ApiServer, two_channels: str, visiting: Visiting
 ) -> None:
     """Dropped files find their channel by their names, others are chosen by hand."""
     visit = visiting(desk.url)
@@ -193,7 +192,7 @@ def test_a_model_of_several_channels_takes_a_file_for_each(
     expect(visit.row("sub-01")).to_contain_text("Queued")
 
 
-def test_a_job_that_is_not_there_is_told(desk: FrontDeskServer, visiting: Visiting) -> None:
+def test_a_job_that_is_not_there_is_told(desk: ApiServer, visiting: Visiting) -> None:
     """A link to a job that was deleted leads to words, not to an empty page."""
     visit = visiting(desk.url)
     visit.expected_failures = "status of 404"
@@ -204,7 +203,7 @@ def test_a_job_that_is_not_there_is_told(desk: FrontDeskServer, visiting: Visiti
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_narrow_window_scrolls_one_way_only(
-    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting, dark: bool
+    desk: ApiServer, room: ScriptedWorker, visiting: Visiting, dark: bool
 ) -> None:
     """At 390 pixels nothing is wider than the window, in either theme, and no barrier arises."""
     visit = visiting(desk.url, width=390, height=844, dark=dark)
@@ -215,7 +214,7 @@ def test_a_narrow_window_scrolls_one_way_only(
     visit.picture(f"narrow-{'dark' if dark else 'light'}", whole=True)
 
 
-def test_a_chosen_theme_stays(desk: FrontDeskServer, visiting: Visiting) -> None:
+def test_a_chosen_theme_stays(desk: ApiServer, visiting: Visiting) -> None:
     """The switch turns the page dark, and a reload keeps it so against the system's wish."""
     visit = visiting(desk.url)
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -228,9 +227,7 @@ def test_a_chosen_theme_stays(desk: FrontDeskServer, visiting: Visiting) -> None
     visit.picture("empty-dark")
 
 
-def test_the_keyboard_is_enough(
-    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
-) -> None:
+def test_the_keyboard_is_enough(desk: ApiServer, room: ScriptedWorker, visiting: Visiting) -> None:
     """Tab reaches the list's links and buttons, and Enter opens and cancels a job."""
     visit = visiting(desk.url)
     visit.choose([("one.nii.gz", SCAN)])

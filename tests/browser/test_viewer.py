@@ -13,11 +13,11 @@ from scipy import ndimage
 from shared.results import LabelStats, TumorFinding
 from shared.volumes.nifti import mask_bytes, read_volume
 from tests.browser.conftest import Visiting
-from tests.support.api_server import SCAN, FrontDeskServer
+from tests.support.api_server import SCAN, ApiServer
 from tests.support.browser_pages import Visit, coloured
 from tests.support.scans import gz, nifti
-from tests.support.scripted_worker import PICTURE, ReadingRoom
-from worker.queueing.leases import Claim, Finished
+from tests.support.scripted_worker import PICTURE, ScriptedWorker
+from worker.pipeline.outcomes import Finished, LeasedJob
 
 #: The third axis points to the patient's right, the first one down: nothing is where it seems.
 TURNED = np.array([[0.0, 0, 1.5, -20], [0, 2, 0, -45], [-1, 0, 0, 30], [0, 0, 0, 1]])
@@ -48,11 +48,13 @@ def known_mask() -> NDArray[np.uint8]:
     return mask
 
 
-def finish_with(room: ReadingRoom, store: Path, claim: Claim, mask: NDArray[np.uint8]) -> Finished:
+def finish_with(
+    room: ScriptedWorker, store: Path, leased: LeasedJob, mask: NDArray[np.uint8]
+) -> Finished:
     """End a job with this mask and its two labels."""
-    finished = room.finish(claim)
+    finished = room.finish(leased)
     report = finished.report
-    scan = next(iter(claim.submission.scans.values()))
+    scan = next(iter(leased.submission.scans.values()))
     with (store / scan).open("rb") as file:
         header = read_volume(file, max_voxels=mask.size).header
     (store / report.artefacts["mask"]).write_bytes(mask_bytes(np.asfortranarray(mask), header))
@@ -74,8 +76,8 @@ def finish_with(room: ReadingRoom, store: Path, claim: Claim, mask: NDArray[np.u
 
 @pytest.fixture
 def finished(
-    desk: FrontDeskServer,
-    room: ReadingRoom,
+    desk: ApiServer,
+    room: ScriptedWorker,
     visiting: Visiting,
     tmp_path: Path,
     known_volume: NDArray[np.int16],
@@ -86,7 +88,7 @@ def finished(
     visit.choose([("turned.nii.gz", gz(nifti(known_volume, affine=TURNED)))])
     expect(visit.row("turned.nii.gz")).to_contain_text("Queued")
     room.settle(
-        room.start(), lambda claim: finish_with(room, tmp_path / "store", claim, known_mask)
+        room.start(), lambda leased: finish_with(room, tmp_path / "store", leased, known_mask)
     )
     visit.until_drawn()
     return visit
@@ -156,7 +158,7 @@ def test_every_knob_and_view_changes_the_picture(finished: Visit) -> None:
 
 
 def test_what_is_saved_and_shared_is_the_job(
-    desk: FrontDeskServer,
+    desk: ApiServer,
     finished: Visit,
     visiting: Visiting,
     tmp_path: Path,
@@ -184,7 +186,7 @@ def test_what_is_saved_and_shared_is_the_job(
 
 
 def test_a_browser_without_webgl_shows_the_picture(
-    desk: FrontDeskServer, room: ReadingRoom, visiting: Visiting
+    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
 ) -> None:
     """Without WebGL, words and the service's picture stand in, and nothing is fetched again."""
     visit = visiting(desk.url)
@@ -204,7 +206,7 @@ def test_a_browser_without_webgl_shows_the_picture(
 
 
 def test_the_components_are_those_of_an_independent_count(
-    desk: FrontDeskServer, visiting: Visiting
+    desk: ApiServer, visiting: Visiting
 ) -> None:
     """On random masks the page finds the lesions that SciPy finds, largest first."""
     visit = visiting(desk.url)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.browser.conftest import Visiting
-from tests.support.api_server import FrontDeskServer
+from tests.support.api_server import ApiServer
 from tests.support.browser_pages import Visit
 
 
@@ -16,7 +16,7 @@ def told(visit: Visit, function: str, module: str, *arguments: Any) -> Any:
     return visit.page.evaluate(script, [module, function, list(arguments)])
 
 
-def test_numbers_are_told_as_people_read_them(desk: FrontDeskServer, visiting: Visiting) -> None:
+def test_numbers_are_told_as_people_read_them(desk: ApiServer, visiting: Visiting) -> None:
     """Units fit the size, estimates are not overexact, and no share sounds surer than it is."""
     visit = visiting(desk.url)
     for function, value, words in (
@@ -44,7 +44,7 @@ def test_numbers_are_told_as_people_read_them(desk: FrontDeskServer, visiting: V
     assert told(visit, "plural", "words", 3, "scan") == "3 scans"
 
 
-def test_files_find_their_channels_by_name(desk: FrontDeskServer, visiting: Visiting) -> None:
+def test_files_find_their_channels_by_name(desk: ApiServer, visiting: Visiting) -> None:
     """A channel takes the one file that is named for it; where two are, a person must choose."""
     visit = visiting(desk.url)
     inputs = [{"name": name} for name in ("t1c", "t1", "flair")]

@@ -8,9 +8,9 @@ import pytest
 
 from shared.settings import Settings
 from shared.storage.store import ScanStore
-from tests.support.api_server import FrontDeskServer
+from tests.support.api_server import ApiServer
 from tests.support.bundles import write_two_channel_bundle
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 
 
 @pytest.fixture
@@ -20,25 +20,25 @@ def two_channel_model(models_dir: Path) -> str:
 
 
 @pytest.fixture
-def server(settings: Settings) -> Iterator[FrontDeskServer]:
+def server(settings: Settings) -> Iterator[ApiServer]:
     """A front desk with this test's settings."""
-    started = FrontDeskServer(settings)
+    started = ApiServer(settings)
     started.start()
     yield started
     started.stop()
 
 
 @pytest.fixture
-async def client(server: FrontDeskServer) -> AsyncIterator[httpx.AsyncClient]:
+async def client(server: ApiServer) -> AsyncIterator[httpx.AsyncClient]:
     """A client of that front desk."""
     async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as opened:
         yield opened
 
 
 @pytest.fixture
-def reading_room(settings: Settings) -> Iterator[ReadingRoom]:
+def scripted_worker(settings: Settings) -> Iterator[ScriptedWorker]:
     """A stand-in for the workers of this test's queue."""
-    room = ReadingRoom(settings)
+    room = ScriptedWorker(settings)
     yield room
     room.close()
 

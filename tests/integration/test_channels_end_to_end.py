@@ -13,7 +13,7 @@ import pytest
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from shared.storage.store import ScanStore
-from tests.support.api_server import RAW, FrontDeskServer, assert_problem
+from tests.support.api_server import RAW, ApiServer, assert_problem
 from tests.support.monai_bundles import FOUR_CHANNELS, four_channels, write_bundle
 from tests.support.scans import AFFINE, gz, nifti
 from tests.support.worker_process import worker_process
@@ -44,9 +44,9 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
 
 
 @pytest.fixture
-def server(settings: Settings) -> Iterator[FrontDeskServer]:
+def server(settings: Settings) -> Iterator[ApiServer]:
     """A front desk with these settings."""
-    started = FrontDeskServer(settings)
+    started = ApiServer(settings)
     started.start()
     yield started
     started.stop()
@@ -54,7 +54,7 @@ def server(settings: Settings) -> Iterator[FrontDeskServer]:
 
 async def test_four_channels_become_one_mask(
     client: httpx.AsyncClient,
-    server: FrontDeskServer,
+    server: ApiServer,
     queue: JobQueue,
     store: ScanStore,
     settings: Settings,
@@ -102,7 +102,7 @@ async def test_four_channels_become_one_mask(
 
 
 async def test_what_several_channels_are_refused_for(
-    client: httpx.AsyncClient, server: FrontDeskServer
+    client: httpx.AsyncClient, server: ApiServer
 ) -> None:
     """Channels that are missing, strange or of unlike grids are told by name, and by how much."""
     shifted = AFFINE.copy()
@@ -127,7 +127,7 @@ async def test_what_several_channels_are_refused_for(
 async def test_one_path_is_no_scan_of_several_channels(settings: Settings, tmp_path: Path) -> None:
     """A single scan_path for a model of several inputs is refused, and says what it takes."""
     (tmp_path / "t1.nii.gz").write_bytes(FILES["t1"])
-    server = FrontDeskServer(settings.model_copy(update={"scan_root": tmp_path}))
+    server = ApiServer(settings.model_copy(update={"scan_root": tmp_path}))
     server.start()
     try:
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:

@@ -15,7 +15,7 @@ from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from shared.storage.store import ScanStore
 from tests.conftest import Valkey
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, submit
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem, submit
 from tests.support.jobs import submission
 from tests.support.small_disk import fill, small_disk
 from worker.queueing.connection import connect
@@ -98,7 +98,7 @@ async def test_a_full_disk_is_freed_without_redis(
 
 async def test_uploads_stop_before_redis_does(on_disk: Settings, disk: Path) -> None:
     """The reserve is left to the queue: scans are refused with 507 while jobs can be cancelled."""
-    server = FrontDeskServer(on_disk)
+    server = ApiServer(on_disk)
     server.start()
     try:
         async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
@@ -119,7 +119,7 @@ async def test_a_disk_filled_by_others_is_told(on_disk: Settings, disk: Path) ->
 
     Once there is room again scans are taken, without a restart.
     """
-    server = FrontDeskServer(on_disk)
+    server = ApiServer(on_disk)
     server.start()
     try:
         async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:

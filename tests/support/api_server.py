@@ -17,7 +17,7 @@ from shared.settings import Settings
 from shared.storage.identity import FILE_NAME
 from shared.storage.store import RECORD_NAME
 from tests.support.scans import gz, nifti
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 from voxelq.local.valkey import free_port
 
 RAW = {"Content-Type": "application/octet-stream"}
@@ -31,7 +31,7 @@ async def submit(client: httpx.AsyncClient, priority: str = "routine") -> str:
     return str(response.json()["id"])
 
 
-async def finished(client: httpx.AsyncClient, room: ReadingRoom) -> str:
+async def finished(client: httpx.AsyncClient, room: ScriptedWorker) -> str:
     """Return the id of a job that was handed in and has finished."""
     job_id = await submit(client)
     room.settle(room.start())
@@ -50,7 +50,7 @@ def assert_problem(response: httpx.Response, status: int, words: str = "") -> No
     assert words in problem["detail"]
 
 
-class FrontDeskServer:
+class ApiServer:
     """The server of ``python -m api``, in a thread of the test."""
 
     def __init__(self, settings: Settings) -> None:
@@ -126,7 +126,7 @@ class FrontDeskServer:
 
 
 @asynccontextmanager
-async def front_desk_process(
+async def api_process(
     settings: Settings,
 ) -> AsyncIterator[tuple[subprocess.Popen[bytes], httpx.AsyncClient]]:
     """Run ``python -m api``, warnings as errors, with a client once it is alive."""

@@ -16,13 +16,13 @@ from shared.results import BatchInfo, Report
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.watchdog import Watchdog
-from worker.queueing.leases import Claim, Failed, Finished, Outcome, Retry
+from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome, Retry
 from worker.queueing.rq_worker import MicroBatchWorker
 
 
-def report(claim: Claim, worker_id: str, size: int) -> Report:
+def report(leased: LeasedJob, worker_id: str, size: int) -> Report:
     """Return a report as a healthy scan would get it."""
-    return empty_report(claim, worker_id, BatchInfo(id=uuid.uuid4().hex, size=size))
+    return empty_report(leased, worker_id, BatchInfo(id=uuid.uuid4().hex, size=size))
 
 
 class ScriptedEngine(NoopEngine):
@@ -31,13 +31,13 @@ class ScriptedEngine(NoopEngine):
     model = "test-model@1.0.0"
 
     def run(
-        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+        self, leased_jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
         """Play every scan's part, in order."""
-        return [self._play(claim, worker_id, len(claims)) for claim in claims]
+        return [self._play(leased, worker_id, len(leased_jobs)) for leased in leased_jobs]
 
-    def _play(self, claim: Claim, worker_id: str, size: int) -> Outcome:
-        part, _, argument = claim.submission.scans["scan"].partition(":")
+    def _play(self, leased: LeasedJob, worker_id: str, size: int) -> Outcome:
+        part, _, argument = leased.submission.scans["scan"].partition(":")
         match part:
             case "fail":
                 return Failed(InferenceFailed("as told").problem())
@@ -51,7 +51,7 @@ class ScriptedEngine(NoopEngine):
                 time.sleep(3600)
             case "slow":
                 time.sleep(float(argument))
-        return Finished(report(claim, worker_id, size))
+        return Finished(report(leased, worker_id, size))
 
 
 def main() -> None:

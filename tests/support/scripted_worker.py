@@ -17,20 +17,21 @@ from shared.results import (
 from shared.settings import Settings
 from shared.storage.store import ScanStore
 from shared.volumes.nifti import mask_bytes, read_volume
+from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome
 from worker.queueing.connection import connect
-from worker.queueing.leases import Claim, Failed, Finished, Leases, Outcome, WorkerFacts
+from worker.queueing.leases import Leases, WorkerFacts
 
 PICTURE = b"\x89PNG\r\n\x1a\n and so on"
 
-Script = Callable[[Claim], Outcome]
+Script = Callable[[LeasedJob], Outcome]
 
 
-def blame_the_scan(_: Claim) -> Failed:
+def blame_the_scan(_: LeasedJob) -> Failed:
     """Have a job fail for its scan's sake."""
     return Failed(BadScan("as told").problem())
 
 
-class ReadingRoom:
+class ScriptedWorker:
     """Draws, begins and settles over the real leases, by hand or in a thread."""
 
     def __init__(self, settings: Settings) -> None:
@@ -41,18 +42,18 @@ class ReadingRoom:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def sign_on(self, *held: Claim) -> None:
+    def sign_on(self, *held: LeasedJob) -> None:
         """Be seen as a live worker that has ``held`` in hand."""
         self.leases.extend(held, self._facts(held))
 
-    def start(self, most: int = 8) -> list[Claim]:
+    def start(self, most: int = 8) -> list[LeasedJob]:
         """Draw and begin up to ``most`` jobs."""
-        claims = self.leases.draw(most)
-        return self.leases.begin(claims, self._facts(claims))
+        leased_jobs = self.leases.draw(most)
+        return self.leases.begin(leased_jobs, self._facts(leased_jobs))
 
-    def settle(self, claims: list[Claim], script: Script | None = None) -> None:
-        """End ``claims`` with what ``script`` says; as healthy scans, unless told otherwise."""
-        outcomes = [(claim, (script or self.finish)(claim)) for claim in claims]
+    def settle(self, leased_jobs: list[LeasedJob], script: Script | None = None) -> None:
+        """End ``leased_jobs`` as ``script`` says; as healthy scans, unless told otherwise."""
+        outcomes = [(leased, (script or self.finish)(leased)) for leased in leased_jobs]
         self.leases.settle(outcomes, self._facts(), batch_s=0.01, metrics={"batches_total": 1.0})
 
     def serve(self, script: Script | None = None) -> None:
@@ -67,12 +68,12 @@ class ReadingRoom:
             self._thread.join()
         self._redis.close()
 
-    def finish(self, claim: Claim) -> Finished:
+    def finish(self, leased: LeasedJob) -> Finished:
         """Write a mask of zeros and a picture; return the outcome that names them."""
-        submission = claim.submission
+        submission = leased.submission
         with self._store.open(next(iter(submission.scans.values()))) as file:
             header = read_volume(file, max_voxels=self._settings.max_voxels).header
-        folder = self._store.folder(claim.id)
+        folder = self._store.folder(leased.id)
         artefacts = {"mask": f"{folder}/mask.nii.gz", "preview": f"{folder}/preview.png"}
         mask = np.zeros(header.shape, np.uint8, order="F")
         self._store.write(artefacts["mask"], mask_bytes(mask, header))
@@ -103,12 +104,12 @@ class ReadingRoom:
 
     def _serve(self, script: Script | None) -> None:
         while not self._stop.is_set():
-            claims = self.start()
-            if claims:
-                self.settle(claims, script)
+            leased_jobs = self.start()
+            if leased_jobs:
+                self.settle(leased_jobs, script)
             else:
                 self.leases.wait_for_work(0.05)
 
-    def _facts(self, held: tuple[Claim, ...] | list[Claim] = ()) -> WorkerFacts:
-        ids = tuple(claim.id for claim in held)
+    def _facts(self, held: tuple[LeasedJob, ...] | list[LeasedJob] = ()) -> WorkerFacts:
+        ids = tuple(leased.id for leased in held)
         return WorkerFacts("stand-in", "cpu", "test-model@1.0.0", ids)

@@ -23,7 +23,7 @@ class LiveLine:
         done = f"{decimal(sent_bytes)} of {decimal(self._size_bytes)}"
         self._progress.update(self._task, completed=sent_bytes, done=done)
 
-    def handed_in(self, job: JobAnswer) -> None:
+    def submitted(self, job: JobAnswer) -> None:
         """Begin anew with the scan's job."""
         self._progress.reset(self._task, total=1.0)
         self.show(job)

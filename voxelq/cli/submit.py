@@ -79,7 +79,7 @@ def submit_scans(
         lines: list[LiveLine] = []
         for scan, label in zip(scans, labels, strict=True):
             lines.append(LiveLine(progress, label, scan.size_bytes))
-            outcomes.append(_hand_in(client, scan, label, model, priority, lines[-1]))
+            outcomes.append(_submit_scan(client, scan, label, model, priority, lines[-1]))
             if view is not None and (job := outcomes[-1].job) is not None:
                 view(job)
                 view = None
@@ -102,7 +102,7 @@ def distinct_stems(scans: Sequence[Path]) -> list[str]:
     return [f"{_stem(scan)}_{number}" for number, scan in enumerate(scans, start=1)]
 
 
-def _hand_in(
+def _submit_scan(
     client: VoxelQClient,
     scan: Scan,
     label: str,
@@ -117,7 +117,7 @@ def _hand_in(
     except ClientError as refusal:
         line.refused()
         return Outcome(scan.path, label, None, refusal)
-    line.handed_in(job)
+    line.submitted(job)
     return Outcome(scan.path, label, job)
 
 

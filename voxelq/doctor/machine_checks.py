@@ -11,7 +11,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from shared.bundles.available_models import Offer
+from shared.bundles.available_models import AvailableModels
 from shared.bundles.catalog import ModelCatalog
 from shared.errors import VoxelQError
 from shared.queue import keys
@@ -90,7 +90,9 @@ def look_at_disk(here: Surroundings) -> list[Diagnosis]:
 def look_at_models(here: Surroundings) -> list[Diagnosis]:
     """Look at the bundles on this machine: the default one, broken ones, those on their way."""
     settings = here.settings
-    offer = Offer(ModelCatalog(settings.models_dirs).bundles(), {}, settings.default_model)
+    offer = AvailableModels(
+        ModelCatalog(settings.models_dirs).bundles(), {}, settings.default_model
+    )
     found = [
         warning(
             "models",

@@ -21,7 +21,7 @@ LEAST_AGREEMENT = 0.999
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class ComputeMode:
     """A number format, the order of the axes in memory, and whether the network is compiled."""
 
     precision: Precision = "fp32"
@@ -30,10 +30,10 @@ class Arithmetic:
 
 
 #: What every chip computes and every answer is held against.
-PLAIN = Arithmetic()
+PLAIN = ComputeMode()
 
 
-def candidates(precisions: Sequence[Precision], *, compiled: bool = False) -> list[Arithmetic]:
+def candidates(precisions: Sequence[Precision], *, compiled: bool = False) -> list[ComputeMode]:
     """Return the ways to try, the plainest first.
 
     Args:
@@ -43,13 +43,13 @@ def candidates(precisions: Sequence[Precision], *, compiled: bool = False) -> li
     """
     fast = precisions[1:] or precisions
     return [
-        *(Arithmetic(precision) for precision in precisions),
-        *(Arithmetic(precision, "channels_last_3d") for precision in fast),
-        *(Arithmetic(precision, compiled=True) for precision in fast if compiled),
+        *(ComputeMode(precision) for precision in precisions),
+        *(ComputeMode(precision, "channels_last_3d") for precision in fast),
+        *(ComputeMode(precision, compiled=True) for precision in fast if compiled),
     ]
 
 
-def fastest(seconds: Mapping[Arithmetic, Sequence[float]]) -> Arithmetic:
+def fastest(seconds: Mapping[ComputeMode, Sequence[float]]) -> ComputeMode:
     """Return the way to take.
 
     Args:

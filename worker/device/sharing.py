@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 
 from worker.device.select import cores, set_threads
 from worker.metrics.peak_memory import peak_bytes, restart_peak
-from worker.metrics.utilization import BusyClock
+from worker.metrics.utilization import UtilizationClock
 
 #: On a CPU more lanes bring nothing once every core is busy, and each holds a scan in memory.
 MOST_CPU_LANES = 4
@@ -37,10 +37,10 @@ class SharedDevice:
         self._lock = threading.Lock()
         self._busy = 0
         self._turn = threading.Lock()
-        self._network = BusyClock()
+        self._network = UtilizationClock()
 
     @property
-    def abreast(self) -> int:
+    def concurrency(self) -> int:
         """How many batches may compute at the same time."""
         return self.lanes if self._on_cpu else 1
 

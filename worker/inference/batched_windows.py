@@ -21,9 +21,9 @@ from worker.inference.bisect import halves
 from worker.inference.blending import Blend
 from worker.inference.forward_pass import Network, forward_pass
 from worker.inference.oom import PassSizes, is_out_of_memory
-from worker.inference.outputs import AnswerKeeper, WholeAnswer
+from worker.inference.outputs import OutputSink, WholeOutput
+from worker.inference.progress import OnShare, unheard
 from worker.inference.sliding_window import WindowRules, cut, pad, plan_windows
-from worker.pipeline.progress import OnShare, unheard
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class WindowedScan:
 
     volume: Tensor
     rules: WindowRules
-    keeper: AnswerKeeper
+    keeper: OutputSink
     on_share: OnShare = unheard
 
 
@@ -78,7 +78,7 @@ def run_windows(
 
 def sliding_window(volume: Tensor, network: Network, rules: WindowRules) -> Tensor:
     """Run a network over one volume ``[C, I, J, K]`` and return its answer ``[L, I, J, K]``."""
-    answer = WholeAnswer()
+    answer = WholeOutput()
     run_windows([WindowedScan(volume, rules, answer)], network, volume.device, PassSizes())
     return answer.result()
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import ModelError
-from worker.inference.outputs import AnswerKeeper
+from worker.inference.outputs import OutputSink
 from worker.inference.sliding_window import WindowPlan, WindowRules, window_weights
 
 
@@ -23,7 +23,7 @@ class Blend:
     """
 
     def __init__(
-        self, plan: WindowPlan, rules: WindowRules, device: torch.device, keeper: AnswerKeeper
+        self, plan: WindowPlan, rules: WindowRules, device: torch.device, keeper: OutputSink
     ) -> None:
         self._plan = plan
         self._keeper = keeper

@@ -10,9 +10,9 @@ from shared.errors import ModelError
 from worker.inference.batched_windows import WindowedScan, run_windows
 from worker.inference.forward_pass import Network, forward_pass
 from worker.inference.oom import PassSizes
-from worker.inference.outputs import AnswerKeeper
+from worker.inference.outputs import OutputSink
+from worker.inference.progress import OnShare
 from worker.inference.sliding_window import WindowRules
-from worker.pipeline.progress import OnShare
 
 
 class Inferer(Protocol):
@@ -24,7 +24,7 @@ class Inferer(Protocol):
     def run(
         self,
         volumes: Sequence[Tensor],
-        keepers: Sequence[AnswerKeeper],
+        keepers: Sequence[OutputSink],
         on_shares: Sequence[OnShare],
         network: Network,
         device: torch.device,
@@ -46,7 +46,7 @@ class WholeVolumes:
     def run(
         self,
         volumes: Sequence[Tensor],
-        keepers: Sequence[AnswerKeeper],
+        keepers: Sequence[OutputSink],
         on_shares: Sequence[OnShare],
         network: Network,
         device: torch.device,
@@ -71,7 +71,7 @@ class Windows:
     def run(
         self,
         volumes: Sequence[Tensor],
-        keepers: Sequence[AnswerKeeper],
+        keepers: Sequence[OutputSink],
         on_shares: Sequence[OnShare],
         network: Network,
         device: torch.device,
@@ -98,7 +98,7 @@ class OneByOne:
     def run(
         self,
         volumes: Sequence[Tensor],
-        keepers: Sequence[AnswerKeeper],
+        keepers: Sequence[OutputSink],
         on_shares: Sequence[OnShare],
         network: Network,
         device: torch.device,

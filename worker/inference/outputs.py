@@ -1,6 +1,6 @@
 """What is kept of a network's answer, taken in as its planes become final.
 
-An answer comes as slabs along the first axis, in order. `WholeAnswer` keeps every value, for a
+An answer comes as slabs along the first axis, in order. `WholeOutput` keeps every value, for a
 postprocessing that wants them; :mod:`worker.inference.streaming_argmax` keeps one label a voxel.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-class AnswerKeeper(Protocol):
+class OutputSink(Protocol):
     """Takes one scan's answer in."""
 
     def take(self, slab: Tensor, planes: int) -> None:
@@ -20,7 +20,7 @@ class AnswerKeeper(Protocol):
         """
 
 
-class WholeAnswer:
+class WholeOutput:
     """Keeps an answer ``[L, I, J, K]`` as it is, in the computer's own memory."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class WholeAnswer:
         self._filled = 0
 
     def take(self, slab: Tensor, planes: int) -> None:
-        """See `AnswerKeeper`."""
+        """See `OutputSink`."""
         if slab.shape[1] == planes:
             self._values, self._filled = slab.cpu(), planes
             return

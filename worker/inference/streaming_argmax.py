@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from shared.bundles.model_card import ModelLabel
-from worker.volume.label_map import Suspicion
+from worker.volume.label_map import PresenceScore
 
 #: Values of an answer that are looked at together: 64 MB of them.
 _PIECE = 1 << 24
@@ -24,11 +24,11 @@ class LikeliestLabels:
     """Label values ``[1, I, J, K]``, and what tells how sure the model is of anything."""
 
     labels: Tensor
-    suspicion: Suspicion
+    suspicion: PresenceScore
 
 
-class OnlineArgmax:
-    """An `AnswerKeeper` that keeps `LikeliestLabels`.
+class StreamingArgmax:
+    """An `OutputSink` that keeps `LikeliestLabels`.
 
     Args:
         argmax: Maps ``[L, n, J, K]`` to label values ``[1, n, J, K]``, voxel by voxel.
@@ -40,11 +40,11 @@ class OnlineArgmax:
         self, argmax: Callable[[Tensor], Tensor], labels: Sequence[ModelLabel], voxel_ml: float
     ) -> None:
         self._argmax = argmax
-        self._suspicion = Suspicion(labels, voxel_ml)
+        self._suspicion = PresenceScore(labels, voxel_ml)
         self._kept: list[Tensor] = []
 
     def take(self, slab: Tensor, planes: int) -> None:
-        """See `worker.inference.outputs.AnswerKeeper`."""
+        """See `worker.inference.outputs.OutputSink`."""
         # as many labels as a byte can tell apart; of more than those each needs four
         kind = torch.uint8 if slab.shape[0] <= 256 else torch.int32
         planes_at_once = max(1, _PIECE // slab[:, 0].numel())

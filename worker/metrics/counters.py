@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from shared.queue.worker_metrics import added
 
 
-class Counts:
+class Counters:
     """Amounts by metric; any thread may add."""
 
     def __init__(self) -> None:

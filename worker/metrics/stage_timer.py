@@ -9,7 +9,7 @@ from shared.jobs import Stage
 from shared.results import Timings
 
 
-class StageClock:
+class StageTimer:
     """Started as a batch begins; without gaps: a stage lasts until the next begins."""
 
     def __init__(self) -> None:

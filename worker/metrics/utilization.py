@@ -16,7 +16,7 @@ class Busy:
     each_s: float = 0.0
 
 
-class BusyClock:
+class UtilizationClock:
     """Shared by all who are at work."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:

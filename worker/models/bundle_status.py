@@ -53,7 +53,7 @@ class Own:
         return max(0.0, self.retry_at - time.monotonic())
 
 
-class Verdicts:
+class BundleStatuses:
     """How bundles fare in one worker, and in the others.
 
     Redis being away is no reason not to serve: what this worker found itself stands without it.
@@ -113,7 +113,7 @@ class Verdicts:
         for key in self._own:
             self._tell(key)
 
-    def claim(self, bundle: Bundle) -> bool:
+    def reserve(self, bundle: Bundle) -> bool:
         """Tell whether this worker is the one to try ``bundle``; what it tells ends the claim."""
         return bool(
             self._ask(

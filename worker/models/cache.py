@@ -8,8 +8,8 @@
                                                   └──▶ this worker cannot run it: reported as its
                                                        own, tried again after a growing pause
 
-What is loaded is served whatever becomes of its folder; `Shelf.tend` drops it once that is seen to
-have changed or gone.
+What is loaded is served whatever becomes of its folder; `ModelCache.refresh_models` drops it once
+the folder has changed or gone.
 """
 
 import gc
@@ -26,7 +26,7 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 from redis import Redis
 
-from shared.bundles.available_models import Offer
+from shared.bundles.available_models import AvailableModels
 from shared.bundles.bundle import UNREADABLE, Bundle
 from shared.bundles.catalog import ModelCatalog
 from shared.errors import (
@@ -41,7 +41,7 @@ from shared.errors import (
 from shared.settings import BUNDLED_MODELS, Settings
 from worker.device.select import choose_device, choose_precision, release_idle_memory
 from worker.inference.oom import is_out_of_memory
-from worker.models.bundle_status import Verdicts
+from worker.models.bundle_status import BundleStatuses
 from worker.models.loader import Predictor, load_predictor
 from worker.models.trial import Trial, no_trial, survives_loading
 
@@ -69,7 +69,7 @@ class _Loaded(Generic[P]):
     predictor: P
 
 
-class Shelf(Generic[P]):
+class ModelCache(Generic[P]):
     """Loads bundles and keeps the ``capacity`` last used; the methods may be called by any thread.
 
     ``load`` reads a bundle's folder and may raise anything, for bundles are the user's own.
@@ -80,7 +80,7 @@ class Shelf(Generic[P]):
         self,
         catalog: ModelCatalog,
         load: Callable[[Path], P],
-        verdicts: Verdicts,
+        bundle_statuses: BundleStatuses,
         *,
         default: str,
         capacity: int,
@@ -88,7 +88,7 @@ class Shelf(Generic[P]):
     ) -> None:
         self._catalog = catalog
         self._load = load
-        self._verdicts = verdicts
+        self._bundle_statuses = bundle_statuses
         self._default = default
         self._capacity = capacity
         self._trial = trial
@@ -132,7 +132,7 @@ class Shelf(Generic[P]):
                     first = first or error
             raise first or ModelNotFound("There is no model on this worker's disk.")
 
-    def tend(self) -> None:
+    def refresh_models(self) -> None:
         """Try one bundle that no worker has tried yet, or this one could not load, if any.
 
         Those that come with VoxelQ are left alone until they are asked for.
@@ -142,18 +142,18 @@ class Shelf(Generic[P]):
             self._drop_changed(bundles)
             if time.monotonic() - self._repeated_at > REPEAT_S:
                 self._repeated_at = time.monotonic()
-                self._verdicts.repeat(bundles)
+                self._bundle_statuses.repeat(bundles)
             for bundle in self._untried(bundles):
-                if self._verdicts.claim(bundle):
+                if self._bundle_statuses.reserve(bundle):
                     self._try(bundle)
                     return
 
     def _to_start_with(self) -> list[Bundle]:
         """Return what to try at the start: the default model's versions, then all else."""
         bundles = [bundle for bundle in self._catalog.bundles() if bundle.card is not None]
-        known = self._verdicts.read(bundles)
+        known = self._bundle_statuses.read(bundles)
         runs = {key: status for key, status in known.items() if not status}
-        offer = Offer(bundles, runs, self._default)
+        offer = AvailableModels(bundles, runs, self._default)
         proven = [card.ref for card in offer.cards]
         default = offer.default_ref
         name = self._default.partition("@")[0]
@@ -169,7 +169,7 @@ class Shelf(Generic[P]):
 
         What others could not run is tried as well: the monai extra, say, may be installed here.
         """
-        known = self._verdicts.read(bundles)
+        known = self._bundle_statuses.read(bundles)
         return [
             bundle
             for bundle in bundles
@@ -180,9 +180,9 @@ class Shelf(Generic[P]):
         ]
 
     def _is_due(self, bundle: Bundle, *, runs_elsewhere: bool) -> bool:
-        own = self._verdicts.own(bundle)
+        own = self._bundle_statuses.own(bundle)
         if own is None:
-            return not runs_elsewhere and not self._verdicts.pause_s(bundle)
+            return not runs_elsewhere and not self._bundle_statuses.pause_s(bundle)
         return own.kind == "unable" and not own.pause_s
 
     def _try(self, bundle: Bundle) -> None:
@@ -223,43 +223,47 @@ class Shelf(Generic[P]):
         """
         if bundle.arriving:
             raise ModelNotReady(f"{bundle.ref} is still on its way: {bundle.problem}")
-        own = self._verdicts.own(bundle)
+        own = self._bundle_statuses.own(bundle)
         fault = bundle.problem or (own.reason if own and own.kind == "fault" else "")
         if asked and not own:
-            fault = fault or self._verdicts.fault(bundle)
+            fault = fault or self._bundle_statuses.fault(bundle)
         if fault:
             raise self._refusal(bundle, fault)
-        if asked and ((own and own.pause_s) or self._verdicts.pause_s(bundle)):
+        if asked and ((own and own.pause_s) or self._bundle_statuses.pause_s(bundle)):
             reason = own.reason if own else "A worker died while it loaded it."
             raise _not_ready(bundle, reason)
-        if self._verdicts.deaths(bundle) >= DEATHS_BEFORE_TRIAL and not self._trial(bundle.folder):
+        if self._bundle_statuses.deaths(bundle) >= DEATHS_BEFORE_TRIAL and not self._trial(
+            bundle.folder
+        ):
             reason = "Loading it ends the process that does so."
-            self._verdicts.tell_unable(bundle, reason)
+            self._bundle_statuses.tell_unable(bundle, reason)
             raise _not_ready(bundle, reason)
         return self._load_and_tell(bundle)
 
     def _load_and_tell(self, bundle: Bundle) -> P:
         self._make_room()
-        with self._verdicts.loading(bundle):
+        with self._bundle_statuses.loading(bundle):
             try:
                 predictor = self._load(bundle.folder)
                 predictor.warm_up()
             except Exception as error:  # what a user's own model may raise has no bounds
                 reason = _words(error, bundle)
                 if _is_of_the_files(error):
-                    self._verdicts.tell_fault(bundle, reason)
+                    self._bundle_statuses.tell_fault(bundle, reason)
                     raise self._refusal(bundle, reason) from error
                 # Memory comes and goes: no reason for others to say that the model is broken.
-                self._verdicts.tell_unable(bundle, reason, shared=not is_out_of_memory(error))
+                self._bundle_statuses.tell_unable(
+                    bundle, reason, shared=not is_out_of_memory(error)
+                )
                 raise _not_ready(bundle, reason) from error
-        self._verdicts.tell_runs(bundle)
+        self._bundle_statuses.tell_runs(bundle)
         with self._lock:
             self._loaded[bundle.key] = _Loaded(bundle, predictor)
         return predictor
 
     def _refusal(self, bundle: Bundle, reason: str) -> VoxelQError:
         """Return the error for files at fault; where another worker runs them, jobs wait for it."""
-        if self._verdicts.read([bundle]).get(bundle.key) == "":
+        if self._bundle_statuses.read([bundle]).get(bundle.key) == "":
             return _not_ready(bundle, reason)
         return ModelBroken(f"{bundle.ref} is broken: {reason}")
 
@@ -292,7 +296,7 @@ class Shelf(Generic[P]):
             release_idle_memory()
 
 
-def open_shelf(settings: Settings, redis: Redis, worker_id: str) -> Shelf[Predictor]:
+def open_model_cache(settings: Settings, redis: Redis, worker_id: str) -> ModelCache[Predictor]:
     """Return the shelf of one worker, with nothing on it yet.
 
     Raises:
@@ -311,10 +315,10 @@ def open_shelf(settings: Settings, redis: Redis, worker_id: str) -> Shelf[Predic
             compile_network=settings.compile_network,
         )
 
-    return Shelf(
+    return ModelCache(
         ModelCatalog(settings.models_dirs),
         load,
-        Verdicts(redis, worker_id),
+        BundleStatuses(redis, worker_id),
         default=settings.default_model,
         capacity=settings.models_loaded,
         trial=partial(survives_loading, timeout_s=settings.load_timeout_s / 3),

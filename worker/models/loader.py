@@ -9,12 +9,12 @@ from shared.bundles.config import CONFIGURATION
 from shared.bundles.files import read_json
 from shared.bundles.model_card import METADATA, ModelCard
 from shared.errors import ModelError
-from worker.device.compute_mode import Arithmetic
+from worker.device.compute_mode import ComputeMode
 from worker.inference.oom import PassSizes
+from worker.inference.progress import OnShare
 from worker.models.brain_tumor.predictor import TumorPredictor
 from worker.models.exported.predictor import EXPORTED, TORCHSCRIPT, ExportedPredictor
 from worker.models.monai.predictor import MonaiPredictor
-from worker.pipeline.progress import OnShare
 from worker.volume.align_channels import Channel
 from worker.volume.postprocess import Segmentation
 
@@ -30,7 +30,7 @@ class Predictor(Protocol):
     card: ModelCard
     device: str
     pass_sizes: PassSizes
-    arithmetic: Arithmetic
+    arithmetic: ComputeMode
 
     def warm_up(self) -> None:
         """Run the network on nothing, so that the first scan costs what later ones do."""

@@ -14,8 +14,8 @@ import structlog
 from worker.device.select import release_idle_memory
 from worker.inference.bisect import halves
 from worker.inference.oom import is_out_of_memory
+from worker.inference.progress import OnShare, unheard
 from worker.models.loader import Predictor
-from worker.pipeline.progress import OnShare, unheard
 
 log = structlog.get_logger()
 

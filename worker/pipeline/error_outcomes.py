@@ -14,8 +14,8 @@ from shared.errors import (
     WrongStore,
 )
 from worker.inference.oom import is_out_of_memory
+from worker.pipeline.outcomes import Failed, LeasedJob, Outcome, Retry, Returned
 from worker.pipeline.trouble import Trouble
-from worker.queueing.leases import Claim, Failed, Outcome, Retry, Returned
 
 log = structlog.get_logger()
 
@@ -37,26 +37,26 @@ def certain_trouble(error: Exception, model: str) -> Trouble | None:
     return None
 
 
-def returned(error: Exception, trouble: Trouble, claim: Claim) -> Returned:
+def returned(error: Exception, trouble: Trouble, job: LeasedJob) -> Returned:
     """Return the outcome of a job whose worker is in ``trouble``."""
-    outcome = outcome_of(error, claim, log_it=False)
+    outcome = outcome_of(error, job, log_it=False)
     problem = outcome.problem if isinstance(outcome, (Failed, Retry)) else {}
     return Returned(problem, trouble)
 
 
-def outcome_of(error: Exception, claim: Claim, *, log_it: bool = True) -> Outcome:
+def outcome_of(error: Exception, job: LeasedJob, *, log_it: bool = True) -> Outcome:
     """Return the outcome of a job whose scan met ``error``, run alone or singled out.
 
     The problem names an error that nobody foresaw by its kind only: its message may quote the
     scan. The log tells where it was raised.
     """
-    instance = f"/jobs/{claim.id}"
+    instance = f"/jobs/{job.id}"
     if isinstance(error, VoxelQError):
         problem = error.problem(instance)
         return Retry(problem) if error.status in _PASSING_STATUSES else Failed(problem)
     if is_out_of_memory(error):
         if log_it:
-            log.error("scan_out_of_memory", job=claim.id)
+            log.error("scan_out_of_memory", job=job.id)
         lacking = InferenceFailed(
             "There was not enough memory for this scan, even in a forward pass of its own. "
             "A smaller volume or a worker with more memory may do."
@@ -65,7 +65,7 @@ def outcome_of(error: Exception, claim: Claim, *, log_it: bool = True) -> Outcom
     if log_it:
         log.error(
             "scan_failed",
-            job=claim.id,
+            job=job.id,
             error=type(error).__name__,
             frames=traceback.format_tb(error.__traceback__)[-3:],
         )

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 from worker.inference.oom import is_out_of_memory
 from worker.pipeline.error_outcomes import certain_trouble, is_suspicious, outcome_of, returned
+from worker.pipeline.outcomes import LeasedJob, Outcome
 from worker.pipeline.self_check import StoreCheck
 from worker.pipeline.trouble import Trouble
-from worker.queueing.leases import Claim, Outcome
 
 
 @dataclass(frozen=True)
 class ScanError:
     """What one job's scan met; ``voxels`` is its size, None where it was not read so far."""
 
-    claim: Claim
+    job: LeasedJob
     error: Exception
     voxels: int | None = None
 
@@ -75,8 +75,8 @@ class FaultAttribution:
     def _outcome(one: ScanError, model: str, trouble: Trouble | None) -> Outcome:
         cause = certain_trouble(one.error, model) or (trouble if is_suspicious(one.error) else None)
         if cause is not None:
-            return returned(one.error, cause, one.claim)
-        return outcome_of(one.error, one.claim)
+            return returned(one.error, cause, one.job)
+        return outcome_of(one.error, one.job)
 
 
 class _LargestScans:

@@ -35,22 +35,23 @@ from shared.settings import Settings
 from shared.storage.job_records import JobRecords, report_key
 from shared.storage.store import ScanStore
 from shared.volumes.nifti import Volume, VolumeHeader, mask_bytes, read_volume
-from worker.device.compute_mode import Arithmetic
+from worker.device.compute_mode import ComputeMode
 from worker.device.select import release_idle_memory, set_threads
 from worker.device.sharing import SharedDevice
-from worker.metrics.counters import Counts
-from worker.metrics.stage_timer import StageClock
-from worker.models.cache import Shelf
+from worker.inference.progress import OnShare
+from worker.metrics.counters import Counters
+from worker.metrics.stage_timer import StageTimer
+from worker.models.cache import ModelCache
 from worker.models.loader import Predictor
 from worker.pipeline.batch_predict import predict_each
 from worker.pipeline.fault_attribution import FaultAttribution, ScanError
+from worker.pipeline.outcomes import Finished, LeasedJob, Outcome, Retry
 from worker.pipeline.preview import preview_png
-from worker.pipeline.progress import BatchProgress, OnShare, ProgressBoard
+from worker.pipeline.progress import BatchProgress, ProgressBoard
 from worker.pipeline.results import findings
 from worker.pipeline.self_check import StoreCheck, check_device
-from worker.pipeline.stage_weights import StagePace
+from worker.pipeline.stage_weights import StageWeights
 from worker.pipeline.trouble import Trouble
-from worker.queueing.leases import Claim, Finished, Outcome, Retry
 from worker.volume.align_channels import Channel
 from worker.volume.postprocess import Segmentation
 
@@ -63,7 +64,7 @@ T = TypeVar("T")
 class _Item:
     """One scan on its way; ``error`` is what it met, ``outcome`` what becomes of its job."""
 
-    claim: Claim
+    job: LeasedJob
     header: VolumeHeader | None = None
     channels: list[Channel] = field(default_factory=list)
     prepared: Any = None
@@ -79,18 +80,21 @@ class Pipeline:
     """One network on one device, fed from the store; the engine of a MicroBatchWorker."""
 
     def __init__(
-        self, settings: Settings, shelf: Shelf[Predictor], check_store: StoreCheck | None = None
+        self,
+        settings: Settings,
+        model_cache: ModelCache[Predictor],
+        check_store: StoreCheck | None = None,
     ) -> None:
         self._settings = settings
         self._check_store = check_store
         self._store = ScanStore(settings.store_url)
         self._records = JobRecords(self._store)
-        self._shelf = shelf
-        self._predictor = shelf.default()
+        self._model_cache = model_cache
+        self._predictor = model_cache.default()
         self._device = SharedDevice(self._predictor.device, settings.threads, settings.lanes)
-        self._counts = Counts()
+        self._counts = Counters()
         self._progress = ProgressBoard()
-        self._pace = StagePace()
+        self._pace = StageWeights()
         self._attribution = FaultAttribution(check_store)
         # Reading and writing mostly wait on disks and on gzip, which leaves the GIL.
         self._threads = ThreadPoolExecutor(4, "scan", set_threads, (1,))
@@ -111,12 +115,12 @@ class Pipeline:
         return self._device.lanes
 
     @property
-    def abreast(self) -> int:
+    def concurrency(self) -> int:
         """How many of those may compute at the same time."""
-        return self._device.abreast
+        return self._device.concurrency
 
     @property
-    def arithmetic(self) -> Arithmetic:
+    def arithmetic(self) -> ComputeMode:
         """How that network is computed."""
         return self._predictor.arithmetic
 
@@ -136,7 +140,7 @@ class Pipeline:
         return added([busy, self._counts.take()])
 
     def run(
-        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+        self, jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
         """Compute one batch of one model; one outcome a claim, in order. Never raises.
 
@@ -145,19 +149,19 @@ class Pipeline:
         """
         try:
             with self._device.share():
-                return self._run(claims, worker_id, is_lost)
+                return self._run(jobs, worker_id, is_lost)
         finally:
-            self._progress.drop(claims)
+            self._progress.drop(jobs)
 
     def _run(
-        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+        self, jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
         began_at = datetime.now(UTC)
-        batch = BatchInfo(id=uuid.uuid4().hex, size=len(claims))
-        items = [_Item(claim) for claim in claims]
-        clock = StageClock()
+        batch = BatchInfo(id=uuid.uuid4().hex, size=len(jobs))
+        items = [_Item(job) for job in jobs]
+        clock = StageTimer()
         try:
-            predictor = self._predictor_for(claims[0].submission.model_ref)
+            predictor = self._predictor_for(jobs[0].submission.model_ref)
         except VoxelQError as error:
             for item in items:
                 item.error = error
@@ -167,19 +171,19 @@ class Pipeline:
 
         def live() -> list[_Item]:
             for item in items:
-                if item.outcome is None and is_lost(item.claim):
+                if item.outcome is None and is_lost(item.job):
                     item.outcome = Retry(JobLost("Its lease was lost.").problem())
             return [item for item in items if item.outcome is None and item.error is None]
 
         @contextmanager
         def stage(stage: Stage) -> Iterator[list[_Item]]:
             items = live()
-            progress.enter(stage, [item.claim for item in items])
+            progress.enter(stage, [item.job for item in items])
             with clock.stage(stage):
                 yield items
 
         def load(item: _Item) -> None:
-            volumes = [self._read(key) for key in _channel_keys(item.claim, predictor.card)]
+            volumes = [self._read(key) for key in _channel_keys(item.job, predictor.card)]
             item.header = volumes[0].header  # mask and picture lie in the first one's grid
             item.channels = [(_intensities(one), one.header.affine) for one in volumes]
 
@@ -191,7 +195,7 @@ class Pipeline:
                 _known(item.prepared), _known(item.prediction)
             )
             item.result = findings(
-                _known(item.header), item.segmentation, item.claim.submission.sha256
+                _known(item.header), item.segmentation, item.job.submission.sha256
             )
 
         with stage(Stage.LOAD) as loading:
@@ -202,7 +206,7 @@ class Pipeline:
             clock.waited()
             self._device.use_share()
             with stage(Stage.INFERENCE) as prepared:
-                on_shares = progress.on_shares([item.claim for item in prepared])
+                on_shares = progress.on_shares([item.job for item in prepared])
                 self._predict(predictor, prepared, on_shares)
         with stage(Stage.POSTPROCESS) as predicted:
             self._each(postprocess, predicted)
@@ -211,7 +215,7 @@ class Pipeline:
         self._pace.saw(predictor.card.ref, clock.seconds)
 
         def finish(item: _Item) -> None:
-            submission = item.claim.submission
+            submission = item.job.submission
             report = Report(
                 result=_known(item.result),
                 timings_s=clock.timings(submission.created_at, began_at),
@@ -219,7 +223,7 @@ class Pipeline:
                 worker=worker_id,
                 artefacts=item.artefacts,
             )
-            self._records.write_report(submission.id, item.claim.execution, report)
+            self._records.write_report(submission.id, item.job.execution, report)
             item.outcome = Finished(report)
 
         for item in self._surely_stored(live()):
@@ -242,18 +246,18 @@ class Pipeline:
         with suppress(VoxelQError):
             self._predictor_for(model_ref)
 
-    def tend(self) -> None:
+    def refresh_models(self) -> None:
         """Try what is new among the models."""
-        self._shelf.tend()
+        self._model_cache.refresh_models()
 
-    def discard(self, claim: Claim) -> None:
+    def discard(self, job: LeasedJob) -> None:
         """Remove the files of an outcome that was dropped; nobody refers to them."""
         try:
             # The report first: without it no recovery takes what is left for a finished job.
-            for key in (report_key(claim.id, claim.execution), *_artefacts(claim).values()):
+            for key in (report_key(job.id, job.execution), *_artefacts(job).values()):
                 self._store.delete(key)
         except StoreUnavailable as error:
-            log.warning("discard_failed", job=claim.id, error=type(error).__name__)
+            log.warning("discard_failed", job=job.id, error=type(error).__name__)
 
     def idle(self) -> None:
         """Give cached device memory back."""
@@ -274,12 +278,10 @@ class Pipeline:
         failed = [item for item in items if item.error is not None and item.outcome is None]
         outcomes = self._attribution.outcomes(
             [
-                ScanError(
-                    item.claim, _known(item.error), item.header.voxels if item.header else None
-                )
+                ScanError(item.job, _known(item.error), item.header.voxels if item.header else None)
                 for item in failed
             ],
-            items[0].claim.submission.model_ref,
+            items[0].job.submission.model_ref,
             max(
                 (
                     _known(item.header).voxels
@@ -294,7 +296,7 @@ class Pipeline:
             item.outcome = outcome
 
     def _predictor_for(self, model_ref: str) -> Predictor:
-        loaded = self._shelf.predictor(model_ref)
+        loaded = self._model_cache.predictor(model_ref)
         if loaded is not self._predictor:
             log.info("model change", old=self._predictor.card.ref, new=model_ref)
             self._predictor = loaded
@@ -327,7 +329,7 @@ class Pipeline:
             raise ScanMissing("The scan is no longer in the store.") from error
 
     def _write(self, item: _Item) -> None:
-        mask, keys = _known(item.segmentation).mask, _artefacts(item.claim)
+        mask, keys = _known(item.segmentation).mask, _artefacts(item.job)
         data, affine = item.channels[0]
         picture = preview_png(data, mask, affine)
         self._store.write(keys["mask"], mask_bytes(mask, _known(item.header)))
@@ -356,9 +358,9 @@ def _guarded(step: Callable[[_Item], None], item: _Item) -> None:
         item.error = error
 
 
-def _channel_keys(claim: Claim, card: ModelCard) -> list[str]:
+def _channel_keys(job: LeasedJob, card: ModelCard) -> list[str]:
     """Return the store's keys of the scan's channels, in the order of the model's inputs."""
-    scans = claim.submission.scans
+    scans = job.submission.scans
     missing = [channel.name for channel in card.inputs if channel.name not in scans]
     if missing:
         raise BadScan(f"The job has no channel for the model's input {', '.join(missing)}.")
@@ -370,12 +372,12 @@ def _intensities(volume: Volume) -> NDArray[np.generic]:
     return volume.data if plain else volume.scaled()
 
 
-def _artefacts(claim: Claim) -> dict[str, str]:
+def _artefacts(job: LeasedJob) -> dict[str, str]:
     # Named for the execution: a worker that lost its lease writes beside, never over.
-    folder = ScanStore.folder(claim.id)
+    folder = ScanStore.folder(job.id)
     return {
-        "mask": f"{folder}/{claim.execution}.mask.nii.gz",
-        "preview": f"{folder}/{claim.execution}.preview.png",
+        "mask": f"{folder}/{job.execution}.mask.nii.gz",
+        "preview": f"{folder}/{job.execution}.preview.png",
     }
 
 

@@ -1,20 +1,24 @@
 """How far the jobs in hand have come: what the lanes note, for the reporter to tell."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from shared.jobs import Stage
-from worker.queueing.leases import Claim, Step
-
-#: Is told what share of one scan's windows is done, above 0 and up to 1.
-OnShare = Callable[[float], None]
+from worker.inference.progress import OnShare
+from worker.pipeline.outcomes import LeasedJob
 
 #: Where each stage begins and ends, as shares of all that is to be done.
 Spans = Mapping[Stage, tuple[float, float]]
 
 
-def unheard(_: float) -> None:
-    """Take a share and tell nobody."""
+@dataclass(frozen=True)
+class Step:
+    """How far a job has come: in which stage it is, and how much of all is done, 0 to 1."""
+
+    job: LeasedJob
+    stage: Stage
+    progress: float
 
 
 class ProgressBoard:
@@ -28,14 +32,14 @@ class ProgressBoard:
     def note(self, steps: Iterable[Step]) -> None:
         """Put steps up, each in place of an earlier one of its job."""
         with self._changed:
-            self._steps |= {step.claim.id: step for step in steps}
+            self._steps |= {step.job.id: step for step in steps}
             self._changed.notify()
 
-    def drop(self, claims: Iterable[Claim]) -> None:
+    def drop(self, jobs: Iterable[LeasedJob]) -> None:
         """Take down what there is of these jobs: they are done with."""
         with self._changed:
-            for claim in claims:
-                self._steps.pop(claim.id, None)
+            for job in jobs:
+                self._steps.pop(job.id, None)
 
     def take(self) -> list[Step]:
         """Return all steps that nobody took, once there are any; none when closed."""
@@ -59,22 +63,22 @@ class BatchProgress:
         self._spans = spans
         self._most: dict[str, float] = {}
 
-    def enter(self, stage: Stage, claims: Iterable[Claim]) -> None:
+    def enter(self, stage: Stage, jobs: Iterable[LeasedJob]) -> None:
         """Note that these jobs begin a stage."""
         low, _ = self._spans[stage]
-        self._board.note(Step(claim, stage, low) for claim in claims)
+        self._board.note(Step(job, stage, low) for job in jobs)
 
-    def on_shares(self, claims: Sequence[Claim]) -> list[OnShare]:
+    def on_shares(self, jobs: Sequence[LeasedJob]) -> list[OnShare]:
         """Return for each job what is to be told its share of the network's windows."""
-        return [self._on_share(claim) for claim in claims]
+        return [self._on_share(job) for job in jobs]
 
-    def _on_share(self, claim: Claim) -> OnShare:
+    def _on_share(self, job: LeasedJob) -> OnShare:
         low, high = self._spans[Stage.INFERENCE]
 
         def note(share: float) -> None:
             # A pass that failed is run again in halves, and its windows with it.
-            most = self._most[claim.id] = max(self._most.get(claim.id, 0.0), share)
-            step = Step(claim, Stage.INFERENCE, low + (high - low) * most)
+            most = self._most[job.id] = max(self._most.get(job.id, 0.0), share)
+            step = Step(job, Stage.INFERENCE, low + (high - low) * most)
             self._board.note([step])
 
         return note

@@ -20,7 +20,7 @@ FIRST_SHARES: Mapping[Stage, float] = {
 _WEIGHT = 0.2
 
 
-class StagePace:
+class StageWeights:
     """The stages' shares, model by model. Any thread may ask and tell."""
 
     def __init__(self) -> None:

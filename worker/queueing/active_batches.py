@@ -6,26 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from worker.queueing.leases import Claim
+from worker.pipeline.outcomes import LeasedJob
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Jobs that go together, and what the clock of costs showed as they were taken in hand."""
 
-    claims: list[Claim]
+    jobs: list[LeasedJob]
     entered_s: float
     began_s: float
 
 
-class Spent(NamedTuple):
+class BatchCharge(NamedTuple):
     """What a batch cost: seconds of the whole machine, and batches in hand meanwhile (a mean)."""
 
     cost_s: float
-    abreast: float
+    concurrency: float
 
 
-class InHand:
+class ActiveBatches:
     """Shared by a worker's lanes.
 
     Of ``n`` batches in hand each has an n-th of the machine. So a batch costs what a clock shows
@@ -44,23 +44,23 @@ class InHand:
     def ids(self) -> tuple[str, ...]:
         """The jobs of all batches."""
         with self._changed:
-            return tuple(claim.id for batch in self._batches for claim in batch.claims)
+            return tuple(job.id for batch in self._batches for job in batch.jobs)
 
-    def enter(self, claims: list[Claim]) -> Batch:
+    def enter(self, jobs: list[LeasedJob]) -> Batch:
         """Take a batch in hand."""
         with self._changed:
-            batch = Batch(claims, self._tick(), self._at)
+            batch = Batch(jobs, self._tick(), self._at)
             self._batches.append(batch)
         return batch
 
-    def leave(self, batch: Batch) -> Spent:
+    def leave(self, batch: Batch) -> BatchCharge:
         """Put a batch down; returns what it cost."""
         with self._changed:
             cost_s = self._tick() - batch.entered_s
             passed_s = self._at - batch.began_s
             self._batches.remove(batch)
             self._changed.notify_all()
-        return Spent(cost_s, passed_s / cost_s if cost_s > 0 else 1.0)
+        return BatchCharge(cost_s, passed_s / cost_s if cost_s > 0 else 1.0)
 
     def __len__(self) -> int:
         """How many batches there are."""

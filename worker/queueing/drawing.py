@@ -8,9 +8,10 @@ from redis.exceptions import RedisError
 
 from shared.batching.policy import BatchBounds, BatchPlanner
 from shared.settings import Settings
-from worker.queueing.active_batches import InHand, Spent
+from worker.pipeline.outcomes import LeasedJob
+from worker.queueing.active_batches import ActiveBatches, BatchCharge
 from worker.queueing.heartbeat import Heartbeat
-from worker.queueing.leases import Claim, Leases
+from worker.queueing.leases import Leases
 
 #: Between two looks for more jobs while a batch gathers (seconds).
 GATHER_TICK_S = 0.001
@@ -20,11 +21,11 @@ class Drawing:
     """The draws of one worker; one lane draws at a time, and any lane tells what batches cost."""
 
     def __init__(
-        self, leases: Leases, heartbeat: Heartbeat, in_hand: InHand, settings: Settings
+        self, leases: Leases, heartbeat: Heartbeat, in_hand: ActiveBatches, settings: Settings
     ) -> None:
         self._leases = leases
         self._heartbeat = heartbeat
-        self._in_hand = in_hand
+        self._active_batches = in_hand
         self._most = settings.max_batch_size
         self._planner = BatchPlanner(
             BatchBounds(
@@ -35,7 +36,7 @@ class Drawing:
 
     def gather(
         self, concurrency: int, skipped: frozenset[str], go_on: Callable[[], bool]
-    ) -> list[Claim]:
+    ) -> list[LeasedJob]:
         """Draw a batch, and hold its leases; raises RedisError when nothing was drawn yet.
 
         Args:
@@ -46,26 +47,26 @@ class Drawing:
         with self._planning:
             ladders = self._planner.ladders()
         # other lanes that would compute now, had they a scan
-        spare = max(0, concurrency - len(self._in_hand) - 1)
-        claims = self._leases.draw(self._most, ladders=ladders, spare=spare, skipped=skipped)
-        self._heartbeat.hold(claims)
+        spare = max(0, concurrency - len(self._active_batches) - 1)
+        jobs = self._leases.draw(self._most, ladders=ladders, spare=spare, skipped=skipped)
+        self._heartbeat.hold(jobs)
         began = self._see_traffic()
-        if not claims or claims[0].alone:
-            return claims
-        drawn = claims[0].submission.model_ref
-        while go_on() and self._wants_more(drawn, len(claims), began):
+        if not jobs or jobs[0].alone:
+            return jobs
+        drawn = jobs[0].submission.model_ref
+        while go_on() and self._wants_more(drawn, len(jobs), began):
             try:
-                more = self._leases.draw(self._most - len(claims), model=drawn)
+                more = self._leases.draw(self._most - len(jobs), model=drawn)
             except RedisError:
                 break  # what is drawn is held, and must not be forgotten
             self._heartbeat.hold(more)
             self._see_traffic()
-            claims += more
+            jobs += more
             if not more:
                 time.sleep(GATHER_TICK_S)
-        return claims
+        return jobs
 
-    def observe(self, model: str, size: int, spent: Spent) -> None:
+    def observe(self, model: str, size: int, spent: BatchCharge) -> None:
         """Learn what a batch of ``size`` scans cost."""
         with self._planning:
             self._planner.observe(model, size, *spent)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from worker.device.compute_mode import Arithmetic
+from worker.device.compute_mode import ComputeMode
+from worker.pipeline.outcomes import LeasedJob, Outcome
 from worker.pipeline.progress import ProgressBoard
 from worker.pipeline.trouble import Trouble
-from worker.queueing.leases import Claim, Outcome
 
 
 class Engine(Protocol):
@@ -25,11 +25,11 @@ class Engine(Protocol):
         """How many batches may be on their way at once, from reading to writing."""
 
     @property
-    def abreast(self) -> int:
+    def concurrency(self) -> int:
         """How many of those may compute at the same time."""
 
     @property
-    def arithmetic(self) -> Arithmetic:
+    def arithmetic(self) -> ComputeMode:
         """How that network is computed."""
 
     @property
@@ -44,7 +44,7 @@ class Engine(Protocol):
         """Return what was counted since the last call, by `worker_metrics.FAMILIES`."""
 
     def run(
-        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+        self, jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
         """Compute one batch of one model; one outcome a claim, in order. Never raises."""
 
@@ -57,10 +57,10 @@ class Engine(Protocol):
     def prepare(self, model_ref: str) -> None:
         """Load ``name@version`` if it is not loaded. Never raises."""
 
-    def tend(self) -> None:
+    def refresh_models(self) -> None:
         """Look after the models on disk. Never raises."""
 
-    def discard(self, claim: Claim) -> None:
+    def discard(self, job: LeasedJob) -> None:
         """Remove what was written for a claim whose outcome was dropped."""
 
     def idle(self) -> None:

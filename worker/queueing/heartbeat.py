@@ -7,7 +7,8 @@ import structlog
 
 from shared.queue.worker_metrics import added
 from shared.supervised_thread import SupervisedThread
-from worker.queueing.leases import Claim, Leases, WorkerFacts
+from worker.pipeline.outcomes import LeasedJob
+from worker.queueing.leases import Leases, WorkerFacts
 
 log = structlog.get_logger()
 
@@ -36,7 +37,7 @@ class Heartbeat(SupervisedThread):
         self._untold: dict[str, float] = {}
         self._lock = threading.Lock()
         self._facts = facts
-        self._held: dict[Lease, Claim] = {}
+        self._held: dict[Lease, LeasedJob] = {}
         self._lost: set[Lease] = set()
 
     @property
@@ -46,32 +47,32 @@ class Heartbeat(SupervisedThread):
             return self._facts
 
     @property
-    def held(self) -> list[Claim]:
+    def held(self) -> list[LeasedJob]:
         """The jobs whose leases are kept alive."""
         with self._lock:
             return list(self._held.values())
 
-    def hold(self, claims: Iterable[Claim]) -> None:
+    def hold(self, jobs: Iterable[LeasedJob]) -> None:
         """Keep these leases alive from now on."""
         with self._lock:
-            self._held |= {claim.lease: claim for claim in claims}
+            self._held |= {job.lease: job for job in jobs}
 
-    def release(self, claims: Iterable[Claim]) -> None:
+    def release(self, jobs: Iterable[LeasedJob]) -> None:
         """Let go of these leases."""
         with self._lock:
-            for claim in claims:
-                self._held.pop(claim.lease, None)
-                self._lost.discard(claim.lease)
+            for job in jobs:
+                self._held.pop(job.lease, None)
+                self._lost.discard(job.lease)
 
     def show(self, facts: WorkerFacts) -> None:
         """Change what the worker shows of itself, from the next beat on."""
         with self._lock:
             self._facts = facts
 
-    def is_lost(self, claim: Claim) -> bool:
+    def is_lost(self, job: LeasedJob) -> bool:
         """Tell whether the job was cancelled or taken away, so that work on it is in vain."""
         with self._lock:
-            return claim.lease in self._lost
+            return job.lease in self._lost
 
     def beat(self) -> None:
         """Extend and reap once; raises RedisError, and keeps what was counted until the next."""
@@ -80,7 +81,7 @@ class Heartbeat(SupervisedThread):
         lost = self._leases.extend(held, facts, self._untold)
         self._untold = {}
         with self._lock:
-            self._lost |= {claim.lease for claim in lost} & self._held.keys()
+            self._lost |= {job.lease for job in lost} & self._held.keys()
         taken = self._leases.reap()
         if taken:
             log.info("leases_reaped", count=taken)

@@ -26,14 +26,15 @@ from shared.queue.scripts import is_script_fault
 from shared.queue.worker_metrics import added, batch_counts
 from shared.settings import Settings
 from shared.watchdog import Watchdog
-from worker.metrics.utilization import BusyClock
+from worker.metrics.utilization import UtilizationClock
+from worker.pipeline.outcomes import Finished, LeasedJob, Outcome, Retry, Returned
 from worker.pipeline.trouble import Pause, Trouble
-from worker.queueing.active_batches import Batch, InHand, Spent
+from worker.queueing.active_batches import ActiveBatches, Batch, BatchCharge
 from worker.queueing.connection import connect
 from worker.queueing.drawing import Drawing
 from worker.queueing.engine import Engine
 from worker.queueing.heartbeat import Heartbeat
-from worker.queueing.leases import Claim, Finished, Leases, Outcome, Retry, Returned, WorkerFacts
+from worker.queueing.leases import Leases, WorkerFacts
 from worker.queueing.progress_reporter import Reporter
 from worker.queueing.unready_models import UnreadyModels
 
@@ -79,8 +80,8 @@ class BatchService:
         self._leases, beating, reporting, self._returning = (
             Leases(one, worker_id, settings) for one in self._connections
         )
-        self._in_hand = InHand()
-        self._lanes = BusyClock()
+        self._active_batches = ActiveBatches()
+        self._lanes = UtilizationClock()
         self._heartbeat = Heartbeat(
             beating,
             self._facts(),
@@ -88,7 +89,7 @@ class BatchService:
             counted=self._counted,
         )
         self._reporter = Reporter(reporting, engine.progress)
-        self._draws = Drawing(self._leases, self._heartbeat, self._in_hand, settings)
+        self._draws = Drawing(self._leases, self._heartbeat, self._active_batches, settings)
         self._drawing = threading.Lock()
         self._stopping = False
         self._tend_at = self._check_at = self._rested_until = 0.0
@@ -128,9 +129,9 @@ class BatchService:
         Raises:
             RedisError: Redis does not answer; the leases run out by themselves.
         """
-        claims = self._heartbeat.held
-        self._heartbeat.release(claims)
-        return self._returning.give_back(claims) if claims else 0
+        jobs = self._heartbeat.held
+        self._heartbeat.release(jobs)
+        return self._returning.give_back(jobs) if jobs else 0
 
     def leave(self) -> None:
         """Be heard of no more; raises RedisError."""
@@ -166,42 +167,42 @@ class BatchService:
         with self._drawing:
             if self._stopping:
                 return None
-            self._tend()
+            self._refresh_models()
             if not self._may_draw():
                 return None
             self._wait_until(self._rested_until)
             try:
-                claims = self._draws.gather(
-                    self._engine.abreast,
+                jobs = self._draws.gather(
+                    self._engine.concurrency,
                     self._unready.refs,
                     lambda: not self._stopping,
                 )
-                if not claims:
+                if not jobs:
                     self._rest()
                     return None
             except RedisError as error:
                 log.warning("queue_unreachable", error=type(error).__name__)
                 time.sleep(MAX_BACKOFF_S / 4)
                 return None
-            if claims[0].alone:
-                self._in_hand.wait_until_empty()
+            if jobs[0].alone:
+                self._active_batches.wait_until_empty()
             if self._stopping:
-                self.persist(lambda: self._leases.give_back(claims))
-                self._heartbeat.release(claims)
+                self.persist(lambda: self._leases.give_back(jobs))
+                self._heartbeat.release(jobs)
                 return None
-            batch = self._in_hand.enter(claims)
-            if claims[0].alone:
+            batch = self._active_batches.enter(jobs)
+            if jobs[0].alone:
                 # The turn to draw is kept: nothing else begins until this one has ended.
                 self._compute(batch)
                 return None
             return batch
 
-    def _tend(self) -> None:
+    def _refresh_models(self) -> None:
         """Let the engine look at the models, guarded as a batch is, every now and then."""
         if time.monotonic() < self._tend_at:
             return
         with self._watchdog.armed(self._settings.load_timeout_s):
-            self._engine.tend()
+            self._engine.refresh_models()
         self._tend_at = time.monotonic() + TEND_S
 
     def _may_draw(self) -> bool:
@@ -243,7 +244,7 @@ class BatchService:
             time.sleep(min(STOP_TICK_S, left_s))
 
     def _rest(self) -> None:
-        if not self._in_hand.ids:
+        if not self._active_batches.ids:
             self._engine.idle()
         self._leases.wait_for_work(IDLE_WAIT_S)
 
@@ -253,19 +254,19 @@ class BatchService:
             self._compute_and_settle(batch)
 
     def _compute_and_settle(self, batch: Batch) -> None:
-        claims = batch.claims
-        self._change_model(claims[0].submission.model_ref)
+        jobs = batch.jobs
+        self._change_model(jobs[0].submission.model_ref)
         self._heartbeat.show(self._facts())
-        begun = self.persist(lambda: self._leases.begin(claims, self._facts()))
+        begun = self.persist(lambda: self._leases.begin(jobs, self._facts()))
         outcomes: list[Outcome] = []
         if begun:
             with self._watchdog.armed(self._settings.job_timeout_s):
                 outcomes = self._engine.run(begun, self._worker_id, self._heartbeat.is_lost)
-        spent = self._in_hand.leave(batch)
+        spent = self._active_batches.leave(batch)
         self._heartbeat.show(self._facts())
         if begun:
             self._settle(begun, outcomes, spent)
-        self._heartbeat.release(claims)
+        self._heartbeat.release(jobs)
 
     def _change_model(self, model_ref: str) -> None:
         """Load another model before its jobs begin, so that none of them is charged for it."""
@@ -274,34 +275,34 @@ class BatchService:
                 self._engine.prepare(model_ref)
         self._on_model(model_ref)
 
-    def _settle(self, claims: list[Claim], outcomes: list[Outcome], spent: Spent) -> None:
-        model = claims[0].submission.model_ref
+    def _settle(self, jobs: list[LeasedJob], outcomes: list[Outcome], spent: BatchCharge) -> None:
+        model = jobs[0].submission.model_ref
         reports = [outcome.report for outcome in outcomes if isinstance(outcome, Finished)]
         # Before the jobs are back in the queue, so that no lane of this worker draws them again.
         for trouble in {one.trouble for one in outcomes if isinstance(one, Returned)}:
             self._meet(trouble)
-        metrics = batch_counts(len(claims), [report.timings_s for report in reports])
-        settled = list(zip(claims, outcomes, strict=True))
+        metrics = batch_counts(len(jobs), [report.timings_s for report in reports])
+        settled = list(zip(jobs, outcomes, strict=True))
         dropped = self.persist(
             lambda: self._leases.settle(
                 settled, self._facts(), batch_s=spent.cost_s, metrics=metrics
             )
         )
-        for claim in dropped:
-            self._engine.discard(claim)
+        for job in dropped:
+            self._engine.discard(job)
         if reports:
             self._pause.forget()
             self._unready.forget(model)
-        if len(reports) == len(claims):
-            self._draws.observe(model, len(claims), spent)
+        if len(reports) == len(jobs):
+            self._draws.observe(model, len(jobs), spent)
         log.info(
             "batch settled",
-            size=len(claims),
+            size=len(jobs),
             finished=len(reports),
             dropped=len(dropped),
             cost_s=round(spent.cost_s, 4),
         )
-        if any(isinstance(outcome, Retry) and claim not in dropped for claim, outcome in settled):
+        if any(isinstance(outcome, Retry) and job not in dropped for job, outcome in settled):
             self._rested_until = time.monotonic() + RETRY_PAUSE_S
 
     def _facts(self) -> WorkerFacts:
@@ -309,7 +310,7 @@ class BatchService:
             self._worker_id,
             self._engine.device,
             self._engine.model,
-            self._in_hand.ids,
+            self._active_batches.ids,
             self._engine.arithmetic,
             self._engine.peak_memory_bytes,
             self._pause.reason,

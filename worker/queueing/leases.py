@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
 
 import structlog
 from pydantic import ValidationError
@@ -19,15 +18,15 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from shared.errors import JobLost, JobTimedOut, JobUnreadable
-from shared.jobs import Stage, Submission
+from shared.jobs import Submission
 from shared.queue import keys, scripts
 from shared.queue.rq_jobs import UNREADABLE, encode_exception, encode_return_value, rq_stamp
 from shared.queue.scripts import Argument
-from shared.results import Report
 from shared.settings import Settings
 from shared.version import VERSION
-from worker.device.compute_mode import PLAIN, Arithmetic
-from worker.pipeline.trouble import Trouble
+from worker.device.compute_mode import PLAIN, ComputeMode
+from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome, Retry, Returned
+from worker.pipeline.progress import Step
 
 log = structlog.get_logger()
 
@@ -40,75 +39,6 @@ NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A drawn job and the lease it is held by."""
-
-    submission: Submission
-    execution: str
-    queue: str
-    losses: int
-
-    @property
-    def id(self) -> str:
-        """The job's id."""
-        return self.submission.id
-
-    @property
-    def alone(self) -> bool:
-        """Whether the job must run alone, since a worker was lost with it before."""
-        return self.losses > 0
-
-    @property
-    def lease(self) -> tuple[str, str, str]:
-        """What the scripts know the lease by."""
-        return (self.id, self.execution, self.queue)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The job has its mask."""
-
-    report: Report
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The job ends with this RFC 9457 problem: its scan or its model is at fault."""
-
-    problem: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Retry:
-    """The job goes back to the queue: a fault that may pass, with the problem if it does not."""
-
-    problem: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Returned:
-    """The job goes back to the queue uncharged: its worker cannot serve it, whatever the scan.
-
-    ``problem`` is what the job would fail with if it came back again and again.
-    """
-
-    problem: dict[str, Any]
-    trouble: Trouble
-
-
-Outcome = Finished | Failed | Retry | Returned
-
-
-@dataclass(frozen=True)
-class Step:
-    """How far a job has come: in which stage it is, and how much of all is done, 0 to 1."""
-
-    claim: Claim
-    stage: Stage
-    progress: float
-
-
-@dataclass(frozen=True)
 class WorkerFacts:
     """What ``GET /queue`` shows of a worker; ``paused`` says why it draws no jobs just now."""
 
@@ -116,7 +46,7 @@ class WorkerFacts:
     device: str
     model: str | None
     batch: tuple[str, ...] = ()
-    arithmetic: Arithmetic = PLAIN
+    arithmetic: ComputeMode = PLAIN
     peak_memory_bytes: int | None = None
     paused: str | None = None
     version: str = VERSION
@@ -156,7 +86,7 @@ class Leases:
         ladders: Mapping[str, Sequence[int]] = NO_LADDERS,
         spare: int = 0,
         skipped: Collection[str] = (),
-    ) -> list[Claim]:
+    ) -> list[LeasedJob]:
         """Draw up to ``most`` jobs of one model, in the order of service, each with a lease.
 
         A job that must run alone comes alone. With ``model`` (``name@version``) a batch is
@@ -168,16 +98,16 @@ class Leases:
         """
         encoded = ";".join(f"{ref}={','.join(map(str, ladder))}" for ref, ladder in ladders.items())
         while True:
-            claims, unreadable = self._draw(most, model, encoded, spare, skipped)
+            jobs, unreadable = self._draw(most, model, encoded, spare, skipped)
             if not unreadable:
-                return claims
+                return jobs
             self._refuse(unreadable)
-            if claims:
-                return claims
+            if jobs:
+                return jobs
 
     def _draw(
         self, most: int, model: str | None, ladders: str, spare: int, skipped: Collection[str]
-    ) -> tuple[list[Claim], list[tuple[str, str, str]]]:
+    ) -> tuple[list[LeasedJob], list[tuple[str, str, str]]]:
         """Return the jobs drawn, and the leases of those that cannot be read."""
         settings = self._settings
         seen, *drawn = scripts.DRAW.run(
@@ -193,7 +123,7 @@ class Leases:
             spare,
             ";".join(skipped),
         )
-        claims: list[Claim] = []
+        jobs: list[LeasedJob] = []
         unreadable: list[tuple[str, str, str]] = []
         ages_s: list[float] = []
         for job_id, execution, queue, text, losses, age_s in drawn:
@@ -202,12 +132,12 @@ class Leases:
             except ValidationError:
                 unreadable.append((job_id.decode(), execution.decode(), queue.decode()))
                 continue
-            claims.append(Claim(submission, execution.decode(), queue.decode(), losses))
+            jobs.append(LeasedJob(submission, execution.decode(), queue.decode(), losses))
             ages_s.append(float(age_s))
         if seen:
             left, ever_queued, workers, idle = seen
             self.traffic = Traffic(left, ever_queued, workers, idle, tuple(ages_s))
-        return claims, unreadable
+        return jobs, unreadable
 
     def _refuse(self, leases: Sequence[tuple[str, str, str]]) -> None:
         problem = JobUnreadable(UNREADABLE).problem()
@@ -230,7 +160,7 @@ class Leases:
         """Sleep until a job may have come, ``seconds`` at most."""
         self._redis.blpop([keys.WAKE], timeout=seconds)
 
-    def begin(self, claims: Sequence[Claim], facts: WorkerFacts) -> list[Claim]:
+    def begin(self, jobs: Sequence[LeasedJob], facts: WorkerFacts) -> list[LeasedJob]:
         """Mark drawn jobs started; return those not cancelled or lost meanwhile."""
         begun = scripts.BEGIN.run(
             self._redis,
@@ -239,25 +169,25 @@ class Leases:
             self._settings.lease_s,
             rq_stamp(datetime.now(UTC)),
             self._settings.job_timeout_s,
-            *_leases(claims),
+            *_leases(jobs),
         )
-        return [claim for claim, held in zip(claims, begun, strict=True) if held]
+        return [job for job, held in zip(jobs, begun, strict=True) if held]
 
     def settle(
         self,
-        settled: Sequence[tuple[Claim, Outcome]],
+        settled: Sequence[tuple[LeasedJob, Outcome]],
         facts: WorkerFacts,
         *,
         batch_s: float,
         metrics: Mapping[str, float],
-    ) -> list[Claim]:
+    ) -> list[LeasedJob]:
         """Write all outcomes of a batch at once; return the claims whose outcome was dropped.
 
         Safe to repeat when the answer was lost: an outcome counts once.
         """
         arguments: list[Argument] = []
-        for claim, outcome in settled:
-            arguments += [*claim.lease, *_encode(outcome)]
+        for job, outcome in settled:
+            arguments += [*job.lease, *_encode(outcome)]
         flags = scripts.SETTLE.run(
             self._redis,
             self._worker_id,
@@ -270,15 +200,15 @@ class Leases:
             *_counted(metrics),
             *arguments,
         )
-        return [claim for (claim, _), held in zip(settled, flags, strict=True) if not held]
+        return [job for (job, _), held in zip(settled, flags, strict=True) if not held]
 
-    def give_back(self, claims: Sequence[Claim]) -> int:
+    def give_back(self, jobs: Sequence[LeasedJob]) -> int:
         """Return jobs, begun or only drawn, to their old places uncharged; return how many."""
-        return int(scripts.GIVE_BACK.run(self._redis, *_leases(claims)))
+        return int(scripts.GIVE_BACK.run(self._redis, *_leases(jobs)))
 
     def extend(
-        self, claims: Sequence[Claim], facts: WorkerFacts, metrics: Mapping[str, float] = NOTHING
-    ) -> list[Claim]:
+        self, jobs: Sequence[LeasedJob], facts: WorkerFacts, metrics: Mapping[str, float] = NOTHING
+    ) -> list[LeasedJob]:
         """Say that this worker lives, and what it counted; return what it holds no longer."""
         lost = scripts.EXTEND.run(
             self._redis,
@@ -287,10 +217,10 @@ class Leases:
             self._settings.lease_s,
             rq_stamp(datetime.now(UTC)),
             *_counted(metrics),
-            *_leases(claims),
+            *_leases(jobs),
         )
         members = {member.decode() for member in lost}
-        return [claim for claim in claims if f"{claim.id}:{claim.execution}" in members]
+        return [job for job in jobs if f"{job.id}:{job.execution}" in members]
 
     def report(self, steps: Sequence[Step]) -> int:
         """Say how far jobs have come; return for how many this worker still may."""
@@ -300,7 +230,7 @@ class Leases:
                 *(
                     part
                     for step in steps
-                    for part in (*step.claim.lease, step.stage, f"{step.progress:.4f}")
+                    for part in (*step.job.lease, step.stage, f"{step.progress:.4f}")
                 ),
             )
         )
@@ -334,8 +264,8 @@ class Leases:
         scripts.SIGN_OFF.run(self._redis, self._worker_id)
 
 
-def _leases(claims: Sequence[Claim]) -> list[str]:
-    return [part for claim in claims for part in claim.lease]
+def _leases(jobs: Sequence[LeasedJob]) -> list[str]:
+    return [part for job in jobs for part in job.lease]
 
 
 def _counted(metrics: Mapping[str, float]) -> list[Argument]:

@@ -62,7 +62,7 @@ class Retention:
         try:
             if self._takes_turn("purge", 0.9 * self._interval_s):
                 self._identity.check()
-                self._store.sweep_unpacked()
+                self._store.sweep_decompressed()
                 purged = self.purge_expired()
                 if purged:
                     log.info("jobs_purged", count=purged)

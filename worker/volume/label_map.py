@@ -78,7 +78,7 @@ def channel_probabilities(answer: Tensor, *, exclusive: bool) -> Iterator[Tensor
         yield from (torch.exp(channel - scale) for channel in answer)
 
 
-class Suspicion:
+class PresenceScore:
     """How sure a model is that anything is there at all, gathered from slabs of its answer.
 
     It is the mean probability, of being any label, over the most suspicious millilitre: a model
@@ -130,8 +130,8 @@ class Suspicion:
 
 
 def presence_probability(answer: Tensor, labels: Sequence[ModelLabel], voxel_ml: float) -> float:
-    """Return the `Suspicion` of a whole output ``[L, I, J, K]``, looked at plane by plane."""
-    suspicion = Suspicion(labels, voxel_ml)
+    """Return the `PresenceScore` of a whole output ``[L, I, J, K]``, looked at plane by plane."""
+    suspicion = PresenceScore(labels, voxel_ml)
     for planes in torch.split(answer, _PLANES, dim=1):
         suspicion.see(planes)
     return suspicion.probability()

@@ -9,8 +9,8 @@ from ulid import ULID
 
 from shared.jobs import JobStatus
 from shared.queue.job_queue import JobQueue
-from tests.support.api_server import FrontDeskServer, assert_problem, finished, submit
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.api_server import ApiServer, assert_problem, finished, submit
+from tests.support.scripted_worker import ScriptedWorker
 
 JOB_MEMBERS = {
     "id",
@@ -35,18 +35,20 @@ JOB_MEMBERS = {
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-async def test_the_life_of_a_job(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
+async def test_the_life_of_a_job(
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
+) -> None:
     """A job is queued with its position, started, and finished with all that was found."""
     first, second = await submit(client), await submit(client)
     queued = (await client.get(f"/jobs/{second}")).json()
     assert set(queued) == JOB_MEMBERS
     assert (queued["status"], queued["position"], queued["worker"]) == ("queued", 1, None)
     assert queued["model"] == {"name": "test-model", "version": "1.0.0"}
-    claims = reading_room.start(most=1)
+    leased_jobs = scripted_worker.start(most=1)
     started = await client.get(f"/jobs/{first}")
     assert (started.json()["status"], started.json()["stage"]) == ("started", "load")
     assert "retry-after" in started.headers
-    reading_room.settle(claims)
+    scripted_worker.settle(leased_jobs)
     response = await client.get(f"/jobs/{first}")
     job = response.json()
     assert set(job) == JOB_MEMBERS
@@ -71,13 +73,13 @@ async def test_the_life_of_a_job(client: httpx.AsyncClient, reading_room: Readin
 
 
 async def test_cancel_and_purge(
-    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom
+    client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
     """DELETE cancels a live job and keeps it; of a terminal one it leaves nothing at all."""
     queued = await submit(client)
     assert (await client.delete(f"/jobs/{queued}")).status_code == 204
     assert (await client.get(f"/jobs/{queued}")).json()["status"] == "canceled"
-    done = await finished(client, reading_room)
+    done = await finished(client, scripted_worker)
     assert len(server.lasting_files()) == 4
     for job_id in (queued, done):
         assert (await client.delete(f"/jobs/{job_id}")).status_code == 204
@@ -88,13 +90,13 @@ async def test_cancel_and_purge(
 
 
 async def test_a_started_job_is_canceled(
-    client: httpx.AsyncClient, queue: JobQueue, reading_room: ReadingRoom
+    client: httpx.AsyncClient, queue: JobQueue, scripted_worker: ScriptedWorker
 ) -> None:
     """What a worker still computes of a cancelled job is dropped."""
     job_id = await submit(client)
-    claims = reading_room.start()
+    leased_jobs = scripted_worker.start()
     assert (await client.delete(f"/jobs/{job_id}")).status_code == 204
-    reading_room.settle(claims)
+    scripted_worker.settle(leased_jobs)
     assert (await queue.get(job_id)).status is JobStatus.CANCELED
 
 
@@ -114,10 +116,10 @@ async def test_unknown_ids(client: httpx.AsyncClient) -> None:
     assert_problem(await client.delete(f"/jobs/{job_id}"), 404)
 
 
-async def test_listing(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
+async def test_listing(client: httpx.AsyncClient, scripted_worker: ScriptedWorker) -> None:
     """Jobs are listed newest first, page by page, and by state."""
     ids = [await submit(client) for _ in range(5)]
-    reading_room.settle(reading_room.start(most=2))
+    scripted_worker.settle(scripted_worker.start(most=2))
     listed: list[str] = []
     cursor: str | None = ""
     while cursor is not None:

@@ -14,13 +14,13 @@ import psutil
 import pytest
 
 from shared.settings import Settings
-from tests.support.api_server import RAW, SCAN, assert_problem, front_desk_process
+from tests.support.api_server import RAW, SCAN, api_process, assert_problem
 from tests.support.scans import gz, nifti
 
 
 async def test_a_stop_lets_blocked_clients_go(settings: Settings) -> None:
     """On SIGTERM the process answers its blocked clients with their jobs and exits 0."""
-    async with front_desk_process(settings) as (process, client):
+    async with api_process(settings) as (process, client):
         predicting = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
         async with asyncio.timeout(30):
             while "blocked_clients 1.0" not in (await client.get("/metrics")).text:  # noqa: ASYNC110
@@ -52,7 +52,7 @@ async def test_open_files_are_not_what_limits_clients(settings: Settings) -> Non
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(few, 512), most))
     try:
-        async with front_desk_process(settings) as (process, client):
+        async with api_process(settings) as (process, client):
             assert (await client.get("/livez")).status_code == 200
             assert psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE) == (most, most)
     finally:
@@ -80,7 +80,7 @@ async def test_uploads_take_little_memory(settings: Settings) -> None:
     blocks = [noise] * (edge**3 * 2 >> 20) + [bytes((edge**3 * 2) % (1 << 20))]
     promised = gz(nifti(dim=[3, 256, 256, 256, 1, 1, 1, 1], datatype=64, body=b""))
     endless = gz(nifti(version=2, dim=[3, 60_000, 60_000, 60_000, 1, 1, 1, 1], body=b""))
-    async with front_desk_process(settings) as (process, client):
+    async with api_process(settings) as (process, client):
         assert (await client.post("/jobs", content=SCAN, headers=RAW)).status_code == 202
         before = peak_bytes(process.pid)
         body = pieces(itertools.chain([large], blocks))

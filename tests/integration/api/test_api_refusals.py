@@ -11,12 +11,12 @@ import pytest
 
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem
 from tests.support.scans import AFFINE, gz, nifti, voxels
 
 
 async def test_bad_channels(
-    client: httpx.AsyncClient, server: FrontDeskServer, two_channel_model: str
+    client: httpx.AsyncClient, server: ApiServer, two_channel_model: str
 ) -> None:
     """A missing channel and unlike grids are a 422, a field of another model a 400."""
     query = {"model": two_channel_model}
@@ -65,7 +65,7 @@ async def test_a_form_without_a_scan(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize("framing", ["form", "raw"])
 async def test_refused_scans(
     client: httpx.AsyncClient,
-    server: FrontDeskServer,
+    server: ApiServer,
     queue: JobQueue,
     content: bytes,
     status: int,
@@ -124,7 +124,7 @@ async def test_refused_headers(
     assert_problem(response, 400, words)
 
 
-async def test_refused_forms(client: httpx.AsyncClient, server: FrontDeskServer) -> None:
+async def test_refused_forms(client: httpx.AsyncClient, server: ApiServer) -> None:
     """Malformed forms, unknown, long and doubled fields are a 400, and leave nothing behind."""
     files = {"scan": SCAN}
     for data in (
@@ -171,7 +171,7 @@ async def _raw_exchange(port: int, request: bytes) -> bytes:
         await writer.wait_closed()
 
 
-async def test_a_length_over_the_limit_is_refused_before_the_body(server: FrontDeskServer) -> None:
+async def test_a_length_over_the_limit_is_refused_before_the_body(server: ApiServer) -> None:
     """Content-Length over MAX_SCAN_BYTES is a 413 without a byte of the body, or a 100."""
     for content_type in ("application/octet-stream", "multipart/form-data; boundary=b"):
         head = (
@@ -196,7 +196,7 @@ async def test_a_length_over_the_limit_is_refused_before_the_body(server: FrontD
 )
 @pytest.mark.parametrize("framing", ["raw", "form"])
 async def test_a_bad_header_is_refused_while_the_client_still_sends(
-    server: FrontDeskServer, start: bytes, status: bytes, framing: str
+    server: ApiServer, start: bytes, status: bytes, framing: str
 ) -> None:
     """A client that has sent 64 KiB of a large body hears what is wrong with its header."""
     if framing == "raw":
@@ -215,7 +215,7 @@ async def test_a_bad_header_is_refused_while_the_client_still_sends(
 
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
 async def test_a_client_that_sends_all_before_it_listens(
-    client: httpx.AsyncClient, server: FrontDeskServer, connection: str
+    client: httpx.AsyncClient, server: ApiServer, connection: str
 ) -> None:
     """A refusal reaches a client that first sends its whole large body."""
     body = nifti(voxels((8, 9, 10, 2)), body=bytes(24 << 20))
@@ -233,7 +233,7 @@ def _post_and_only_then_listen(port: int, body: bytes, connection: str) -> bytes
 
 
 async def test_an_upload_cut_short_leaves_nothing(
-    server: FrontDeskServer, queue: JobQueue, client: httpx.AsyncClient
+    server: ApiServer, queue: JobQueue, client: httpx.AsyncClient
 ) -> None:
     """A client that hangs up in the middle of its scan leaves no file and no job."""
     head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
@@ -249,7 +249,7 @@ async def test_an_upload_cut_short_leaves_nothing(
 
 async def test_more_than_max_scan_bytes_without_a_length(settings: Settings) -> None:
     """A body that hides its length is cut off at MAX_SCAN_BYTES."""
-    server = FrontDeskServer(settings.model_copy(update={"max_scan_bytes": 100_000}))
+    server = ApiServer(settings.model_copy(update={"max_scan_bytes": 100_000}))
     server.start()
     try:
 
@@ -268,7 +268,7 @@ async def test_more_than_max_scan_bytes_without_a_length(settings: Settings) -> 
 
 async def test_a_full_queue(settings: Settings) -> None:
     """Beyond MAX_QUEUED a submit is a 429 with Retry-After, and its scan is gone."""
-    server = FrontDeskServer(settings.model_copy(update={"max_queued": 2}))
+    server = ApiServer(settings.model_copy(update={"max_queued": 2}))
     server.start()
     try:
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:

@@ -11,10 +11,10 @@ import pytest
 
 from shared.errors import InferenceFailed
 from shared.settings import Settings
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem
+from tests.support.scripted_worker import ScriptedWorker
 from voxelq.local.valkey import free_port
-from worker.queueing.leases import Failed
+from worker.pipeline.outcomes import Failed
 
 FULL = Path("/dev/full")
 
@@ -42,17 +42,17 @@ async def test_models(client: httpx.AsyncClient, two_channel_model: str) -> None
         assert_problem(await client.get(f"/models/{name}"), 404)
 
 
-async def test_health(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
+async def test_health(client: httpx.AsyncClient, scripted_worker: ScriptedWorker) -> None:
     """The process is alive at once, and ready once a worker listens."""
     assert (await client.get("/livez")).status_code == 200
     waiting = await client.get("/readyz")
     assert_problem(waiting, 503, "worker")
     assert int(waiting.headers["retry-after"]) >= 1
-    reading_room.sign_on()
+    scripted_worker.sign_on()
     assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_queue(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
+async def test_queue(client: httpx.AsyncClient, scripted_worker: ScriptedWorker) -> None:
     """The queue tells how many wait and run, and what each worker has in hand."""
     empty = {
         "queued": 0,
@@ -66,8 +66,8 @@ async def test_queue(client: httpx.AsyncClient, reading_room: ReadingRoom) -> No
     assert (await client.get("/queue")).json() == empty
     for _ in range(3):
         await client.post("/jobs", content=SCAN, headers=RAW)
-    claims = reading_room.start(most=2)
-    reading_room.sign_on(*claims)
+    leased_jobs = scripted_worker.start(most=2)
+    scripted_worker.sign_on(*leased_jobs)
     state = (await client.get("/queue")).json()
     assert set(state) == set(empty)
     assert (state["queued"], state["started"]) == (1, 2)
@@ -75,18 +75,18 @@ async def test_queue(client: httpx.AsyncClient, reading_room: ReadingRoom) -> No
     assert worker["id"] == "stand-in"
     assert worker["model"] == "test-model@1.0.0"
     assert worker["device"] == "cpu"
-    assert worker["batch"] == [claim.id for claim in claims]
+    assert worker["batch"] == [leased.id for leased in leased_jobs]
 
 
 async def test_the_queue_tells_its_pace(
-    client: httpx.AsyncClient, reading_room: ReadingRoom
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """The queue tells how many scans a batch held lately, and finishes an hour; failed ones not."""
     for _ in range(4):
         await client.post("/jobs", content=SCAN, headers=RAW)
-    reading_room.settle(reading_room.start(most=3))
-    reading_room.settle(
-        reading_room.start(), lambda _: Failed(InferenceFailed("as told").problem())
+    scripted_worker.settle(scripted_worker.start(most=3))
+    scripted_worker.settle(
+        scripted_worker.start(), lambda _: Failed(InferenceFailed("as told").problem())
     )
     state = (await client.get("/queue")).json()
     assert state["scans_per_batch"] == pytest.approx(0.8 * 3 + 0.2 * 1)
@@ -94,10 +94,10 @@ async def test_the_queue_tells_its_pace(
     assert 3 * 6 <= state["scans_per_hour"] <= 3 * 3600 / (9 * 60)
 
 
-async def test_metrics(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
+async def test_metrics(client: httpx.AsyncClient, scripted_worker: ScriptedWorker) -> None:
     """Metrics name routes and never paths, and carry the queue's and the workers' numbers."""
     job_id = (await client.post("/jobs", content=SCAN, headers=RAW)).json()["id"]
-    reading_room.settle(reading_room.start())
+    scripted_worker.settle(scripted_worker.start())
     await client.get(f"/jobs/{job_id}")
     await client.get("/jane-doe")
     await client.request("JANE", "/livez")
@@ -171,11 +171,11 @@ async def test_the_description(client: httpx.AsyncClient) -> None:
 
 
 def test_the_description_holds(
-    server: FrontDeskServer, reading_room: ReadingRoom, tmp_path: Path
+    server: ApiServer, scripted_worker: ScriptedWorker, tmp_path: Path
 ) -> None:
     """Generated calls get nothing but the answers that the description tells of."""
-    reading_room.sign_on()
-    reading_room.serve()
+    scripted_worker.sign_on()
+    scripted_worker.serve()
     checks = (
         "not_a_server_error,status_code_conformance,content_type_conformance,"
         "response_schema_conformance,response_headers_conformance"
@@ -197,7 +197,7 @@ def test_the_description_holds(
 async def test_redis_away_from_the_start(settings: Settings) -> None:
     """A front desk that starts before Redis is alive, says that it is not ready, and answers."""
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
-    alone = FrontDeskServer(settings.model_copy(update={"redis_url": nowhere}))
+    alone = ApiServer(settings.model_copy(update={"redis_url": nowhere}))
     alone.start()
     try:
         async with httpx.AsyncClient(base_url=alone.url, timeout=60, trust_env=False) as client:
@@ -215,7 +215,7 @@ async def test_a_redis_that_hangs(settings: Settings, monkeypatch: pytest.Monkey
     monkeypatch.setattr("api.readiness.PROBE_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         nowhere = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        hung = FrontDeskServer(settings.model_copy(update={"redis_url": nowhere}))
+        hung = ApiServer(settings.model_copy(update={"redis_url": nowhere}))
         hung.start()
         try:
             async with httpx.AsyncClient(base_url=hung.url, timeout=20, trust_env=False) as client:
@@ -246,7 +246,7 @@ async def test_unforeseen_errors(
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 async def test_a_full_store(
-    client: httpx.AsyncClient, server: FrontDeskServer, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store without room is a 507 that leaves nothing behind."""
     store = server.server.config.app.state.desk.store  # type: ignore[union-attr]

@@ -17,9 +17,9 @@ from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from shared.storage.store import ScanStore
 from tests.conftest import Valkey
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem
 from tests.support.scans import gz, nifti, voxels
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 
 
 async def test_a_form(client: httpx.AsyncClient, store: ScanStore, queue: JobQueue) -> None:
@@ -74,7 +74,7 @@ async def test_what_was_unpacked_is_kept_for_the_worker(
 
 
 async def test_a_scan_that_was_not_packed_is_not_copied(
-    client: httpx.AsyncClient, server: FrontDeskServer
+    client: httpx.AsyncClient, server: ApiServer
 ) -> None:
     """Of a scan without gzip there is one file."""
     await client.post("/jobs", content=nifti(), headers=RAW)
@@ -135,7 +135,7 @@ async def test_scan_paths(
     (root / "folder").symlink_to(tmp_path)
     (root / "inside.nii.gz").symlink_to(root / "sub-01" / "flair.nii.gz")
     os.mkfifo(root / "pipe")
-    server = FrontDeskServer(settings.model_copy(update={"scan_root": root}))
+    server = ApiServer(settings.model_copy(update={"scan_root": root}))
     server.start()
     try:
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
@@ -182,7 +182,7 @@ async def test_no_scan_root(client: httpx.AsyncClient) -> None:
     assert_problem(await client.post("/jobs", json={"scan_path": "x.nii"}), 403, "SCAN_ROOT")
 
 
-async def test_idempotency(client: httpx.AsyncClient, server: FrontDeskServer) -> None:
+async def test_idempotency(client: httpx.AsyncClient, server: ApiServer) -> None:
     """Same key and scan: the same job, stored once. Same key and another scan: a 422."""
     headers = RAW | {"Idempotency-Key": "visit-7"}
     first = await client.post("/jobs", content=SCAN, headers=headers)
@@ -206,9 +206,9 @@ async def test_redis_away(tmp_path: Path, models_dir: Path) -> None:
         models_dir=models_dir,
         default_model="test-model",
     )
-    server = FrontDeskServer(settings)
+    server = ApiServer(settings)
     server.start()
-    room = ReadingRoom(settings)
+    room = ScriptedWorker(settings)
     try:
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
             assert (await client.post("/jobs", content=SCAN, headers=RAW)).status_code == 202
@@ -250,7 +250,7 @@ async def test_traceparent(client: httpx.AsyncClient, queue: JobQueue) -> None:
         assert job.submission.traceparent == kept
 
 
-async def test_curl(server: FrontDeskServer, tmp_path: Path) -> None:
+async def test_curl(server: ApiServer, tmp_path: Path) -> None:
     """Curl's form of a file, with its Expect: 100-continue, is taken."""
     path = tmp_path / "scan.nii.gz"
     noise = np.random.default_rng(0).integers(0, 4000, (96, 96, 96)).astype("int16")

@@ -9,15 +9,15 @@ import redis
 from ulid import ULID
 
 from tests.conftest import Valkey
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, submit
-from tests.support.scripted_worker import ReadingRoom, blame_the_scan
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem, submit
+from tests.support.scripted_worker import ScriptedWorker, blame_the_scan
 
 
 @pytest.fixture
-def served(reading_room: ReadingRoom) -> ReadingRoom:
+def served(scripted_worker: ScriptedWorker) -> ScriptedWorker:
     """A reading room that serves whatever comes."""
-    reading_room.serve()
-    return reading_room
+    scripted_worker.serve()
+    return scripted_worker
 
 
 @pytest.mark.usefixtures("served")
@@ -51,9 +51,11 @@ async def test_a_blocking_call_tells_its_own_parts(client: httpx.AsyncClient) ->
         assert "server" not in other.headers["server-timing"]
 
 
-async def test_predict_of_a_bad_scan(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
+async def test_predict_of_a_bad_scan(
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
+) -> None:
     """A job that failed is a 200 that says so: the call itself worked."""
-    reading_room.serve(blame_the_scan)
+    scripted_worker.serve(blame_the_scan)
     response = await client.post("/predict", content=SCAN, headers=RAW)
     assert response.status_code == 200
     job = response.json()
@@ -87,7 +89,7 @@ async def test_a_wait_that_is_over(
 
 
 async def test_blocking_on_a_job(
-    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom
+    client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
     """GET with a wait is held until the job is terminal, by ?wait= and by Prefer alike."""
     job_id = await submit(client)
@@ -96,9 +98,9 @@ async def test_blocking_on_a_job(
         asyncio.create_task(client.get(f"/jobs/{job_id}", headers={"Prefer": "wait=60"})),
     ]
     await server.until_blocked(2)
-    claims = reading_room.start()
+    leased_jobs = scripted_worker.start()
     assert not any(call.done() for call in calls)
-    reading_room.settle(claims)
+    scripted_worker.settle(leased_jobs)
     by_query, by_header = await asyncio.gather(*calls)
     assert by_query.json()["status"] == by_header.json()["status"] == "finished"
     assert by_header.headers["preference-applied"] == "wait=60"
@@ -119,7 +121,7 @@ async def test_bad_waits(client: httpx.AsyncClient, query: str) -> None:
 
 
 async def test_a_canceled_job_wakes_its_client(
-    client: httpx.AsyncClient, server: FrontDeskServer
+    client: httpx.AsyncClient, server: ApiServer
 ) -> None:
     """Whoever blocks on a job hears that it was cancelled."""
     predicting = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
@@ -131,7 +133,7 @@ async def test_a_canceled_job_wakes_its_client(
 
 
 async def test_a_client_that_hangs_up_is_forgotten(
-    client: httpx.AsyncClient, server: FrontDeskServer
+    client: httpx.AsyncClient, server: ApiServer
 ) -> None:
     """A blocked client that hangs up is let go at once, and its job goes on."""
     job_id = await submit(client)
@@ -145,7 +147,7 @@ async def test_a_client_that_hangs_up_is_forgotten(
 
 
 async def test_a_thousand_blocked_clients(
-    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom, valkey: Valkey
+    client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker, valkey: Valkey
 ) -> None:
     """A thousand clients block on one process over a handful of Redis connections; all wake."""
     ids = [await submit(client) for _ in range(20)]
@@ -157,7 +159,7 @@ async def test_a_thousand_blocked_clients(
         assert "voxelq_http_blocked_clients 1000.0" in (await client.get("/metrics")).text
         assert (await client.get("/livez")).status_code == 200
         for _ in range(3):
-            reading_room.settle(reading_room.start())
+            scripted_worker.settle(scripted_worker.start())
         answers = await asyncio.gather(*(reader.read() for reader in readers))
     assert all(b'"status":"finished"' in answer for answer in answers)
     await server.until_blocked(0)
@@ -165,13 +167,13 @@ async def test_a_thousand_blocked_clients(
 
 async def test_an_end_that_no_event_told(
     client: httpx.AsyncClient,
-    server: FrontDeskServer,
-    reading_room: ReadingRoom,
+    server: ApiServer,
+    scripted_worker: ScriptedWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A job whose end no event told is found by the sweep."""
     monkeypatch.setattr("api.live.waiters.JobWaiter.heard", lambda *_: None)
     predicting = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
     await server.until_blocked(1)
-    reading_room.settle(reading_room.start())
+    scripted_worker.settle(scripted_worker.start())
     assert (await predicting).json()["status"] == "finished"

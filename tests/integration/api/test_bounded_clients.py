@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from shared.settings import Settings
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, submit
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem, submit
 from tests.support.raw_http import raw_connection
 from tests.support.scans import nifti
 
@@ -15,25 +15,25 @@ HEAD = ("GET /livez HTTP/1.1", "Host: localhost")
 
 
 @pytest.fixture
-def hasty(server: FrontDeskServer, monkeypatch: pytest.MonkeyPatch) -> FrontDeskServer:
+def hasty(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> ApiServer:
     """A front desk that waits for heads and bodies for a moment only."""
     monkeypatch.setattr("api.http.connection.HEAD_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("api.submission.upload_gate.IDLE_S", 0.5)
-    monkeypatch.setattr("api.submission.upload_gate.GRACE_S", 0.3)
+    monkeypatch.setattr("api.admission.upload_gate.IDLE_S", 0.5)
+    monkeypatch.setattr("api.admission.upload_gate.GRACE_S", 0.3)
     return server
 
 
 @pytest.fixture
-def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontDeskServer]:
+def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
     """A front desk that takes one upload at a time."""
-    monkeypatch.setattr("api.submission.upload_gate.SLOT_WAIT_S", 0.3)
-    server = FrontDeskServer(settings.model_copy(update={"max_uploads": 1}))
+    monkeypatch.setattr("api.admission.upload_gate.SLOT_WAIT_S", 0.3)
+    server = ApiServer(settings.model_copy(update={"max_uploads": 1}))
     server.start()
     yield server
     server.stop()
 
 
-async def test_half_a_head_is_given_up(hasty: FrontDeskServer) -> None:
+async def test_half_a_head_is_given_up(hasty: ApiServer) -> None:
     """Fifty clients that send half their headers are each told so and let go."""
 
     async def half() -> None:
@@ -46,7 +46,7 @@ async def test_half_a_head_is_given_up(hasty: FrontDeskServer) -> None:
     assert not hasty.server.server_state.connections
 
 
-async def test_a_head_that_drips_is_given_up(hasty: FrontDeskServer) -> None:
+async def test_a_head_that_drips_is_given_up(hasty: ApiServer) -> None:
     """A byte now and then buys no more time."""
     async with raw_connection(hasty.port) as connection:
         connection.writer.write(b"GET /livez HTTP/1.1\r\nX-Slow: ")
@@ -62,13 +62,13 @@ async def _drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_connection_that_says_nothing_is_closed(hasty: FrontDeskServer) -> None:
+async def test_a_connection_that_says_nothing_is_closed(hasty: ApiServer) -> None:
     """A fresh connection without a byte is closed without one."""
     async with raw_connection(hasty.port) as connection:
         await connection.assert_closed()
 
 
-async def test_a_kept_connection_is_bounded_too(hasty: FrontDeskServer) -> None:
+async def test_a_kept_connection_is_bounded_too(hasty: ApiServer) -> None:
     """After a first answer the next head is bounded as the first was."""
     async with raw_connection(hasty.port) as connection:
         connection.send(*HEAD)
@@ -81,7 +81,7 @@ async def test_a_kept_connection_is_bounded_too(hasty: FrontDeskServer) -> None:
 
 
 async def test_a_blocked_client_outlasts_the_head_timeout(
-    hasty: FrontDeskServer, client: httpx.AsyncClient
+    hasty: ApiServer, client: httpx.AsyncClient
 ) -> None:
     """The time for a head does not run while a client waits for its answer."""
     job_id = await submit(client)
@@ -99,7 +99,7 @@ async def test_a_blocked_client_outlasts_the_head_timeout(
         b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 70_000 + b"\r\n\r\n",
     ],
 )
-async def test_headers_that_never_end(server: FrontDeskServer, flood: bytes) -> None:
+async def test_headers_that_never_end(server: ApiServer, flood: bytes) -> None:
     """A head beyond its bound is a 431 and a closed connection, however it grows."""
     async with raw_connection(server.port) as connection:
         connection.writer.write(flood)
@@ -107,7 +107,7 @@ async def test_headers_that_never_end(server: FrontDeskServer, flood: bytes) -> 
         await connection.assert_closed()
 
 
-async def test_trailers_that_never_end(server: FrontDeskServer) -> None:
+async def test_trailers_that_never_end(server: ApiServer) -> None:
     """Trailers after a body are bounded as headers are: the connection ends."""
     async with raw_connection(server.port) as connection:
         connection.send(
@@ -125,7 +125,7 @@ async def _flood(writer: asyncio.StreamWriter, piece: bytes) -> None:
             await asyncio.sleep(0)
 
 
-async def test_what_is_not_http(server: FrontDeskServer) -> None:
+async def test_what_is_not_http(server: ApiServer) -> None:
     """Bytes that are no request are a problem too, and counted."""
     for noise in (b"\x16\x03\x01\x02\0", b"GET\r\n\r\n", b"CONNECT x HTTP/1.1\r\n\r\n"):
         async with raw_connection(server.port) as connection:
@@ -136,9 +136,7 @@ async def test_what_is_not_http(server: FrontDeskServer) -> None:
     assert 'http_requests_total{method="unknown",route="unknown",status="400"} 3.0' in metrics
 
 
-async def test_too_many_connections(
-    server: FrontDeskServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_many_connections(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its bound a process refuses connections, and takes them again once some are gone."""
     monkeypatch.setattr("api.http.connection.MAX_CONNECTIONS", 3)
     async with raw_connection(server.port), raw_connection(server.port):
@@ -151,7 +149,7 @@ async def test_too_many_connections(
             assert (await connection.head())[0] == 200
 
 
-async def test_an_upload_that_stops(hasty: FrontDeskServer) -> None:
+async def test_an_upload_that_stops(hasty: ApiServer) -> None:
     """Fifty uploads that stop are each a 408, their connections are closed and nothing is kept."""
 
     async def stalled() -> None:
@@ -169,11 +167,9 @@ async def test_an_upload_that_stops(hasty: FrontDeskServer) -> None:
     await hasty.until(lambda: hasty.stored_files() == [])
 
 
-async def test_an_upload_that_drips(
-    hasty: FrontDeskServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_upload_that_drips(hasty: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body below MIN_UPLOAD_BYTES_PER_S is a 408, though it never stops."""
-    monkeypatch.setattr("api.submission.upload_gate.GRACE_S", 1.0)
+    monkeypatch.setattr("api.admission.upload_gate.GRACE_S", 1.0)
     monkeypatch.setattr("api.http.drain_body.LINGER_S", 0.2)
     async with raw_connection(hasty.port) as connection:
         head = ("POST /jobs HTTP/1.1", "Host: localhost", "Content-Length: 1000000")
@@ -184,7 +180,7 @@ async def test_an_upload_that_drips(
         await asyncio.gather(dripping, return_exceptions=True)
 
 
-async def test_uploads_at_once_are_bounded(narrow: FrontDeskServer) -> None:
+async def test_uploads_at_once_are_bounded(narrow: ApiServer) -> None:
     """Beyond MAX_UPLOADS an upload is a 503 before its body, and a little later it is taken."""
     async with httpx.AsyncClient(base_url=narrow.url, timeout=60, trust_env=False) as client:
         async with raw_connection(narrow.port) as first:
@@ -203,7 +199,7 @@ async def test_uploads_at_once_are_bounded(narrow: FrontDeskServer) -> None:
 
 async def test_a_full_queue_is_told_before_the_body(settings: Settings) -> None:
     """With the queue full, headers alone are answered 429; a key that is known goes on."""
-    server = FrontDeskServer(settings.model_copy(update={"max_queued": 1}))
+    server = ApiServer(settings.model_copy(update={"max_queued": 1}))
     server.start()
     try:
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
@@ -224,7 +220,7 @@ async def test_a_full_queue_is_told_before_the_body(settings: Settings) -> None:
 
 
 async def test_an_answer_that_nobody_reads_is_cut(
-    server: FrontDeskServer, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    server: ApiServer, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that asks for a file and takes none of it loses its connection."""
     monkeypatch.setattr("api.http.connection.UNREAD_TIMEOUT_S", 0.3)

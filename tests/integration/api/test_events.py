@@ -12,15 +12,16 @@ from ulid import ULID
 from shared.errors import InferenceFailed
 from shared.jobs import Stage
 from tests.conftest import Valkey
-from tests.support.api_server import FrontDeskServer, assert_problem, submit
+from tests.support.api_server import ApiServer, assert_problem, submit
 from tests.support.event_lines import Message, followed, messages, until
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 from voxelq.cli.answers import JobAnswer
 from voxelq.cli.http_client import VoxelQClient
-from worker.queueing.leases import Claim, Retry, Step
+from worker.pipeline.outcomes import LeasedJob, Retry
+from worker.pipeline.progress import Step
 
 
-def lose(_: Claim) -> Retry:
+def lose(_: LeasedJob) -> Retry:
     """Have a job go back to the queue."""
     return Retry(InferenceFailed("as told").problem())
 
@@ -36,20 +37,20 @@ async def following(
 
 
 async def test_a_job_is_followed_to_its_end(
-    client: httpx.AsyncClient, reading_room: ReadingRoom
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """Its state comes at once, then each change as a GET would tell it, then the stream ends."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
         heard = [await anext(reading)]
         assert heard[0].job == (await client.get(f"/jobs/{job_id}")).json()
-        (claim,) = reading_room.start()
+        (leased,) = scripted_worker.start()
         heard += await until(reading, status="started")
         assert heard[-1].job == (await client.get(f"/jobs/{job_id}")).json()
-        reading_room.leases.report([Step(claim, Stage.INFERENCE, 0.25)])
+        scripted_worker.leases.report([Step(leased, Stage.INFERENCE, 0.25)])
         heard += await until(reading, progress=0.25)
         assert heard[-1].job == (await client.get(f"/jobs/{job_id}")).json()
-        reading_room.settle([claim])
+        scripted_worker.settle([leased])
         heard += [message async for message in reading]
     assert [message.seen for message in heard] == [
         ("queued", None, 0.0),
@@ -64,17 +65,17 @@ async def test_a_job_is_followed_to_its_end(
 
 @pytest.mark.parametrize("seen", [0, 1, 2])
 async def test_what_was_missed_is_told(
-    client: httpx.AsyncClient, reading_room: ReadingRoom, seen: int
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker, seen: int
 ) -> None:
     """Whoever comes back with an id hears each status it missed, in order, and the end."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
         heard = [await anext(reading)]
-        claims = reading_room.start()
+        leased_jobs = scripted_worker.start()
         heard += await until(reading, status="started")
-        reading_room.settle(claims, lose)
+        scripted_worker.settle(leased_jobs, lose)
         heard += await until(reading, status="queued")
-        reading_room.settle(reading_room.start())
+        scripted_worker.settle(scripted_worker.start())
         heard += [message async for message in reading]
     told = ["queued", "started", "queued", "started", "finished"]
     assert [message.job["status"] for message in heard] == told
@@ -119,7 +120,7 @@ async def test_refusals(client: httpx.AsyncClient) -> None:
 
 
 async def test_places_move_up_as_others_leave(
-    client: httpx.AsyncClient, reading_room: ReadingRoom
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """A job that waits is told its place when others start, are cancelled, or go first."""
     first, second, last = [await submit(client) for _ in range(3)]
@@ -127,28 +128,28 @@ async def test_places_move_up_as_others_leave(
         assert (await anext(reading)).job["position"] == 2
         await client.delete(f"/jobs/{second}")
         assert (await until(reading, position=1))[-1].job["status"] == "queued"
-        (claim,) = reading_room.start(most=1)
-        assert claim.id == first
+        (leased,) = scripted_worker.start(most=1)
+        assert leased.id == first
         assert (await until(reading, position=0))[-1].job["status"] == "queued"
         await submit(client, "stat")
         assert (await until(reading, position=1))[-1].job["status"] == "queued"
 
 
 async def test_progress_never_falls_within_an_attempt(
-    client: httpx.AsyncClient, reading_room: ReadingRoom
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """A lost job's progress goes back with its attempt, and only then."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
         for attempt in (1, 2):
-            (claim,) = reading_room.start()
+            (leased,) = scripted_worker.start()
             await until(reading, attempts=attempt, progress=0.0, status="started")
             for progress in (0.25, 0.5):
-                reading_room.leases.report([Step(claim, Stage.INFERENCE, progress)])
+                scripted_worker.leases.report([Step(leased, Stage.INFERENCE, progress)])
                 (*_, heard) = await until(reading, progress=progress)
                 assert heard.job["attempts"] == attempt
             if attempt == 1:
-                reading_room.settle([claim], lose)
+                scripted_worker.settle([leased], lose)
                 (*_, back) = await until(reading, status="queued")
                 assert (back.job["progress"], back.job["stage"]) == (0.0, None)
         await client.delete(f"/jobs/{job_id}")
@@ -157,39 +158,41 @@ async def test_progress_never_falls_within_an_attempt(
 
 
 async def test_a_report_of_a_lost_job_is_not_heard(
-    client: httpx.AsyncClient, reading_room: ReadingRoom
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """A worker that lost its lease cannot report over the one that has the job now."""
     job_id = await submit(client)
-    (lost,) = reading_room.start()
-    reading_room.settle([lost], lose)
-    assert reading_room.leases.report([Step(lost, Stage.STORE, 0.9)]) == 0
-    (held,) = reading_room.start()
-    assert reading_room.leases.report([Step(held, Stage.PREPROCESS, 0.2)]) == 1
-    assert reading_room.leases.report([Step(lost, Stage.STORE, 0.9)]) == 0
+    (lost,) = scripted_worker.start()
+    scripted_worker.settle([lost], lose)
+    assert scripted_worker.leases.report([Step(lost, Stage.STORE, 0.9)]) == 0
+    (held,) = scripted_worker.start()
+    assert scripted_worker.leases.report([Step(held, Stage.PREPROCESS, 0.2)]) == 1
+    assert scripted_worker.leases.report([Step(lost, Stage.STORE, 0.9)]) == 0
     job = (await client.get(f"/jobs/{job_id}")).json()
     assert (job["stage"], job["progress"]) == ("preprocess", 0.2)
-    reading_room.settle([held])
-    assert reading_room.leases.report([Step(held, Stage.STORE, 0.9)]) == 0
+    scripted_worker.settle([held])
+    assert scripted_worker.leases.report([Step(held, Stage.STORE, 0.9)]) == 0
 
 
 async def test_reports_are_not_sent_where_nobody_listens(
-    client: httpx.AsyncClient, reading_room: ReadingRoom, valkey: Valkey
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker, valkey: Valkey
 ) -> None:
     """A report is one command, and becomes a message only while somebody follows a job."""
     job_id = await submit(client)
-    (claim,) = reading_room.start()
-    reading_room.leases.report([Step(claim, Stage.LOAD, 0.1)])  # the script is known from here on
+    (leased,) = scripted_worker.start()
+    scripted_worker.leases.report(
+        [Step(leased, Stage.LOAD, 0.1)]
+    )  # the script is known from here on
     with redis.Redis.from_url(valkey.url) as admin:
         admin.config_resetstat()
-        reading_room.leases.report([Step(claim, Stage.PREPROCESS, 0.2)])
+        scripted_worker.leases.report([Step(leased, Stage.PREPROCESS, 0.2)])
         calls = {name: told["calls"] for name, told in admin.info("commandstats").items()}
         assert calls["cmdstat_evalsha"] == calls["cmdstat_hset"] == 1
         assert "cmdstat_xadd" not in calls
         assert admin.exists("voxelq:progress") == 0
         async with following(client, job_id) as reading:
             assert (await anext(reading)).job["progress"] == 0.2
-            reading_room.leases.report([Step(claim, Stage.INFERENCE, 0.3)])
+            scripted_worker.leases.report([Step(leased, Stage.INFERENCE, 0.3)])
             await until(reading, progress=0.3)
         assert admin.xlen("voxelq:progress") == 1
 
@@ -206,9 +209,7 @@ async def test_a_heartbeat_keeps_the_line(
             assert line == "" or line.split(": ")[0] in ("event", "id", "data")
 
 
-async def test_whoever_hangs_up_is_forgotten(
-    client: httpx.AsyncClient, server: FrontDeskServer
-) -> None:
+async def test_whoever_hangs_up_is_forgotten(client: httpx.AsyncClient, server: ApiServer) -> None:
     """A follower that hangs up leaves nothing behind, and its job goes on."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
@@ -226,19 +227,19 @@ def sweeping_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_change_that_no_event_told(
-    sweeping_only: None, client: httpx.AsyncClient, reading_room: ReadingRoom
+    sweeping_only: None, client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """A follower hears of changes that no event told, as where a stock worker makes them."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
         await anext(reading)
-        reading_room.settle(reading_room.start())
+        scripted_worker.settle(scripted_worker.start())
         heard = await until(reading, status="finished")
         assert [message.job["status"] for message in heard] == ["started", "finished"]
 
 
 async def test_a_thousand_followers(
-    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom, valkey: Valkey
+    client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker, valkey: Valkey
 ) -> None:
     """A thousand clients follow jobs on one process over a handful of Redis connections."""
     ids = [await submit(client) for _ in range(20)]
@@ -248,23 +249,23 @@ async def test_a_thousand_followers(
         with redis.Redis.from_url(valkey.url) as admin:
             assert len(admin.client_list()) < 100
             admin.config_resetstat()
-            claims = reading_room.start(most=1)
+            leased_jobs = scripted_worker.start(most=1)
             for reader in readers[len(ids) - 1 :: len(ids)]:  # they follow the last job
                 while b'"position":18' not in (line := await reader.readline()):
                     assert line, "the stream ended"
             # draw and begin, and a look or two at what changed and at the places of the others
             assert admin.info("commandstats")["cmdstat_evalsha"]["calls"] < 20
         assert "voxelq_http_following_clients 1000.0" in (await client.get("/metrics")).text
-        reading_room.settle(claims)
+        scripted_worker.settle(leased_jobs)
         for _ in range(3):
-            reading_room.settle(reading_room.start())
+            scripted_worker.settle(scripted_worker.start())
         answers = await asyncio.gather(*(reader.read() for reader in readers))
     assert all(b'"status":"finished"' in answer for answer in answers)
     await server.until(lambda: server.following == 0)
 
 
 async def test_followers_outlive_redis(
-    client: httpx.AsyncClient, reading_room: ReadingRoom, valkey: Valkey
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker, valkey: Valkey
 ) -> None:
     """A follower bears with Redis being away, and hears what happened since."""
     job_id = await submit(client)
@@ -273,7 +274,7 @@ async def test_followers_outlive_redis(
         await asyncio.sleep(1.1)  # the server's disk is behind by a second
         await asyncio.to_thread(valkey.kill)
         await asyncio.to_thread(valkey.start)
-        reading_room.settle(reading_room.start())
+        scripted_worker.settle(scripted_worker.start())
         heard = await until(reading, status="finished")
         assert [message.job["status"] for message in heard] == ["started", "finished"]
 
@@ -312,7 +313,7 @@ async def test_an_unforeseen_error_ends_one_look_only(
 
 
 async def test_the_client_follows_as_the_service_tells(
-    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom
+    client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
     """The Python client hears of a job's life without asking twice."""
     job_id = await submit(client)
@@ -320,11 +321,11 @@ async def test_the_client_follows_as_the_service_tells(
     with VoxelQClient(server.url) as following_client:
         end = asyncio.create_task(asyncio.to_thread(following_client.follow, job_id, heard.append))
         await server.until(lambda: server.following == 1)
-        claims = reading_room.start()
+        leased_jobs = scripted_worker.start()
         await server.until(lambda: heard[-1].status == "started")
-        reading_room.leases.report([Step(claims[0], Stage.INFERENCE, 0.5)])
+        scripted_worker.leases.report([Step(leased_jobs[0], Stage.INFERENCE, 0.5)])
         await server.until(lambda: heard[-1].progress == 0.5)
-        reading_room.settle(claims)
+        scripted_worker.settle(leased_jobs)
         assert (await end).result is not None
     seen = [(job.status, job.stage, job.progress) for job in heard]
     assert seen == [
@@ -335,7 +336,7 @@ async def test_the_client_follows_as_the_service_tells(
     ]
 
 
-async def test_a_stop_lets_followers_go(client: httpx.AsyncClient, server: FrontDeskServer) -> None:
+async def test_a_stop_lets_followers_go(client: httpx.AsyncClient, server: ApiServer) -> None:
     """When the process stops, a follower's stream ends in order, for it to be opened elsewhere."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:

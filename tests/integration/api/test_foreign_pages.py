@@ -5,14 +5,12 @@ import pytest
 
 from api.http.security_headers import DEFAULTS
 from shared.settings import Settings
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem
 from tests.support.raw_http import raw_connection
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 
 
-async def test_a_foreign_host_gets_nothing(
-    client: httpx.AsyncClient, server: FrontDeskServer
-) -> None:
+async def test_a_foreign_host_gets_nothing(client: httpx.AsyncClient, server: ApiServer) -> None:
     """A page whose name was pointed to this machine reads no jobs and submits none."""
     evil = {"Host": f"evil.example:{server.port}"}
     for path in ("/jobs", "/", "/livez", "/nope"):
@@ -25,7 +23,7 @@ async def test_a_foreign_host_gets_nothing(
 
 @pytest.mark.parametrize("name", ["localhost", "voxelq.localhost", "127.0.0.1", "10.1.2.3"])
 async def test_loopback_and_addresses_are_answered(
-    client: httpx.AsyncClient, server: FrontDeskServer, name: str
+    client: httpx.AsyncClient, server: ApiServer, name: str
 ) -> None:
     """The names of this machine, and any address, need no setting."""
     answer = await client.get("/livez", headers={"Host": f"{name}:{server.port}"})
@@ -35,7 +33,7 @@ async def test_loopback_and_addresses_are_answered(
 async def test_allowed_hosts(settings: Settings) -> None:
     """A name of ALLOWED_HOSTS is answered, and its own page may write."""
     allowed = "voxelq.example.org,*.hospital.example"
-    server = FrontDeskServer(settings.model_copy(update={"allowed_hosts": allowed}))
+    server = ApiServer(settings.model_copy(update={"allowed_hosts": allowed}))
     server.start()
     try:
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
@@ -48,7 +46,7 @@ async def test_allowed_hosts(settings: Settings) -> None:
         server.stop()
 
 
-async def test_a_request_names_its_host_once(server: FrontDeskServer) -> None:
+async def test_a_request_names_its_host_once(server: ApiServer) -> None:
     """No host, or two, are a 400; without one, only HTTP/1.0 is answered."""
     for head in (["GET /livez HTTP/1.1"], ["GET /livez HTTP/1.1", *["Host: localhost"] * 2]):
         async with raw_connection(server.port) as connection:
@@ -73,7 +71,7 @@ async def test_a_request_names_its_host_once(server: FrontDeskServer) -> None:
     ],
 )
 async def test_writes_from_other_sites_are_refused(
-    client: httpx.AsyncClient, server: FrontDeskServer, headers: dict[str, str]
+    client: httpx.AsyncClient, server: ApiServer, headers: dict[str, str]
 ) -> None:
     """A page of another site, of another port or of none submits nothing and deletes nothing."""
     for path in ("/jobs", "/predict"):
@@ -85,7 +83,7 @@ async def test_writes_from_other_sites_are_refused(
 
 
 async def test_its_own_page_and_plain_clients_write(
-    client: httpx.AsyncClient, server: FrontDeskServer
+    client: httpx.AsyncClient, server: ApiServer
 ) -> None:
     """The service's own page may write, by any of its names; so may what sends no origin."""
     for name in ("127.0.0.1", "localhost", "[::1]"):
@@ -95,7 +93,7 @@ async def test_its_own_page_and_plain_clients_write(
     assert (await client.post("/jobs", content=SCAN, headers=RAW)).status_code == 202
 
 
-async def test_a_refused_write_is_answered_before_its_body(server: FrontDeskServer) -> None:
+async def test_a_refused_write_is_answered_before_its_body(server: ApiServer) -> None:
     """A foreign page's upload is refused by its headers alone."""
     async with raw_connection(server.port) as connection:
         connection.send(
@@ -108,11 +106,11 @@ async def test_a_refused_write_is_answered_before_its_body(server: FrontDeskServ
 
 
 async def test_every_answer_is_guarded(
-    client: httpx.AsyncClient, reading_room: ReadingRoom
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """Pages, files, refusals and what is not there are neither guessed at, framed nor embedded."""
     job_id = (await client.post("/jobs", content=SCAN, headers=RAW)).json()["id"]
-    reading_room.settle(reading_room.start())
+    scripted_worker.settle(scripted_worker.start())
     paths = ("/", "/docs", "/docs/start.js", "/docs/assets/swagger-ui.css", "/openapi.json",
              "/jobs", f"/jobs/{job_id}/scan", f"/jobs/{job_id}/mask", "/sample.nii.gz", "/livez",
              "/metrics", "/nope", "/web/none.js", "/docs/assets/none.js")  # fmt: skip

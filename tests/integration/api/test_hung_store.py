@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from shared.storage.store import ScanStore
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, finished
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem, finished
+from tests.support.scripted_worker import ScriptedWorker
 
 #: More than any pool has threads.
 CALLS = 40
@@ -37,14 +37,14 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 async def test_a_hung_store_stops_only_what_needs_it(
-    server: FrontDeskServer,
+    server: ApiServer,
     client: httpx.AsyncClient,
-    reading_room: ReadingRoom,
+    scripted_worker: ScriptedWorker,
     request: pytest.FixtureRequest,
 ) -> None:
     """Uploads, files and deletes are a 503 in time, the rest answers, and all of it comes back."""
-    job_id = await finished(client, reading_room)
-    other_id = await finished(client, reading_room)
+    job_id = await finished(client, scripted_worker)
+    other_id = await finished(client, scripted_worker)
     back: threading.Event = request.getfixturevalue("hanging")
     stuck = [
         *(client.post("/jobs", content=SCAN, headers=RAW) for _ in range(CALLS)),
@@ -68,10 +68,10 @@ async def test_a_hung_store_stops_only_what_needs_it(
 
 
 async def test_a_hung_models_folder_stops_no_file(
-    client: httpx.AsyncClient, reading_room: ReadingRoom, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the folder of models hung, jobs and their files are still served."""
-    job_id = await finished(client, reading_room)
+    job_id = await finished(client, scripted_worker)
     back = threading.Event()
     monkeypatch.setattr("api.thread_pools.CALL_TIMEOUT_S", 1.0)
     monkeypatch.setattr(

@@ -10,16 +10,16 @@ import numpy as np
 from shared.queue import keys
 from shared.settings import Settings
 from shared.volumes.nifti import read_volume
-from tests.support.api_server import SCAN, FrontDeskServer, assert_problem, finished, submit
-from tests.support.scripted_worker import PICTURE, ReadingRoom, blame_the_scan
+from tests.support.api_server import SCAN, ApiServer, assert_problem, finished, submit
+from tests.support.scripted_worker import PICTURE, ScriptedWorker, blame_the_scan
 from worker.queueing.connection import connect
 
 
 async def test_files(
-    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom
+    client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
     """Mask, picture and scan come with their length, name and ETag; the mask fits the scan."""
-    job_id = await finished(client, reading_room)
+    job_id = await finished(client, scripted_worker)
     mask = await client.get(f"/jobs/{job_id}/mask")
     scan = await client.get(f"/jobs/{job_id}/scan")
     preview = await client.get(f"/jobs/{job_id}/preview.png")
@@ -44,7 +44,9 @@ async def test_files(
     assert mask.headers["etag"] != preview.headers["etag"]
 
 
-async def test_files_before_the_end(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
+async def test_files_before_the_end(
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
+) -> None:
     """Until a job is finished its mask and picture are a 409 that says why; its scan is there."""
 
     async def expect(job_id: str, words: str) -> None:
@@ -54,9 +56,9 @@ async def test_files_before_the_end(client: httpx.AsyncClient, reading_room: Rea
 
     job_id = await submit(client)
     await expect(job_id, "queued")
-    claims = reading_room.start()
+    leased_jobs = scripted_worker.start()
     await expect(job_id, "started")
-    reading_room.settle(claims, blame_the_scan)
+    scripted_worker.settle(leased_jobs, blame_the_scan)
     await expect(job_id, "failed")
     canceled = await submit(client)
     await client.delete(f"/jobs/{canceled}")
@@ -79,10 +81,10 @@ async def test_the_scan_of_a_channel(client: httpx.AsyncClient, two_channel_mode
 
 
 async def test_files_of_an_unreadable_job(
-    client: httpx.AsyncClient, reading_room: ReadingRoom, settings: Settings
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker, settings: Settings
 ) -> None:
     """Of a job whose record cannot be read, every file answers with a problem that says so."""
-    job_id = await finished(client, reading_room)
+    job_id = await finished(client, scripted_worker)
     with connect(settings) as redis:
         redis.delete(keys.RQ_RESULTS + job_id)
     for file in ("mask", "preview.png", "scan"):

@@ -17,14 +17,15 @@ from tests.conftest import Valkey
 from tests.integration.worker.test_lanes import serving
 from tests.support.api_server import submit
 from tests.support.bundles import write_tiny_bundle
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 from worker.metrics import peak_memory
-from worker.metrics.counters import Counts
-from worker.models.cache import open_shelf
+from worker.metrics.counters import Counters
+from worker.models.cache import open_model_cache
+from worker.pipeline.outcomes import Failed, Retry
 from worker.pipeline.pipeline import Pipeline
 from worker.queueing.connection import connect
 from worker.queueing.heartbeat import Heartbeat
-from worker.queueing.leases import Failed, Leases, Retry, WorkerFacts
+from worker.queueing.leases import Leases, WorkerFacts
 
 Page = dict[str, float]
 
@@ -41,7 +42,7 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
 def pipeline(settings: Settings) -> Iterator[Pipeline]:
     """A pipeline round the tiny network."""
     with connect(settings) as redis:
-        opened = Pipeline(settings, open_shelf(settings, redis, "in-process"))
+        opened = Pipeline(settings, open_model_cache(settings, redis, "in-process"))
         yield opened
         opened.close()
 
@@ -130,7 +131,7 @@ async def test_the_queue_shows_how_a_worker_computes(
 
 
 async def test_waiting_jobs_by_priority(
-    client: httpx.AsyncClient, reading_room: ReadingRoom
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """Jobs that nobody has drawn are counted by priority, and the oldest one's age is told."""
     for priority in ("bulk", "stat", "bulk"):
@@ -139,20 +140,22 @@ async def test_waiting_jobs_by_priority(
     waiting = {name: page[f"voxelq_waiting_jobs{{{name}}}"] for name in ("stat", "routine", "bulk")}
     assert waiting == {"stat": 1, "routine": 0, "bulk": 2}
     assert page["voxelq_oldest_queued_seconds"] > 0
-    reading_room.start(most=1)
+    scripted_worker.start(most=1)
     assert (await read(client))["voxelq_waiting_jobs{stat}"] == 0
 
 
-async def test_failures_by_reason(client: httpx.AsyncClient, reading_room: ReadingRoom) -> None:
+async def test_failures_by_reason(
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
+) -> None:
     """A failure is counted under its problem's type, a job put back or cancelled as that."""
     outcomes = iter(
         Failed(error.problem()) for error in (BadScan("1"), BadScan("2"), InferenceFailed("3"))
     )
     for _ in range(3):
         await submit(client)
-        reading_room.settle(reading_room.start(), lambda _: next(outcomes))
+        scripted_worker.settle(scripted_worker.start(), lambda _: next(outcomes))
     job_id = await submit(client)
-    reading_room.settle(reading_room.start(), lambda _: Retry(StoreFull("as told").problem()))
+    scripted_worker.settle(scripted_worker.start(), lambda _: Retry(StoreFull("as told").problem()))
     await client.delete(f"/jobs/{job_id}")
     page = await read(client)
     assert page["voxelq_job_failures_total{bad-scan}"] == 2
@@ -164,17 +167,17 @@ async def test_failures_by_reason(client: httpx.AsyncClient, reading_room: Readi
 
 
 async def test_lost_leases_are_counted(
-    client: httpx.AsyncClient, reading_room: ReadingRoom, settings: Settings
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker, settings: Settings
 ) -> None:
     """A job whose worker fell silent counts as a lost lease, and as a failure after the last."""
     await submit(client)
     for attempt in range(settings.max_attempts):
         assert (await read(client))["voxelq_leases_lost_total"] == attempt
-        (claim,) = reading_room.start()
+        (leased,) = scripted_worker.start()
         with connect(settings) as redis:
-            redis.zadd(keys.RQ_WIP + claim.queue, {f"{claim.id}:{claim.execution}": 1}, xx=True)
+            redis.zadd(keys.RQ_WIP + leased.queue, {f"{leased.id}:{leased.execution}": 1}, xx=True)
             redis.delete(keys.REAPED_AT)
-        reading_room.leases.reap()
+        scripted_worker.leases.reap()
     page = await read(client)
     assert page["voxelq_leases_lost_total"] == settings.max_attempts
     assert page["voxelq_job_failures_total{job-lost}"] == 1
@@ -182,13 +185,13 @@ async def test_lost_leases_are_counted(
 
 
 async def test_a_batch_settled_twice_counts_once(
-    client: httpx.AsyncClient, reading_room: ReadingRoom
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """A worker whose answer was lost settles again, and nothing is counted again."""
     await submit(client)
-    claims = reading_room.start()
+    leased_jobs = scripted_worker.start()
     for _ in range(2):
-        reading_room.settle(claims, reading_room.finish)
+        scripted_worker.settle(leased_jobs, scripted_worker.finish)
     page = await read(client)
     assert page["voxelq_batches_total"] == 1
     assert page["voxelq_jobs_total{finished}"] == 1
@@ -199,7 +202,7 @@ def test_what_was_counted_waits_for_redis(tmp_path: Path, settings: Settings) ->
     server = Valkey(tmp_path / "own")
     server.start()
     settings = settings.model_copy(update={"redis_url": server.url})
-    counts, facts = Counts(), WorkerFacts("one", "cpu", None)
+    counts, facts = Counters(), WorkerFacts("one", "cpu", None)
     beating = connect(settings)
     heartbeat = Heartbeat(Leases(beating, "one", settings), facts, 1.0, counts.take)
 

@@ -16,9 +16,9 @@ from shared.errors import StoreUnavailable
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from tests.conftest import Valkey
-from tests.support.api_server import FrontDeskServer, assert_problem
+from tests.support.api_server import ApiServer, assert_problem
 from tests.support.redis_servers import RedisServer, redis_server
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 from voxelq.local.valkey import free_port
 from worker.queueing.connection import await_usable, connect
 from worker.queueing.leases import Leases, WorkerFacts
@@ -38,10 +38,10 @@ def worker(settings: Settings) -> Iterator[Callable[[str, str | None], None]]:
 
 
 async def test_a_service_that_is_well_has_no_notes(
-    client: httpx.AsyncClient, reading_room: ReadingRoom
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """A worker that serves and a Redis as it should be: ready, with nothing to note."""
-    reading_room.sign_on()
+    scripted_worker.sign_on()
     answer = await client.get("/readyz")
     assert answer.status_code == 200
     assert answer.json() == {"status": "ok", "notes": []}
@@ -69,10 +69,10 @@ async def test_a_paused_worker_beside_one_that_serves_is_a_note(
 
 
 async def test_what_is_wrong_with_redis_is_a_note(
-    client: httpx.AsyncClient, reading_room: ReadingRoom, valkey: Valkey
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker, valkey: Valkey
 ) -> None:
     """A Redis that evicts or forgets serves scans, and is told of."""
-    reading_room.sign_on()
+    scripted_worker.sign_on()
     with redis.Redis.from_url(valkey.url) as server:
         server.config_set("maxmemory-policy", "allkeys-lru")
         try:
@@ -84,10 +84,10 @@ async def test_what_is_wrong_with_redis_is_a_note(
 
 
 async def test_a_redis_that_refuses_jobs_is_not_ready(
-    client: httpx.AsyncClient, reading_room: ReadingRoom, valkey: Valkey
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker, valkey: Valkey
 ) -> None:
     """With Redis full no scan would be accepted, and the answer says what to do."""
-    reading_room.sign_on()
+    scripted_worker.sign_on()
     with redis.Redis.from_url(valkey.url) as server:
         bound = server.config_get("maxmemory")["maxmemory"]
         server.config_set("maxmemory", 1)
@@ -98,7 +98,7 @@ async def test_a_redis_that_refuses_jobs_is_not_ready(
 
 
 async def test_sources_of_notes_cannot_break_the_answer(
-    queue: JobQueue, reading_room: ReadingRoom, monkeypatch: pytest.MonkeyPatch
+    queue: JobQueue, scripted_worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A source's notes are told; one that fails or hangs is told of, and delays nothing."""
     monkeypatch.setattr(api.readiness, "PROBE_TIMEOUT_S", 1.0)
@@ -113,7 +113,7 @@ async def test_sources_of_notes_cannot_break_the_answer(
         await asyncio.sleep(3600)
         return []
 
-    reading_room.sign_on()
+    scripted_worker.sign_on()
     notes = await ServiceReadiness(queue, sources=[noted, failed, hung]).notes()
     assert notes[0].startswith("3 jobs were lost")
     assert notes[1] == "The store does not answer."
@@ -132,7 +132,7 @@ async def test_the_api_says_that_redis_is_unusable(
     settings: Settings, sharded: RedisServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A Redis that the queue cannot use leaves the API alive, not ready, and saying why."""
-    server = FrontDeskServer(settings.model_copy(update={"redis_url": sharded.url}))
+    server = ApiServer(settings.model_copy(update={"redis_url": sharded.url}))
     server.start()
     try:
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:

@@ -7,21 +7,21 @@ from ulid import ULID
 from shared.queue.job_queue import JobQueue
 from shared.sample import SAMPLE_SCAN
 from shared.storage.store import ScanStore
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, submit
-from tests.support.scripted_worker import ReadingRoom, blame_the_scan
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem, submit
+from tests.support.scripted_worker import ScriptedWorker, blame_the_scan
 
 
 @pytest.mark.parametrize("call", ["/jobs", "/predict?wait=0"])
 async def test_a_scan_is_handed_in_again(
     client: httpx.AsyncClient,
-    reading_room: ReadingRoom,
+    scripted_worker: ScriptedWorker,
     queue: JobQueue,
     store: ScanStore,
     call: str,
 ) -> None:
     """The scan of a job that is over becomes a new job's, which outlives the old one."""
     first = await submit(client)
-    reading_room.settle(reading_room.start(), blame_the_scan)
+    scripted_worker.settle(scripted_worker.start(), blame_the_scan)
     response = await client.post(call, json={"scan_of": first, "priority": "stat"})
     assert response.status_code == 202
     again = response.json()
@@ -31,14 +31,14 @@ async def test_a_scan_is_handed_in_again(
     old, new = (await client.get(f"/jobs/{first}")), await queue.get(again["id"])
     assert old.status_code == 404
     assert store.read(new.submission.scans["scan"]) == SCAN
-    reading_room.settle(reading_room.start())
+    scripted_worker.settle(scripted_worker.start())
     job = (await client.get(f"/jobs/{again['id']}")).json()
     assert job["status"] == "finished"
 
 
 async def test_all_channels_are_handed_in_again(
     client: httpx.AsyncClient,
-    reading_room: ReadingRoom,
+    scripted_worker: ScriptedWorker,
     queue: JobQueue,
     store: ScanStore,
     two_channel_model: str,
@@ -56,12 +56,12 @@ async def test_all_channels_are_handed_in_again(
 
 
 async def test_what_cannot_be_handed_in_again(
-    client: httpx.AsyncClient, server: FrontDeskServer, reading_room: ReadingRoom
+    client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
     """A live job's scan, one that was purged and what is no id are refused; nothing is kept."""
     live = await submit(client)
     assert_problem(await client.post("/jobs", json={"scan_of": live}), 409, "queued")
-    reading_room.start()
+    scripted_worker.start()
     assert_problem(await client.post("/jobs", json={"scan_of": live}), 409, "started")
     assert_problem(await client.post("/jobs", json={"scan_of": str(ULID())}), 404, "purged")
     for wrong in ("../secret", 7, None, [live]):
@@ -72,7 +72,7 @@ async def test_what_cannot_be_handed_in_again(
 
 
 async def test_a_scan_that_left_the_store(
-    client: httpx.AsyncClient, server: FrontDeskServer, store: ScanStore
+    client: httpx.AsyncClient, server: ApiServer, store: ScanStore
 ) -> None:
     """A job whose scan is gone from the store answers as one that was purged."""
     job_id = await submit(client)

@@ -15,9 +15,9 @@ from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from shared.storage.job_records import JobRecord, JobRecords
 from shared.storage.store import RECORD_NAME, ScanStore
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, finished, submit
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem, finished, submit
 from tests.support.jobs import wait_for
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 from worker.queueing.connection import connect
 from worker.queueing.retention import Retention
 
@@ -29,7 +29,7 @@ def redis(settings: Settings) -> Iterator[Redis]:
         yield opened
 
 
-def storage(server: FrontDeskServer) -> object:
+def storage(server: ApiServer) -> object:
     """What looks after the store in this server."""
     return server.server.config.app.state.desk.storage  # type: ignore[union-attr]
 
@@ -49,7 +49,7 @@ async def test_a_record_is_beside_each_scan(
 
 
 async def test_a_cancelled_job_leaves_no_record(
-    client: httpx.AsyncClient, store: ScanStore, server: FrontDeskServer
+    client: httpx.AsyncClient, store: ScanStore, server: ApiServer
 ) -> None:
     """What was withdrawn is never recovered, and a purge leaves nothing."""
     job_id = await submit(client)
@@ -77,10 +77,10 @@ async def test_a_mount_that_goes_away_under_an_upload_takes_no_scan_along(
 
 
 async def test_a_mask_of_a_store_that_is_away_is_not_said_to_be_gone(
-    client: httpx.AsyncClient, reading_room: ReadingRoom, tmp_path: Path
+    client: httpx.AsyncClient, scripted_worker: ScriptedWorker, tmp_path: Path
 ) -> None:
     """While the store is away its files answer 503, and are there again with it."""
-    job_id = await finished(client, reading_room)
+    job_id = await finished(client, scripted_worker)
     (tmp_path / "store").rename(tmp_path / "away")
     (tmp_path / "store").mkdir()
     for name in ("mask", "scan", "preview.png"):
@@ -91,7 +91,7 @@ async def test_a_mask_of_a_store_that_is_away_is_not_said_to_be_gone(
 
 
 async def test_a_missing_mount_is_told_before_the_body(
-    client: httpx.AsyncClient, server: FrontDeskServer, tmp_path: Path
+    client: httpx.AsyncClient, server: ApiServer, tmp_path: Path
 ) -> None:
     """While the store is away scans are refused with 503 and none is stored; then they are taken.
 
@@ -111,7 +111,7 @@ async def test_a_missing_mount_is_told_before_the_body(
 
 
 async def test_a_store_that_cannot_be_written_is_told(
-    client: httpx.AsyncClient, server: FrontDeskServer, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk with a fault is a 503 that leaves nothing, wherever in the upload it shows."""
     store = server.server.config.app.state.desk.store  # type: ignore[union-attr]
@@ -133,7 +133,7 @@ async def test_a_store_that_cannot_be_written_is_told(
 
 
 async def test_uploads_leave_the_reserve(
-    client: httpx.AsyncClient, server: FrontDeskServer, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An upload is refused with 507 if its length would touch the reserve, or once it does."""
     free = [0]
@@ -161,8 +161,8 @@ async def test_uploads_leave_the_reserve(
 
 async def test_an_emptied_redis_loses_nothing(
     client: httpx.AsyncClient,
-    server: FrontDeskServer,
-    reading_room: ReadingRoom,
+    server: ApiServer,
+    scripted_worker: ScriptedWorker,
     redis: Redis,
     queue: JobQueue,
 ) -> None:
@@ -172,7 +172,7 @@ async def test_an_emptied_redis_loses_nothing(
     blocks gets its answer.
     """
     ids = [await submit(client) for _ in range(6)]
-    reading_room.start(2)
+    scripted_worker.start(2)
     blocked = asyncio.create_task(
         client.post("/predict?wait=50&priority=stat", content=SCAN, headers=RAW)
     )
@@ -184,7 +184,7 @@ async def test_an_emptied_redis_loses_nothing(
     assert {response.status_code for response in asked} <= {503, 200}
     assert {response.headers.get("retry-after") for response in asked} <= {"2", None}
     assert (await client.get(f"/jobs/{canceled}")).status_code == 404
-    reading_room.serve()
+    scripted_worker.serve()
     await submit(client)
     await server.until(lambda: all(redis.exists(keys.RQ_JOB + job_id) for job_id in ids))
     jobs = await wait_for(queue, ids, JobStatus.FINISHED)
@@ -199,13 +199,13 @@ async def test_a_restart_after_a_loss_is_noted(
     settings: Settings, redis: Redis, store: ScanStore
 ) -> None:
     """If all processes were gone when Redis was emptied, the scans are noted and left alone."""
-    first = FrontDeskServer(settings)
+    first = ApiServer(settings)
     first.start()
     async with httpx.AsyncClient(base_url=first.url, trust_env=False) as client:
         await submit(client)
     first.stop()
     redis.flushall()
-    second = FrontDeskServer(settings)
+    second = ApiServer(settings)
     second.start()
     try:
         await second.until(lambda: bool(storage(second).notes))  # type: ignore[attr-defined]
@@ -220,7 +220,7 @@ async def test_jobs_missing_after_a_restart_come_back(
     settings: Settings, redis: Redis, queue: JobQueue
 ) -> None:
     """Jobs that the append-only file lost are back once an API runs on the same data set."""
-    first = FrontDeskServer(settings)
+    first = ApiServer(settings)
     first.start()
     async with httpx.AsyncClient(base_url=first.url, trust_env=False) as client:
         ids = [await submit(client) for _ in range(3)]
@@ -228,7 +228,7 @@ async def test_jobs_missing_after_a_restart_come_back(
     service = redis.get(keys.SERVICE)
     redis.flushall()
     redis.set(keys.SERVICE, service or b"")
-    second = FrontDeskServer(settings)
+    second = ApiServer(settings)
     second.start()
     try:
         await second.until(lambda: redis.zcard(keys.INDEX) == 3)
@@ -242,7 +242,7 @@ async def test_two_services_on_one_store(settings: Settings, store: ScanStore) -
     other = settings.model_copy(
         update={"redis_url": settings.redis_url.removesuffix("/0") + "/1", "retention_s": 0.001}
     )
-    servers = [FrontDeskServer(one) for one in (settings, other)]
+    servers = [ApiServer(one) for one in (settings, other)]
     ids = []
     for server in servers:
         server.start()

@@ -9,12 +9,12 @@ import uvicorn
 
 from api.__main__ import Server
 from api.vital_tasks import VitalTasks
-from shared.queue.events import Marks, News
+from shared.queue.events import EventBatch, StreamOffsets
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem, submit
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem, submit
 from tests.support.event_lines import followed
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 
 
 def fail(*_: object, **__: object) -> NoReturn:
@@ -63,15 +63,15 @@ async def test_a_task_that_ended_and_one_that_is_stuck() -> None:
 
 async def test_events_that_nobody_can_read(
     client: httpx.AsyncClient,
-    server: FrontDeskServer,
-    reading_room: ReadingRoom,
+    server: ApiServer,
+    scripted_worker: ScriptedWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """News that cannot be read are passed over, and those who wait are told all the same."""
     reads = 0
-    news = JobQueue.news
+    news = JobQueue.new_events
 
-    async def often_unreadable(self: JobQueue, after: Marks, block_s: float) -> News:
+    async def often_unreadable(self: JobQueue, after: StreamOffsets, block_s: float) -> EventBatch:
         nonlocal reads
         reads += 1
         told = await news(self, after, block_s)
@@ -80,11 +80,11 @@ async def test_events_that_nobody_can_read(
         return told
 
     monkeypatch.setattr("api.vital_tasks.PAUSE_S", 0.01)
-    monkeypatch.setattr(JobQueue, "news", often_unreadable)
+    monkeypatch.setattr(JobQueue, "new_events", often_unreadable)
     for _ in range(3):
         blocked = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
         await server.until_blocked(1)
-        reading_room.settle(reading_room.start())
+        scripted_worker.settle(scripted_worker.start())
         assert (await blocked).json()["status"] == "finished"
     assert (await client.get("/livez")).status_code == 200
 
@@ -92,8 +92,8 @@ async def test_events_that_nobody_can_read(
 @pytest.mark.parametrize("method", ["heard", "look_at_all"])
 async def test_an_audience_that_fails_stops_no_other(
     client: httpx.AsyncClient,
-    server: FrontDeskServer,
-    reading_room: ReadingRoom,
+    server: ApiServer,
+    scripted_worker: ScriptedWorker,
     monkeypatch: pytest.MonkeyPatch,
     method: str,
 ) -> None:
@@ -102,11 +102,11 @@ async def test_an_audience_that_fails_stops_no_other(
     job_id = await submit(client)
     following = asyncio.create_task(followed(client, job_id))
     await server.until(lambda: server.following == 1)
-    reading_room.settle(reading_room.start())
+    scripted_worker.settle(scripted_worker.start())
     assert (await following)[-1].job["status"] == "finished"
     blocked = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
     await server.until_blocked(1)
-    reading_room.settle(reading_room.start())
+    scripted_worker.settle(scripted_worker.start())
     assert (await blocked).json()["status"] == "finished"
     assert (await client.get("/livez")).status_code == 200
 
@@ -115,7 +115,7 @@ async def test_a_process_that_cannot_go_on_says_so_and_ends(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With its reader gone, `/livez` is a 503, and the process ends by itself."""
-    server = FrontDeskServer(settings)
+    server = ApiServer(settings)
     with monkeypatch.context() as patched:
         patched.setattr(Server, "on_tick", uvicorn.Server.on_tick)  # time to look at it
         server.start()

@@ -14,7 +14,8 @@ from shared.settings import Settings
 from tests.conftest import Valkey
 from tests.support.jobs import submission
 from worker.device.gpu_lease import Gpu, lease_gpu
-from worker.queueing.leases import Claim, Leases, WorkerFacts
+from worker.pipeline.outcomes import LeasedJob
+from worker.queueing.leases import Leases, WorkerFacts
 
 FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
 QUEUE = "test-model@1.0.0:routine"
@@ -39,12 +40,12 @@ def step(client: Any, seconds: float) -> None:
             client.zadd(key, {member: score - seconds})
 
 
-async def begun(queue: JobQueue, leases: Leases) -> Claim:
+async def begun(queue: JobQueue, leases: Leases) -> LeasedJob:
     """Return a job that a worker holds, with a reaper that was there a moment ago."""
     await queue.submit(submission())
-    (claim,) = leases.begin(leases.draw(1), FACTS)
+    (leased,) = leases.begin(leases.draw(1), FACTS)
     leases.reap()
-    return claim
+    return leased
 
 
 def turn(client: Redis, leases: Leases) -> int:
@@ -57,34 +58,34 @@ async def test_a_clock_stepped_forward_charges_no_job(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
     """Leases that ran out while none could be extended get one fresh period, and no more."""
-    claim = await begun(queue, leases)
+    leased = await begun(queue, leases)
     step(client, HOUR_S)
     assert leases.reap() == 0
-    assert leases.extend([claim], FACTS) == []
-    assert (await queue.get(claim.id)).status is JobStatus.STARTED
+    assert leases.extend([leased], FACTS) == []
+    assert (await queue.get(leased.id)).status is JobStatus.STARTED
     step(client, HOUR_S)
     assert leases.reap() == 0
     step(client, HOUR_S)  # and its worker was not heard of in between
     assert leases.reap() == 1
-    assert (await queue.get(claim.id)).losses == 1
+    assert (await queue.get(leased.id)).losses == 1
 
 
 async def test_a_lease_known_to_be_dead_gets_no_fresh_period(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
     """What a watchdog reports is reaped at once, however long no reaper was there."""
-    claim = await begun(queue, leases)
+    leased = await begun(queue, leases)
     assert scripts.ABANDON.run(client, "worker-1") == 1
     client.set(keys.REAPED_AT, time.time() - HOUR_S)
     assert leases.reap() == 1
-    assert (await queue.get(claim.id)).losses == 1
+    assert (await queue.get(leased.id)).losses == 1
 
 
 async def test_a_clock_stepped_back_keeps_no_dead_worker(
     queue: JobQueue, leases: Leases, client: Redis, settings: Settings
 ) -> None:
     """Leases and workers of the future are cut to one period, so that silence ends them."""
-    claim = await begun(queue, leases)
+    leased = await begun(queue, leases)
     step(client, -HOUR_S)
     leases.reap()  # its own last turn lies in the future, and is no reason to wait
     latest = time.time() + settings.lease_s + 1
@@ -93,7 +94,7 @@ async def test_a_clock_stepped_back_keeps_no_dead_worker(
         assert [score < latest for _, score in scores] == [True]
     step(client, settings.lease_s + 1)
     assert turn(client, leases) == 1
-    assert (await queue.get(claim.id)).status is JobStatus.QUEUED
+    assert (await queue.get(leased.id)).status is JobStatus.QUEUED
     assert (await queue.state()).workers == ()
 
 

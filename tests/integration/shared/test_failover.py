@@ -14,7 +14,7 @@ from shared.errors import ServiceUnavailable, StoreFull
 from shared.queue.connection import away
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
-from tests.support.api_server import RAW, SCAN, FrontDeskServer, assert_problem
+from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem
 from tests.support.jobs import submission
 from tests.support.redis_servers import FollowingAddress, RedisServer, redis_server
 from worker.queueing.connection import connect
@@ -80,7 +80,7 @@ async def test_clients_follow_a_failover(
         address.to = other
         primary.follow(other)
         after = await queue.submit(submission())
-        assert [claim.id for claim in leases.draw(4)] == [after.job.id]
+        assert [leased.id for leased in leases.draw(4)] == [after.job.id]
         assert (await queue.get(before.job.id)).id == before.job.id
         with other.client() as direct:
             assert direct.exists(f"rq:job:{after.job.id}")
@@ -172,7 +172,7 @@ async def test_the_api_answers_503_for_a_read_only_redis(
     settings: Settings, primary: RedisServer, other: RedisServer
 ) -> None:
     """A submit to a service whose Redis is a replica is a 503 in words, never a 500."""
-    server = FrontDeskServer(settings)
+    server = ApiServer(settings)
     server.start()
     try:
         primary.follow(other)

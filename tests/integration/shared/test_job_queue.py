@@ -7,13 +7,14 @@ import redis
 
 from shared.errors import IdempotencyConflict, JobNotFound, NotFinished, QueueFull
 from shared.jobs import JobStatus, Priority
-from shared.queue.events import News
+from shared.queue.events import EventBatch
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from tests.conftest import Valkey
 from tests.support.fake_worker import report
 from tests.support.jobs import submission
-from worker.queueing.leases import Finished, Leases, WorkerFacts
+from worker.pipeline.outcomes import Finished
+from worker.queueing.leases import Leases, WorkerFacts
 
 FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
 
@@ -111,11 +112,11 @@ async def test_listing_by_status_follows_a_job(queue: JobQueue, leases: Leases) 
         ]
 
     assert await states() == [JobStatus.QUEUED]
-    claims = leases.draw(1)
-    leases.begin(claims, FACTS)
+    leased_jobs = leases.draw(1)
+    leases.begin(leased_jobs, FACTS)
     assert await states() == [JobStatus.STARTED]
-    outcome = Finished(report(claims[0], "worker-1", 1))
-    leases.settle([(claims[0], outcome)], FACTS, batch_s=1, metrics={})
+    outcome = Finished(report(leased_jobs[0], "worker-1", 1))
+    leases.settle([(leased_jobs[0], outcome)], FACTS, batch_s=1, metrics={})
     assert await states() == [JobStatus.FINISHED]
 
 
@@ -130,19 +131,19 @@ async def test_a_queued_job_can_be_cancelled(queue: JobQueue, leases: Leases) ->
 async def test_a_drawn_job_can_be_cancelled(queue: JobQueue, leases: Leases) -> None:
     """A job cancelled between draw and begin is not begun."""
     job_id = (await queue.submit(submission())).job.id
-    claims = leases.draw(1)
+    leased_jobs = leases.draw(1)
     assert await queue.cancel(job_id)
-    assert leases.begin(claims, FACTS) == []
+    assert leases.begin(leased_jobs, FACTS) == []
     assert (await queue.get(job_id)).status is JobStatus.CANCELED
 
 
 async def test_a_started_job_can_be_cancelled(queue: JobQueue, leases: Leases) -> None:
     """The outcome of a job cancelled while it computes is dropped."""
     job_id = (await queue.submit(submission())).job.id
-    claims = leases.begin(leases.draw(1), FACTS)
+    leased_jobs = leases.begin(leases.draw(1), FACTS)
     assert await queue.cancel(job_id)
-    outcome = Finished(report(claims[0], "worker-1", 1))
-    assert leases.settle([(claims[0], outcome)], FACTS, batch_s=1, metrics={}) == claims
+    outcome = Finished(report(leased_jobs[0], "worker-1", 1))
+    assert leases.settle([(leased_jobs[0], outcome)], FACTS, batch_s=1, metrics={}) == leased_jobs
     assert (await queue.get(job_id)).status is JobStatus.CANCELED
 
 
@@ -170,12 +171,12 @@ async def test_purging_forgets_a_terminal_job_only(queue: JobQueue, valkey: Valk
 
 async def test_events_tell_every_change(queue: JobQueue, leases: Leases) -> None:
     """Whoever reads from where the stream stood hears queued, started and finished."""
-    before = await queue.marks()
+    before = await queue.offsets()
     await queue.submit(submission())
-    claims = leases.begin(leases.draw(1), FACTS)
-    outcome = Finished(report(claims[0], "worker-1", 1))
-    leases.settle([(claims[0], outcome)], FACTS, batch_s=1, metrics={})
-    news = await queue.news(before, 1)
+    leased_jobs = leases.begin(leases.draw(1), FACTS)
+    outcome = Finished(report(leased_jobs[0], "worker-1", 1))
+    leases.settle([(leased_jobs[0], outcome)], FACTS, batch_s=1, metrics={})
+    news = await queue.new_events(before, 1)
     assert [event.status for event in news.events] == ["queued", "started", "finished"]
 
 
@@ -190,22 +191,22 @@ async def test_old_events_are_dropped(queue: JobQueue, valkey: Valkey) -> None:
 
 async def test_waiting_for_events_ends_in_time(queue: JobQueue) -> None:
     """A quiet stream answers with nothing after the time asked for."""
-    before = await queue.marks()
-    assert await queue.news(before, 0.05) == News([], [], before)
+    before = await queue.offsets()
+    assert await queue.new_events(before, 0.05) == EventBatch([], [], before)
 
 
 async def test_state_shows_workers_and_pace(queue: JobQueue, leases: Leases) -> None:
     """Depth, the batch a worker runs and the seconds a scan costs are told."""
     first = (await queue.submit(submission())).job.id
     await queue.submit(submission())
-    claims = leases.draw(1)
+    leased_jobs = leases.draw(1)
     busy = WorkerFacts("worker-1", "cpu", "test-model@1.0.0", (first,))
-    leases.begin(claims, busy)
+    leases.begin(leased_jobs, busy)
     state = await queue.state()
     assert (state.queued, state.started) == (1, 1)
     assert state.workers[0].batch == (first,)
-    outcome = Finished(report(claims[0], "worker-1", 1))
-    leases.settle([(claims[0], outcome)], FACTS, batch_s=2.0, metrics={"batches_total": 1})
+    outcome = Finished(report(leased_jobs[0], "worker-1", 1))
+    leases.settle([(leased_jobs[0], outcome)], FACTS, batch_s=2.0, metrics={"batches_total": 1})
     state = await queue.state()
     assert state.seconds_per_scan == pytest.approx(2.0)
     assert state.eta_s == pytest.approx(4.0)

@@ -23,8 +23,9 @@ from shared.storage.job_records import JobRecord, JobRecords, report_key
 from shared.storage.store import ScanStore
 from tests.conftest import Valkey
 from tests.support.jobs import submission
+from worker.pipeline.outcomes import Finished, LeasedJob
 from worker.queueing.connection import connect
-from worker.queueing.leases import Claim, Finished, Leases, WorkerFacts
+from worker.queueing.leases import Leases, WorkerFacts
 
 FACTS = WorkerFacts("worker-1", "cpu", None)
 A_MINUTE_AGO = datetime.now(UTC) - timedelta(minutes=1)
@@ -61,14 +62,14 @@ def stored(store: ScanStore, service: str = "ours", **changes: Any) -> Submissio
     return one
 
 
-def reported(store: ScanStore, claim: Claim) -> Report:
+def reported(store: ScanStore, leased: LeasedJob) -> Report:
     """Return the report of an execution that has its mask and its report in the store."""
-    mask = f"{store.folder(claim.id)}/{claim.execution}.mask.nii.gz"
+    mask = f"{store.folder(leased.id)}/{leased.execution}.mask.nii.gz"
     store.write(mask, b"mask")
-    report = empty_report(claim, "worker-1", BatchInfo(id="b", size=1)).model_copy(
+    report = empty_report(leased, "worker-1", BatchInfo(id="b", size=1)).model_copy(
         update={"artefacts": {"mask": mask, "preview": mask}}
     )
-    JobRecords(store).write_report(claim.id, claim.execution, report)
+    JobRecords(store).write_report(leased.id, leased.execution, report)
     return report
 
 
@@ -80,10 +81,10 @@ async def test_all_that_was_lost_comes_back(
     for one in jobs:
         await queue.submit(one)
     done, started, waits = jobs
-    claim, other = leases.begin(leases.draw(2), FACTS)
-    assert [claim.id, other.id] == [done.id, started.id]
-    report = reported(store, claim)
-    leases.settle([(claim, Finished(report))], FACTS, batch_s=1, metrics={})
+    leased, other = leases.begin(leases.draw(2), FACTS)
+    assert [leased.id, other.id] == [done.id, started.id]
+    report = reported(store, leased)
+    leases.settle([(leased, Finished(report))], FACTS, batch_s=1, metrics={})
     before = await queue.get(done.id)
     redis.flushall()
 
@@ -94,7 +95,7 @@ async def test_all_that_was_lost_comes_back(
     assert after.worker == before.worker
     assert after.finished_at == A_MINUTE_AGO + timedelta(seconds=report.timings_s.total)
     assert [(await queue.get(one.id)).position for one in (started, waits)] == [0, 1]
-    assert [claim.id for claim in leases.draw(5)] == [started.id, waits.id]
+    assert [leased.id for leased in leases.draw(5)] == [started.id, waits.id]
     assert recovery.recover("ours", {"ours"}) == Recovered()
 
 
@@ -111,7 +112,7 @@ async def test_a_job_keeps_its_place_and_its_priority(
     await queue.submit(later)
     recovery.recover("ours", {"ours"})
     bulk, first, second, third, stat = (one.id for one in jobs)
-    drawn = [claim.id for _ in range(6) for claim in leases.draw(1)]
+    drawn = [leased.id for _ in range(6) for leased in leases.draw(1)]
     assert drawn == [stat, first, second, third, later.id, bulk]
 
 
@@ -133,8 +134,8 @@ async def test_a_report_without_its_mask_is_none(
 ) -> None:
     """A job is finished only with a readable report of an execution whose mask is there."""
     jobs = [stored(store) for _ in range(3)]
-    claims = [Claim(one, "execution", "queue", 0) for one in jobs]
-    reports = [reported(store, claim) for claim in claims]
+    leased_jobs = [LeasedJob(one, "execution", "queue", 0) for one in jobs]
+    reports = [reported(store, leased) for leased in leased_jobs]
     store.delete(reports[0].artefacts["mask"])
     store.write(report_key(jobs[1].id, "execution"), b'{"half": ')
     assert records.find_report(jobs[2].id) is not None
@@ -164,7 +165,7 @@ def test_recovery_needs_no_disk(redis: Redis, settings: Settings) -> None:
     StoreIdentity(redis, store).probe()
     StoreIdentity(redis, store).check()
     waits, done = stored(store), stored(store)
-    reported(store, Claim(done, "execution", "queue", 0))
+    reported(store, LeasedJob(done, "execution", "queue", 0))
     recovery = Recovery(redis, store, settings)
     assert recovery.is_lost(waits.id, {"ours"})
     assert recovery.recover("ours", {"ours"}) == Recovered(queued=1, finished=1)
@@ -193,11 +194,11 @@ async def test_a_late_outcome_of_a_recovered_job_is_no_second_one(
     """A worker that settles after its job was recovered from its report is not told to discard."""
     one = stored(store)
     await queue.submit(one)
-    (claim,) = leases.begin(leases.draw(1), FACTS)
-    report = reported(store, claim)
+    (leased,) = leases.begin(leases.draw(1), FACTS)
+    report = reported(store, leased)
     redis.flushall()
     recovery.recover("ours", {"ours"})
-    dropped = leases.settle([(claim, Finished(report))], FACTS, batch_s=1, metrics={})
+    dropped = leases.settle([(leased, Finished(report))], FACTS, batch_s=1, metrics={})
     assert dropped == []
     assert (await queue.get(one.id)).report == report
 

@@ -12,7 +12,8 @@ from shared.queue.job_queue import JobQueue
 from tests.conftest import Valkey
 from tests.support.fake_worker import report
 from tests.support.jobs import submission
-from worker.queueing.leases import Finished, Leases, WorkerFacts
+from worker.pipeline.outcomes import Finished
+from worker.queueing.leases import Leases, WorkerFacts
 
 FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
 
@@ -40,7 +41,7 @@ async def test_without_memory_jobs_end_and_none_comes(
     (second,) = leases.begin(leases.draw(1), FACTS)
     leases.extend([first, second], FACTS)
     await queue.listen()
-    settled = [(claim, Finished(report(claim, "worker-1", 1))) for claim in (first, second)]
+    settled = [(leased, Finished(report(leased, "worker-1", 1))) for leased in (first, second)]
     assert leases.settle(settled, FACTS, batch_s=1, metrics={}) == []
     assert leases.give_back(leases.draw(1)) == 1
     await queue.cancel(ids[2])

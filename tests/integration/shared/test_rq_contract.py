@@ -26,7 +26,8 @@ from shared.settings import Settings
 from tests.conftest import Valkey
 from tests.support.fake_worker import ScriptedEngine, report
 from tests.support.jobs import Workers, submission, wait_for
-from worker.queueing.leases import Failed, Finished, Leases, Retry, WorkerFacts
+from worker.pipeline.outcomes import Failed, Finished, Retry
+from worker.queueing.leases import Leases, WorkerFacts
 from worker.queueing.rq_worker import MicroBatchWorker
 
 FACTS = WorkerFacts("worker-1", "cpu", None)
@@ -119,14 +120,14 @@ async def test_the_registries_tell_the_truth(
 ) -> None:
     """Started, finished, failed and cancelled jobs stand in RQ's registries, and only there."""
     ids = [(await queue.submit(submission())).job.id for _ in range(4)]
-    claims = leases.begin(leases.draw(3), FACTS)
+    leased_jobs = leases.begin(leases.draw(3), FACTS)
     rq_queue = Queue(QUEUE, connection=client, serializer=JSONSerializer)
     assert set(rq_queue.started_job_registry.get_job_ids()) == set(ids[:3])
     leases.settle(
         [
-            (claims[0], Finished(report(claims[0], "worker-1", 3))),
-            (claims[1], Failed(PROBLEM)),
-            (claims[2], Retry(PROBLEM)),
+            (leased_jobs[0], Finished(report(leased_jobs[0], "worker-1", 3))),
+            (leased_jobs[1], Failed(PROBLEM)),
+            (leased_jobs[2], Retry(PROBLEM)),
         ],
         FACTS,
         batch_s=1,
@@ -148,8 +149,8 @@ async def test_a_finished_jobs_record_is_small(
     """A finished job keeps a packed hash and a result of its own size, and RQ reads both."""
     one = submission()
     await queue.submit(one)
-    (claim,) = leases.begin(leases.draw(1), FACTS)
-    leases.settle([(claim, Finished(report(claim, "worker-1", 1)))], FACTS, batch_s=1, metrics={})
+    (leased,) = leases.begin(leases.draw(1), FACTS)
+    leases.settle([(leased, Finished(report(leased, "worker-1", 1)))], FACTS, batch_s=1, metrics={})
     names: list[Any] = [key for key in client.scan_iter() if one.id.encode() in key]
     assert sorted(names) == [f"rq:job:{one.id}".encode(), f"rq:results:{one.id}".encode()]
     assert sum(client.memory_usage(name) or 0 for name in names) < 2500
@@ -189,9 +190,9 @@ async def test_a_settled_job_looks_like_a_stock_workers(
     client.flushall()
 
     job_id = (await queue.submit(submission())).job.id
-    (claim,) = leases.begin(leases.draw(1), FACTS)
-    outcome = Failed(PROBLEM) if fails else Finished(report(claim, "worker-1", 1))
-    leases.settle([(claim, outcome)], FACTS, batch_s=1, metrics={})
+    (leased,) = leases.begin(leases.draw(1), FACTS)
+    outcome = Failed(PROBLEM) if fails else Finished(report(leased, "worker-1", 1))
+    leases.settle([(leased, outcome)], FACTS, batch_s=1, metrics={})
     ours = layout(client, job_id)
 
     assert set(ours) == set(expected)
@@ -209,8 +210,8 @@ async def test_a_stock_clean_up_queues_a_lost_job_once(
 ) -> None:
     """A registry clean-up by `rq info` and our reaper together run a lost job once."""
     job_id = (await queue.submit(submission())).job.id
-    (claim,) = leases.begin(leases.draw(1), FACTS)
-    client.zadd(keys.RQ_WIP + QUEUE, {f"{claim.id}:{claim.execution}": 1})
+    (leased,) = leases.begin(leases.draw(1), FACTS)
+    client.zadd(keys.RQ_WIP + QUEUE, {f"{leased.id}:{leased.execution}": 1})
     Queue(QUEUE, connection=client, serializer=JSONSerializer).started_job_registry.cleanup()
     leases.reap()
     (again,) = leases.draw(8)

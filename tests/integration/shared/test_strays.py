@@ -16,7 +16,8 @@ from shared.queue import keys
 from shared.queue.job_queue import JobQueue
 from tests.conftest import Valkey
 from tests.support.jobs import submission
-from worker.queueing.leases import Failed, Leases, WorkerFacts
+from worker.pipeline.outcomes import Failed
+from worker.queueing.leases import Leases, WorkerFacts
 
 FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
 QUEUE = "test-model@1.0.0:routine"
@@ -54,8 +55,8 @@ async def test_a_job_left_in_the_intermediate_list_comes_back(
     turn(client, leases, later_s=59)
     assert leases.draw(1) == []
     turn(client, leases, later_s=2)
-    (claim,) = leases.draw(1)
-    assert (claim.id, claim.alone) == (job_id, False)
+    (leased,) = leases.draw(1)
+    assert (leased.id, leased.alone) == (job_id, False)
     assert client.zcard(keys.STRAYS) == 0
     turn(client, leases)
     assert client.zcard(keys.STRAYS) == 0  # what is leased is no stray
@@ -87,7 +88,7 @@ async def test_a_job_that_vanished_from_its_queue_comes_back(
     client.lpop(LIST)
     turn(client, leases)
     turn(client, leases, later_s=61)
-    assert [claim.id for claim in leases.draw(1)] == [job_id]
+    assert [leased.id for leased in leases.draw(1)] == [job_id]
 
 
 async def test_a_started_job_without_a_lease_is_lost(
@@ -124,7 +125,7 @@ async def test_a_deleted_job_is_skipped_by_the_draw(
     """An id in the queue whose hash is gone is taken out with all its listings."""
     gone, there = [(await queue.submit(submission())).job.id for _ in range(2)]
     client.delete(keys.RQ_JOB + gone)
-    assert [claim.id for claim in leases.draw(8)] == [there]
+    assert [leased.id for leased in leases.draw(8)] == [there]
     assert client.zrange(keys.INDEX, 0, -1) == [there.encode()]
     assert (await queue.state()).queued == 1
 
@@ -134,14 +135,14 @@ async def test_a_job_deleted_in_hand_is_lost_to_its_worker(
 ) -> None:
     """A job deleted while a worker holds it leaves neither a lease nor a new hash behind."""
     drawn, held = [(await queue.submit(submission())).job.id for _ in range(2)]
-    claims = leases.draw(2)
-    leases.begin(claims[1:], FACTS)
+    leased_jobs = leases.draw(2)
+    leases.begin(leased_jobs[1:], FACTS)
     client.delete(keys.RQ_JOB + drawn, keys.RQ_JOB + held)
-    assert leases.begin(claims[:1], FACTS) == []
-    assert leases.extend(claims[1:], FACTS) == claims[1:]
+    assert leases.begin(leased_jobs[:1], FACTS) == []
+    assert leases.extend(leased_jobs[1:], FACTS) == leased_jobs[1:]
     problem = InferenceFailed("a fault").problem()
-    settled = [(claims[1], Failed(problem))]
-    assert leases.settle(settled, FACTS, batch_s=1, metrics={}) == claims[1:]
+    settled = [(leased_jobs[1], Failed(problem))]
+    assert leases.settle(settled, FACTS, batch_s=1, metrics={}) == leased_jobs[1:]
     assert client.exists(keys.RQ_JOB + drawn, keys.RQ_JOB + held) == 0
     assert client.zcard(keys.RQ_WIP + QUEUE) == 0
     turn(client, leases)
@@ -153,9 +154,9 @@ async def test_a_job_that_rq_requeued_is_drawn(
 ) -> None:
     """`rq requeue` of a failed job has it drawn, begun and listed once."""
     job_id = (await queue.submit(submission())).job.id
-    (claim,) = leases.begin(leases.draw(1), FACTS)
+    (leased,) = leases.begin(leases.draw(1), FACTS)
     problem = InferenceFailed("a fault").problem()
-    leases.settle([(claim, Failed(problem))], FACTS, batch_s=1, metrics={})
+    leases.settle([(leased, Failed(problem))], FACTS, batch_s=1, metrics={})
     assert leases.draw(1) == []
     RqJob.fetch(job_id, connection=client, serializer=JSONSerializer).requeue()
     turn(client, leases)

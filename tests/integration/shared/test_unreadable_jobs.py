@@ -14,12 +14,13 @@ from rq.serializers import JSONSerializer
 from api.schemas import JobPageView
 from shared.jobs import JobStatus
 from shared.queue import keys, scripts
-from shared.queue.events import Marks, read_news
+from shared.queue.events import StreamOffsets, read_news
 from shared.queue.job_queue import JobQueue
 from tests.conftest import Valkey
 from tests.support.fake_worker import report
 from tests.support.jobs import submission
-from worker.queueing.leases import Finished, Leases, WorkerFacts
+from worker.pipeline.outcomes import Finished
+from worker.queueing.leases import Leases, WorkerFacts
 
 FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
 QUEUE = "test-model@1.0.0:routine"
@@ -59,8 +60,8 @@ def end_leases(client: Redis) -> None:
 async def settle(queue: JobQueue, leases: Leases) -> str:
     """Submit a job, finish it and return its id."""
     job_id = (await queue.submit(submission())).job.id
-    (claim,) = leases.begin(leases.draw(1), FACTS)
-    leases.settle([(claim, Finished(report(claim, "worker-1", 1)))], FACTS, batch_s=1, metrics={})
+    (leased,) = leases.begin(leases.draw(1), FACTS)
+    leases.settle([(leased, Finished(report(leased, "worker-1", 1)))], FACTS, batch_s=1, metrics={})
     return job_id
 
 
@@ -71,7 +72,7 @@ async def test_a_job_of_another_client_is_set_aside(
     enqueue_foreign(client)
     job_id = (await queue.submit(submission())).job.id
     enqueue_foreign(client, "another")
-    assert [claim.id for claim in leases.draw(8)] == [job_id]
+    assert [leased.id for leased in leases.draw(8)] == [job_id]
     foreign = RqJob.fetch("foreign", connection=client, serializer=JSONSerializer)
     assert foreign.get_status() == "failed"
     latest = foreign.latest_result()
@@ -107,7 +108,7 @@ async def test_a_submission_that_does_not_parse_fails_alone(
     ids = [(await queue.submit(submission())).job.id for _ in range(3)]
     change(client, ids[0], priority="at-once")
     client.hset(keys.RQ_JOB + ids[1], "voxelq_submission", "{")
-    assert [claim.id for claim in leases.draw(8)] == [ids[2]]
+    assert [leased.id for leased in leases.draw(8)] == [ids[2]]
     for job_id in ids[:2]:
         job = await queue.get(job_id)
         assert job.status is JobStatus.FAILED
@@ -127,7 +128,7 @@ async def test_a_draw_goes_on_after_jobs_that_do_not_parse(
     for _ in range(3):
         change(client, (await queue.submit(submission())).job.id, scans="none")
     job_id = (await queue.submit(submission())).job.id
-    assert [claim.id for claim in leases.draw(1)] == [job_id]
+    assert [leased.id for leased in leases.draw(1)] == [job_id]
 
 
 async def test_a_job_never_begun_is_charged_in_the_end(
@@ -136,20 +137,20 @@ async def test_a_job_never_begun_is_charged_in_the_end(
     """Nine draws that never begin cost a job nothing, the tenth is a loss, a begin forgets them."""
     await queue.submit(submission())
     for _ in range(9):
-        (claim,) = leases.draw(1)
-        assert not claim.alone
+        (leased,) = leases.draw(1)
+        assert not leased.alone
         end_leases(client)
         reap(leases, client)
-    (claim,) = leases.begin(leases.draw(1), FACTS)
-    assert client.hget(keys.RQ_JOB + claim.id, "voxelq_undone_draws") is None
-    leases.give_back([claim])
+    (leased,) = leases.begin(leases.draw(1), FACTS)
+    assert client.hget(keys.RQ_JOB + leased.id, "voxelq_undone_draws") is None
+    leases.give_back([leased])
     for _ in range(10):
-        (claim,) = leases.draw(1)
-        assert not claim.alone
+        (leased,) = leases.draw(1)
+        assert not leased.alone
         end_leases(client)
         reap(leases, client)
-    (claim,) = leases.draw(1)
-    assert claim.alone
+    (leased,) = leases.draw(1)
+    assert leased.alone
 
 
 @pytest.mark.parametrize(
@@ -273,7 +274,7 @@ def test_unknown_events_are_left_out() -> None:
             [(b"4-0", {b"a": b"1 thinking 0.5", b"b": b"?", b"c": b"1 load 0.5"})],
         ),
     ]
-    news = read_news(answer, Marks("0-0", "0-0"))
+    news = read_news(answer, StreamOffsets("0-0", "0-0"))
     assert [event.status for event in news.events] == [JobStatus.STARTED]
     assert [one.job_id for one in news.progress] == ["c"]
-    assert news.marks == Marks("3-0", "4-0")
+    assert news.offsets == StreamOffsets("3-0", "4-0")

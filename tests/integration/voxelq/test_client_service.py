@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from shared.settings import Settings
-from tests.support.api_server import SCAN, FrontDeskServer
+from tests.support.api_server import SCAN, ApiServer
 from tests.support.both_clients import BOTH
 from tests.support.scans import AFFINE, gz, nifti, voxels
-from tests.support.scripted_worker import PICTURE, ReadingRoom, blame_the_scan
+from tests.support.scripted_worker import PICTURE, ScriptedWorker, blame_the_scan
 from voxelq import (
     BadRequest,
     BadScan,
@@ -30,15 +30,15 @@ from voxelq import (
 
 
 @pytest.fixture(params=BOTH)
-def client(server: FrontDeskServer, request: pytest.FixtureRequest) -> Iterator[Any]:
+def client(server: ApiServer, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A client of this test's service, of either kind."""
     with BOTH[request.param](server.url) as opened:
         yield opened
 
 
-def test_a_scan_is_predicted(client: Any, reading_room: ReadingRoom, tmp_path: Path) -> None:
+def test_a_scan_is_predicted(client: Any, scripted_worker: ScriptedWorker, tmp_path: Path) -> None:
     """An array, an image, a path and bytes each give a mask in the scan's own grid."""
-    reading_room.serve()
+    scripted_worker.serve()
     path = tmp_path / "scan.nii.gz"
     path.write_bytes(SCAN)
     for scan in (path, SCAN, (voxels(), AFFINE), nibabel.Nifti1Image(voxels(), AFFINE)):
@@ -54,10 +54,10 @@ def test_a_scan_is_predicted(client: Any, reading_room: ReadingRoom, tmp_path: P
 
 
 def test_channels_go_to_a_model_of_several(
-    two_channel_model: str, client: Any, reading_room: ReadingRoom
+    two_channel_model: str, client: Any, scripted_worker: ScriptedWorker
 ) -> None:
     """A dict of volumes is a scan of several channels; without them all it is refused."""
-    reading_room.serve()
+    scripted_worker.serve()
     channels = {"t1": SCAN, "flair": gz(nifti(voxels() + 1))}
     assert client.predict(channels, model=two_channel_model).model.name == two_channel_model
     with pytest.raises(BadScan, match="A channel is missing: flair"):
@@ -88,27 +88,27 @@ def test_refusals_say_what_to_do(client: Any) -> None:
         client.job("01KA8X6V5Q3T1N0Y2R4S6D8F0G")
 
 
-def test_a_job_fails_as_an_error(client: Any, reading_room: ReadingRoom) -> None:
+def test_a_job_fails_as_an_error(client: Any, scripted_worker: ScriptedWorker) -> None:
     """Waiting for a job that failed raises its problem; asking for it does not."""
     job = client.submit(SCAN)
-    reading_room.settle(reading_room.start(), blame_the_scan)
+    scripted_worker.settle(scripted_worker.start(), blame_the_scan)
     with pytest.raises(JobFailed, match="as told") as failure:
         job.wait()
     assert failure.value.problem.type == "urn:voxelq:problem:bad-scan"
     assert client.job(job.id).status == "failed"
 
 
-def test_a_wait_ends_and_can_be_taken_up(client: Any, reading_room: ReadingRoom) -> None:
+def test_a_wait_ends_and_can_be_taken_up(client: Any, scripted_worker: ScriptedWorker) -> None:
     """After a wait that was too short the job goes on, and can be waited for again."""
     with pytest.raises(WaitTimeout) as over:
         client.predict(SCAN, wait_s=0.2)
     (job_id,) = over.value.job_ids
-    reading_room.serve()
+    scripted_worker.serve()
     assert client.job(job_id).wait(60).job.id == job_id
 
 
 def test_a_waiting_client_is_woken_by_the_end(
-    client: Any, server: FrontDeskServer, reading_room: ReadingRoom
+    client: Any, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
     """Between the end of a job and its client lies no polling interval."""
     job = client.submit(SCAN)
@@ -117,8 +117,8 @@ def test_a_waiting_client_is_woken_by_the_end(
     def end() -> None:
         while not server.blocked:
             time.sleep(0.01)
-        claims = reading_room.start()
-        reading_room.settle(claims)
+        leased_jobs = scripted_worker.start()
+        scripted_worker.settle(leased_jobs)
         ended.append(time.monotonic())
 
     worker = threading.Thread(target=end)
@@ -129,29 +129,31 @@ def test_a_waiting_client_is_woken_by_the_end(
     assert woken - ended[0] < 5
 
 
-def test_progress_goes_from_queued_to_finished(client: Any, reading_room: ReadingRoom) -> None:
+def test_progress_goes_from_queued_to_finished(
+    client: Any, scripted_worker: ScriptedWorker
+) -> None:
     """The callback hears of the place in the queue, of the start and of the end."""
     told: list[JobState] = []
 
     def note(state: JobState) -> None:
         told.append(state)
         if state.status == "queued":
-            claims.extend(reading_room.start())
-        elif claims:
-            reading_room.settle([claims.pop()])
+            leased_jobs.extend(scripted_worker.start())
+        elif leased_jobs:
+            scripted_worker.settle([leased_jobs.pop()])
 
-    claims: list[Any] = []
+    leased_jobs: list[Any] = []
     client.predict(SCAN, on_progress=note, wait_s=60)
     assert [state.status for state in told] == ["queued", "started", "finished"]
     assert told[0].position == 0
 
 
-def test_many_jobs_are_yielded_as_they_end(client: Any, reading_room: ReadingRoom) -> None:
+def test_many_jobs_are_yielded_as_they_end(client: Any, scripted_worker: ScriptedWorker) -> None:
     """Each of many jobs comes once, the failed ones too, over one connection."""
     jobs = [client.submit(SCAN, priority=("bulk", "stat")[number % 2]) for number in range(20)]
-    reading_room.serve(
-        lambda claim: (
-            blame_the_scan(claim) if claim.id == jobs[3].id else reading_room.finish(claim)
+    scripted_worker.serve(
+        lambda leased: (
+            blame_the_scan(leased) if leased.id == jobs[3].id else scripted_worker.finish(leased)
         )
     )
     ended = list(client.as_completed(jobs, timeout_s=120))
@@ -161,11 +163,11 @@ def test_many_jobs_are_yielded_as_they_end(client: Any, reading_room: ReadingRoo
 
 
 def test_a_job_is_canceled_and_purged(
-    client: Any, server: FrontDeskServer, reading_room: ReadingRoom
+    client: Any, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
     """Canceling withdraws a queued job and spares a finished one; deleting leaves no file."""
     finished, queued = client.submit(SCAN), client.submit(SCAN)
-    reading_room.settle(reading_room.start(1))
+    scripted_worker.settle(scripted_worker.start(1))
     finished.cancel()
     assert finished.wait().mask_bytes()
     assert client.cancel(queued.id).status == "canceled"
@@ -190,10 +192,10 @@ def test_jobs_are_listed_newest_first_over_pages(
         list(client.jobs("nowhere"))
 
 
-def test_the_service_is_described(client: Any, reading_room: ReadingRoom) -> None:
+def test_the_service_is_described(client: Any, scripted_worker: ScriptedWorker) -> None:
     """Models, the queue and readiness are as the service has them."""
     assert not client.ready()
-    reading_room.sign_on()
+    scripted_worker.sign_on()
     assert client.ready()
     client.submit(SCAN)
     queue = client.queue()
@@ -205,11 +207,11 @@ def test_the_service_is_described(client: Any, reading_room: ReadingRoom) -> Non
 
 
 def test_a_full_queue_is_waited_for(
-    settings: Settings, reading_room: ReadingRoom, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, scripted_worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A submit that meets a full queue is sent again until there is room, and raises if not."""
     monkeypatch.setattr("voxelq.protocol.sending.LONGEST_RETRY_AFTER_S", 0.2)
-    server = FrontDeskServer(settings.model_copy(update={"max_queued": 1}))
+    server = ApiServer(settings.model_copy(update={"max_queued": 1}))
     server.start()
     try:
         with BOTH["Client"](server.url, retries=0) as hasty, BOTH["Client"](server.url) as client:
@@ -217,7 +219,7 @@ def test_a_full_queue_is_waited_for(
             with pytest.raises(QueueFull) as refusal:
                 hasty.submit(SCAN)
             assert refusal.value.retry_after_s
-            reading_room.serve()
+            scripted_worker.serve()
             assert client.predict(SCAN, wait_s=60).job.done
     finally:
         server.stop()
@@ -226,7 +228,7 @@ def test_a_full_queue_is_waited_for(
 @pytest.mark.parametrize("kind", BOTH)
 def test_a_scan_that_is_refused_unread_has_its_reason(settings: Settings, kind: str) -> None:
     """A service that hangs up on a large upload is understood, and is not sent it again."""
-    server = FrontDeskServer(settings.model_copy(update={"max_scan_bytes": 100_000}))
+    server = ApiServer(settings.model_copy(update={"max_scan_bytes": 100_000}))
     server.start()
     try:
         with BOTH[kind](server.url) as client, pytest.raises(ScanTooLarge, match="100000"):
@@ -235,11 +237,11 @@ def test_a_scan_that_is_refused_unread_has_its_reason(settings: Settings, kind: 
         server.stop()
 
 
-def test_a_wait_bears_with_a_restart(settings: Settings, reading_room: ReadingRoom) -> None:
+def test_a_wait_bears_with_a_restart(settings: Settings, scripted_worker: ScriptedWorker) -> None:
     """A client that waits while the API is stopped and started again gets its answer."""
-    server = FrontDeskServer(settings)
+    server = ApiServer(settings)
     server.start()
-    again = FrontDeskServer(settings)
+    again = ApiServer(settings)
     again.port = server.port
     again.server.config.port = server.port
 
@@ -248,7 +250,7 @@ def test_a_wait_bears_with_a_restart(settings: Settings, reading_room: ReadingRo
             time.sleep(0.01)
         server.stop()
         again.start()
-        reading_room.serve()
+        scripted_worker.serve()
 
     restarting = threading.Thread(target=restart)
     with BOTH["Client"](server.url) as client:

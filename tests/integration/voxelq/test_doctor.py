@@ -16,9 +16,9 @@ from shared.queue import keys
 from shared.settings import Settings
 from shared.storage.identity import FILE_NAME
 from tests.conftest import Valkey
-from tests.support.api_server import FrontDeskServer
+from tests.support.api_server import ApiServer
 from tests.support.command_line import Run
-from tests.support.scripted_worker import ReadingRoom
+from tests.support.scripted_worker import ScriptedWorker
 from tests.support.tiny_service import problem as refusal
 from tests.support.tiny_service import serving
 from voxelq.doctor import doctor
@@ -85,10 +85,10 @@ def weak_server(valkey: Valkey) -> Iterator[redis.Redis]:
 
 
 def test_a_service_that_is_well(
-    server: FrontDeskServer, reading_room: ReadingRoom, run: Run, capsys: pytest.CaptureFixture[str]
+    server: ApiServer, scripted_worker: ScriptedWorker, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All is looked at, all is well, and the exit code is 0; --json says the same."""
-    reading_room.sign_on()
+    scripted_worker.sign_on()
     assert run("doctor", "--url", server.url) == 0
     words = capsys.readouterr().out
     assert "problem" not in words
@@ -101,7 +101,7 @@ def test_a_service_that_is_well(
 
 
 def test_exit_codes(
-    server: FrontDeskServer, nowhere: str, run: Run, environment: pytest.MonkeyPatch
+    server: ApiServer, nowhere: str, run: Run, environment: pytest.MonkeyPatch
 ) -> None:
     """A problem is 1; neither Redis nor the API there is 3; one of them there is 1."""
     assert run("doctor", "--url", server.url) == 1  # no worker
@@ -285,7 +285,7 @@ def test_a_setting_that_cannot_be_read(looked: Looked, environment: pytest.Monke
 
 
 def test_what_the_api_says(
-    nowhere: str, server: FrontDeskServer, settings: Settings, weak_server: redis.Redis
+    nowhere: str, server: ApiServer, settings: Settings, weak_server: redis.Redis
 ) -> None:
     """An API that is away, not ready, or ready with notes is told so in its own words."""
     assert "None answers" in Looked(nowhere).trouble("API").says

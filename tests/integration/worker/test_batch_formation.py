@@ -13,7 +13,8 @@ from shared.queue.job_queue import JobQueue
 from shared.queue.scripts import ABANDON
 from shared.settings import Settings
 from tests.support.jobs import submission
-from worker.queueing.leases import Claim, Leases, Outcome, WorkerFacts
+from worker.pipeline.outcomes import LeasedJob, Outcome
+from worker.queueing.leases import Leases, WorkerFacts
 
 
 class TimedEngine(DrainEngine):
@@ -25,12 +26,12 @@ class TimedEngine(DrainEngine):
         self.sizes: list[int] = []
 
     def run(
-        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+        self, leased_jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
         """Sleep as long as such a batch takes."""
-        time.sleep(self._pass_s + self._scan_s * len(claims))
-        self.sizes.append(len(claims))
-        return super().run(claims, worker_id, is_lost)
+        time.sleep(self._pass_s + self._scan_s * len(leased_jobs))
+        self.sizes.append(len(leased_jobs))
+        return super().run(leased_jobs, worker_id, is_lost)
 
 
 @pytest.fixture(autouse=True)

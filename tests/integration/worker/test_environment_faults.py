@@ -16,9 +16,9 @@ from tests.integration.worker.test_lanes import serving
 from tests.support.fake_worker import ScriptedEngine
 from tests.support.jobs import Workers, submission, wait_for
 from worker.pipeline import trouble as troubles
+from worker.pipeline.outcomes import LeasedJob, Outcome, Returned
 from worker.pipeline.trouble import Trouble
 from worker.queueing.lanes import BatchService
-from worker.queueing.leases import Claim, Outcome, Returned
 
 AWAY = Trouble("The store is away.")
 PROBLEM = StoreUnavailable(AWAY.reason).problem()
@@ -32,13 +32,13 @@ class MoodyEngine(ScriptedEngine):
         self.runs = 0
 
     def run(
-        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+        self, leased_jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
         """Compute as scripted, or return all."""
         self.runs += 1
         if self.trouble:
-            return [Returned(PROBLEM, self.trouble) for _ in claims]
-        return super().run(claims, worker_id, is_lost)
+            return [Returned(PROBLEM, self.trouble) for _ in leased_jobs]
+        return super().run(leased_jobs, worker_id, is_lost)
 
     def check(self, *, thorough: bool) -> Trouble | None:
         """Be in trouble, or not; a quick look never finds out."""
@@ -93,12 +93,15 @@ async def test_trouble_with_one_model_leaves_the_others_alone(
 
     class HalfReady(MoodyEngine):
         def run(
-            self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+            self,
+            leased_jobs: Sequence[LeasedJob],
+            worker_id: str,
+            is_lost: Callable[[LeasedJob], bool],
         ) -> list[Outcome]:
-            model = claims[0].submission.model_ref
+            model = leased_jobs[0].submission.model_ref
             if self.trouble and model == self.trouble.model:
-                return [Returned(PROBLEM, self.trouble) for _ in claims]
-            return ScriptedEngine.run(self, claims, worker_id, is_lost)
+                return [Returned(PROBLEM, self.trouble) for _ in leased_jobs]
+            return ScriptedEngine.run(self, leased_jobs, worker_id, is_lost)
 
     engine = HalfReady(Trouble("There is no memory for it.", model="test-model@2.0.0"))
     waiting = [(await queue.submit(submission(version="2.0.0"))).job.id for _ in range(2)]

@@ -15,9 +15,9 @@ from shared.settings import Settings
 from shared.watchdog import Watchdog
 from tests.support.fake_worker import ScriptedEngine
 from tests.support.jobs import submission, wait_for
+from worker.pipeline.outcomes import LeasedJob, Outcome
 from worker.queueing.engine import Engine
 from worker.queueing.lanes import BatchService
-from worker.queueing.leases import Claim, Outcome
 
 BATCH_OF_ONE = {"max_batch_size": 1}
 
@@ -33,16 +33,16 @@ class WatchedEngine(ScriptedEngine):
         self._lock = threading.Lock()
 
     def run(
-        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+        self, leased_jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
         """Compute as scripted."""
-        ids = {claim.id for claim in claims}
+        ids = {leased.id for leased in leased_jobs}
         with self._lock:
             for other in self._running:
                 self.beside[other] |= ids
             self.beside |= {job_id: set(self._running) for job_id in ids}
             self._running |= ids
-        outcomes = super().run(claims, worker_id, is_lost)
+        outcomes = super().run(leased_jobs, worker_id, is_lost)
         with self._lock:
             self._running -= ids
         return outcomes
@@ -121,7 +121,7 @@ def test_a_lane_that_breaks_ends_its_worker(settings: Settings) -> None:
     """An error in a lane is the service's own: it leaves the lane and is not swallowed."""
 
     class Broken(NoopEngine):
-        def tend(self) -> None:
+        def refresh_models(self) -> None:
             raise RuntimeError("as told")
 
     watchdog = Watchdog("in-process")

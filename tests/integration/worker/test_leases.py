@@ -15,16 +15,17 @@ from shared.settings import Settings
 from tests.conftest import Valkey
 from tests.support.fake_worker import report
 from tests.support.jobs import submission
+from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Retry
 from worker.queueing.connection import connect
-from worker.queueing.leases import NO_LADDERS, Claim, Failed, Finished, Leases, Retry, WorkerFacts
+from worker.queueing.leases import NO_LADDERS, Leases, WorkerFacts
 
 MODEL = "test-model@1.0.0"
 FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
 
 
-def finished(claim: Claim) -> tuple[Claim, Finished]:
+def finished(leased: LeasedJob) -> tuple[LeasedJob, Finished]:
     """Return a claim with a healthy outcome."""
-    return claim, Finished(report(claim, "worker-1", 1))
+    return leased, Finished(report(leased, "worker-1", 1))
 
 
 def expire(leases: Leases, valkey: Valkey, settings: Settings) -> None:
@@ -41,8 +42,8 @@ async def test_a_batch_is_of_one_model(queue: JobQueue, leases: Leases) -> None:
     """Jobs of two models never share a batch; the oldest job's model goes first."""
     for version in ("1.0.0", "2.0.0", "1.0.0"):
         await queue.submit(submission(version=version))
-    assert [claim.submission.version for claim in leases.draw(8)] == ["1.0.0", "1.0.0"]
-    assert [claim.submission.version for claim in leases.draw(8)] == ["2.0.0"]
+    assert [leased.submission.version for leased in leases.draw(8)] == ["1.0.0", "1.0.0"]
+    assert [leased.submission.version for leased in leases.draw(8)] == ["2.0.0"]
 
 
 @pytest.mark.parametrize(("spare", "sizes"), [(0, [4]), (1, [2, 1]), (3, [1, 1])])
@@ -61,12 +62,12 @@ async def test_a_drawn_job_stands_in_the_intermediate_list(
 ) -> None:
     """Between draw and begin a job is in RQ's intermediate list and leased."""
     job_id = (await queue.submit(submission())).job.id
-    claims = leases.draw(1)
+    leased_jobs = leases.draw(1)
     with redis.Redis.from_url(valkey.url) as client:
-        intermediate = f"rq:queue:{claims[0].queue}:intermediate"
+        intermediate = f"rq:queue:{leased_jobs[0].queue}:intermediate"
         assert client.lrange(intermediate, 0, -1) == [job_id.encode()]
-        assert client.zcard(f"rq:wip:{claims[0].queue}") == 1
-        leases.begin(claims, FACTS)
+        assert client.zcard(f"rq:wip:{leased_jobs[0].queue}") == 1
+        leases.begin(leased_jobs, FACTS)
         assert client.llen(intermediate) == 0
 
 
@@ -75,8 +76,8 @@ async def test_what_is_given_back_keeps_its_place(queue: JobQueue, leases: Lease
     ids = [(await queue.submit(submission())).job.id for _ in range(4)]
     assert leases.give_back(leases.draw(3)) == 3
     again = leases.draw(4)
-    assert [claim.id for claim in again] == ids
-    assert not any(claim.alone for claim in again)
+    assert [leased.id for leased in again] == ids
+    assert not any(leased.alone for leased in again)
 
 
 async def test_what_was_begun_is_given_back_uncharged(queue: JobQueue, leases: Leases) -> None:
@@ -86,8 +87,8 @@ async def test_what_was_begun_is_given_back_uncharged(queue: JobQueue, leases: L
     assert leases.give_back([*begun, *leases.draw(1)]) == 3
     assert leases.give_back(begun) == 0
     again = leases.draw(4)
-    assert [claim.id for claim in again] == ids
-    assert not any(claim.alone for claim in again)
+    assert [leased.id for leased in again] == ids
+    assert not any(leased.alone for leased in again)
     jobs = [await queue.get(job_id) for job_id in ids]
     assert [(job.attempts, job.returns, job.losses) for job in jobs] == [
         (1, 1, 0), (1, 1, 0), (0, 0, 0), (0, 0, 0),
@@ -101,7 +102,7 @@ async def test_a_batch_climbs_the_ladder_of_its_own_model(queue: JobQueue, lease
             await queue.submit(submission(version=version))
     ladders = {MODEL: [1, 1], "test-model@2.0.0": [1, 1, 1], "": [1]}
     drawn = [leases.draw(8, ladders=ladders) for _ in range(6)]
-    sizes = [(claims[0].submission.version, len(claims)) for claims in drawn]
+    sizes = [(leased_jobs[0].submission.version, len(leased_jobs)) for leased_jobs in drawn]
     assert sizes[:2] == [("1.0.0", 2), ("1.0.0", 2)]
     assert sizes[2:4] == [("2.0.0", 3), ("2.0.0", 1)]
     assert sizes[4:] == [("3.0.0", 1), ("3.0.0", 1)]
@@ -115,11 +116,11 @@ async def test_a_lost_job_comes_back_and_runs_alone(
     leases.begin(leases.draw(2), FACTS)
     expire(leases, valkey, settings)
     for _ in ids:
-        (claim,) = leases.draw(8)
-        assert claim.alone
-        leases.begin([claim], FACTS)
-        leases.settle([finished(claim)], FACTS, batch_s=1, metrics={})
-        job = await queue.get(claim.id)
+        (leased,) = leases.draw(8)
+        assert leased.alone
+        leases.begin([leased], FACTS)
+        leases.settle([finished(leased)], FACTS, batch_s=1, metrics={})
+        job = await queue.get(leased.id)
         assert (job.status, job.attempts) == (JobStatus.FINISHED, 2)
 
 
@@ -130,8 +131,8 @@ async def test_a_job_lost_before_it_began_is_not_charged(
     await queue.submit(submission())
     leases.draw(1)
     expire(leases, valkey, settings)
-    (claim,) = leases.draw(1)
-    assert not claim.alone
+    (leased,) = leases.draw(1)
+    assert not leased.alone
 
 
 async def test_a_job_lost_too_often_fails(
@@ -195,9 +196,9 @@ async def test_a_lost_lease_cannot_settle(
 async def test_settling_again_changes_nothing(queue: JobQueue, leases: Leases) -> None:
     """A settle whose answer was lost may be repeated, and is not taken for dropped."""
     job_id = (await queue.submit(submission())).job.id
-    claims = leases.begin(leases.draw(1), FACTS)
+    leased_jobs = leases.begin(leases.draw(1), FACTS)
     for _ in range(2):
-        assert leases.settle([finished(claims[0])], FACTS, batch_s=1, metrics={}) == []
+        assert leases.settle([finished(leased_jobs[0])], FACTS, batch_s=1, metrics={}) == []
     assert (await queue.get(job_id)).status is JobStatus.FINISHED
 
 
@@ -213,7 +214,7 @@ async def test_each_job_of_a_batch_has_its_own_outcome(queue: JobQueue, leases: 
         batch_s=1,
         metrics={},
     )
-    statuses = [(await queue.get(claim.id)).status for claim in (first, second, third)]
+    statuses = [(await queue.get(leased.id)).status for leased in (first, second, third)]
     assert statuses == [JobStatus.FINISHED, JobStatus.FAILED, JobStatus.QUEUED]
     assert (await queue.get(second.id)).error == problem
 
@@ -222,9 +223,9 @@ async def test_extending_tells_which_leases_are_lost(queue: JobQueue, leases: Le
     """A heartbeat names the jobs that were cancelled meanwhile."""
     for _ in range(2):
         await queue.submit(submission())
-    claims = leases.begin(leases.draw(2), FACTS)
-    await queue.cancel(claims[0].id)
-    assert leases.extend(claims, FACTS) == [claims[0]]
+    leased_jobs = leases.begin(leases.draw(2), FACTS)
+    await queue.cancel(leased_jobs[0].id)
+    assert leases.extend(leased_jobs, FACTS) == [leased_jobs[0]]
 
 
 async def test_idle_workers_get_their_share(queue: JobQueue, leases: Leases) -> None:
@@ -296,5 +297,5 @@ async def test_a_fault_while_gathering_loses_nothing(
 
     monkeypatch.setattr(Leases, "draw", stumble)
     drawn = worker._service._draws.gather(1, frozenset(), lambda: True)
-    assert [claim.id for claim in drawn] == [job_id]
+    assert [leased.id for leased in drawn] == [job_id]
     worker._watchdog.close()

@@ -24,8 +24,8 @@ from shared.queue import keys
 from shared.queue.scripts import ABANDON, SIGN_OFF
 from shared.settings import Settings
 from tests.support.bundles import drop, write_empty_weights, write_tiny_bundle
-from worker.models.bundle_status import Verdicts
-from worker.models.cache import DEATHS_BEFORE_TRIAL, Shelf
+from worker.models.bundle_status import BundleStatuses
+from worker.models.cache import DEATHS_BEFORE_TRIAL, ModelCache
 from worker.queueing.leases import Leases, WorkerFacts
 
 
@@ -55,15 +55,15 @@ class Room:
         self._settings = settings
         self._models = models
 
-    def shelf(self, worker_id: str = "one", *, default: str = "tiny", capacity: int = 2) -> (
-        Shelf[Pretended]
+    def model_cache(self, worker_id: str = "one", *, default: str = "tiny", capacity: int = 2) -> (
+        ModelCache[Pretended]
     ):  # fmt: skip
         """Return the shelf of one more worker, which is alive."""
         self.beat(worker_id)
-        return Shelf(
+        return ModelCache(
             ModelCatalog([self._models]),
             self._load,
-            Verdicts(self.redis, worker_id),
+            BundleStatuses(self.redis, worker_id),
             default=default,
             capacity=capacity,
             trial=self._try,
@@ -85,19 +85,19 @@ class Room:
             ABANDON.run(self.redis, worker_id)
             raise Died
 
-        shelf = Shelf(
+        model_cache = ModelCache(
             ModelCatalog([self._models]),
             load,
-            Verdicts(self.redis, worker_id),
+            BundleStatuses(self.redis, worker_id),
             default="tiny",
             capacity=1,
         )
         with pytest.raises(Died):
-            shelf.default()
+            model_cache.default()
 
     def statuses(self) -> dict[str, str]:
         """Return what the API is told: versions, and what is wrong with them."""
-        told = Verdicts(self.redis, "nobody").read(self.catalog.bundles())
+        told = BundleStatuses(self.redis, "nobody").read(self.catalog.bundles())
         return {key.split("@")[1].split(":")[0]: status for key, status in told.items()}
 
     def left_s(self, prefix: str) -> float:
@@ -133,14 +133,14 @@ def room(settings: Settings, models: Path) -> Room:
 def test_the_least_recently_used_goes(room: Room, models: Path) -> None:
     """Never more models than the capacity are held, and one in use stays."""
     write_tiny_bundle(models, "1.2.0")
-    shelf = room.shelf(capacity=2)
-    first = shelf.predictor("tiny@1.0.0")
-    shelf.predictor("tiny@1.1.0")
-    assert shelf.predictor("tiny@1.0.0") is first
-    shelf.predictor("tiny@1.2.0")
-    assert shelf.predictor("tiny@1.0.0") is first
+    model_cache = room.model_cache(capacity=2)
+    first = model_cache.predictor("tiny@1.0.0")
+    model_cache.predictor("tiny@1.1.0")
+    assert model_cache.predictor("tiny@1.0.0") is first
+    model_cache.predictor("tiny@1.2.0")
+    assert model_cache.predictor("tiny@1.0.0") is first
     assert room.loads == ["1.0.0", "1.1.0", "1.2.0"]
-    shelf.predictor("tiny@1.1.0")
+    model_cache.predictor("tiny@1.1.0")
     assert room.loads[-1] == "1.1.0"
 
 
@@ -149,10 +149,10 @@ def test_a_model_that_fails_is_not_tried_again_until_its_files_change(
 ) -> None:
     """What does not load is remembered with its reason, by every worker, for these very files."""
     room.faults["1.1.0"] = ModelError("It has no layers.")
-    one, other = room.shelf("one"), room.shelf("other")
-    for shelf in (one, one, other):
+    one, other = room.model_cache("one"), room.model_cache("other")
+    for model_cache in (one, one, other):
         with pytest.raises(ModelBroken, match=r"tiny@1.1.0 is broken: It has no layers"):
-            shelf.predictor("tiny@1.1.0")
+            model_cache.predictor("tiny@1.1.0")
     assert room.loads == ["1.1.0"]
     assert room.statuses() == {"1.1.0": "It has no layers."}
     room.faults.clear()
@@ -163,17 +163,17 @@ def test_a_model_that_fails_is_not_tried_again_until_its_files_change(
 def test_a_worker_that_starts_doubts_what_others_could_not_run(room: Room) -> None:
     """What failed for want of something on the machine is tried once by each later worker."""
     room.faults["1.1.0"] = ModelError("It needs the extra monai.")
-    one = room.shelf("one")
+    one = room.model_cache("one")
     for _ in range(4):
-        one.tend()
+        one.refresh_models()
     assert room.loads == ["1.0.0", "1.1.0"]
-    two = room.shelf("two")
+    two = room.model_cache("two")
     for _ in range(2):
-        two.tend()
+        two.refresh_models()
     assert room.loads[2:] == ["1.1.0"]
     room.faults.clear()
-    three = room.shelf("three")
-    three.tend()
+    three = room.model_cache("three")
+    three.refresh_models()
     assert room.loads[3:] == ["1.1.0"]
     assert room.statuses() == {"1.0.0": "", "1.1.0": ""}
     assert three.default().version == "1.1.0"
@@ -185,7 +185,7 @@ def test_words_of_a_foreign_error_are_not_shown(
     """An error of a user's own code is told by its kind, for its words may quote anything."""
     room.faults["1.1.0"] = ZeroDivisionError("Jane Doe")
     with pytest.raises(ModelNotReady, match="ZeroDivisionError") as failure:
-        room.shelf().predictor("tiny@1.1.0")
+        room.model_cache().predictor("tiny@1.1.0")
     assert "Jane" not in failure.value.detail + "".join(capfd.readouterr())
 
 
@@ -195,36 +195,36 @@ def test_words_of_a_foreign_error_are_not_shown(
 def test_the_default_is_the_newest_that_runs(room: Room, faulty: list[str], served: str) -> None:
     """A worker starts with the newest version of the default model that it can run."""
     room.faults = {version: ModelError("broken") for version in faulty}
-    assert room.shelf().default().version == served
+    assert room.model_cache().default().version == served
 
 
 def test_a_broken_default_does_not_stop_the_others(room: Room, models: Path) -> None:
     """With no version of the default running, another model is served; with none, the words why."""
     write_tiny_bundle(models, "3.0.0", name="other")
     room.faults = {version: ModelError("broken") for version in ("1.0.0", "1.1.0")}
-    assert room.shelf("one").default().version == "3.0.0"
+    assert room.model_cache("one").default().version == "3.0.0"
     room.faults["3.0.0"] = ModelError("broken too")
     write_empty_weights(models / "other" / "3.0.0")
     with pytest.raises(ModelBroken, match=r"tiny@1\.\d\.0 is broken"):
-        room.shelf("other").default()
+        room.model_cache("other").default()
 
 
 def test_a_default_that_nobody_has_is_no_reason_to_stop(room: Room) -> None:
     """A worker whose default model is not there serves what is there."""
-    assert room.shelf(default="nobody").default().version == "1.1.0"
+    assert room.model_cache(default="nobody").default().version == "1.1.0"
 
 
 def test_what_is_new_is_tried_by_one_worker_and_kept_last(room: Room, models: Path) -> None:
     """One of two workers loads what nobody has asked for, without pushing out what is in use."""
-    one, other = room.shelf("one"), room.shelf("other")
+    one, other = room.model_cache("one"), room.model_cache("other")
     used = one.default()
     for _ in range(3):
-        one.tend()
-        other.tend()
+        one.refresh_models()
+        other.refresh_models()
     assert room.loads == ["1.1.0", "1.0.0"]
     assert room.statuses() == {"1.0.0": "", "1.1.0": ""}
     drop(write_tiny_bundle(models.parent / "staged", "1.2.0"), models)
-    one.tend()
+    one.refresh_models()
     assert room.loads[-1] == "1.2.0"
     assert one.predictor("tiny@1.1.0") is used
 
@@ -232,15 +232,15 @@ def test_what_is_new_is_tried_by_one_worker_and_kept_last(room: Room, models: Pa
 def test_want_of_memory_is_no_verdict(room: Room) -> None:
     """A model that finds no memory is not called broken; it is tried again after a pause."""
     room.faults["1.1.0"] = MemoryError()
-    shelf = room.shelf()
+    model_cache = room.model_cache()
     with pytest.raises(ModelNotReady, match="no memory"):
-        shelf.predictor("tiny@1.1.0")
+        model_cache.predictor("tiny@1.1.0")
     for _ in range(4):
-        shelf.tend()
+        model_cache.refresh_models()
     assert room.loads == ["1.1.0", "1.0.0"]
     assert room.statuses() == {"1.0.0": ""}
     room.faults.clear()
-    assert eventually(lambda: shelf.predictor("tiny@1.1.0")).version == "1.1.0"
+    assert eventually(lambda: model_cache.predictor("tiny@1.1.0")).version == "1.1.0"
     assert room.statuses() == {"1.0.0": "", "1.1.0": ""}
 
 
@@ -256,7 +256,7 @@ def eventually(load: Callable[[], Pretended]) -> Pretended:
 
 def test_what_nobody_foresaw_is_this_workers_own(room: Room) -> None:
     """A package that is missing, a sick disk or an error of any kind says nothing of the files."""
-    unable, able = room.shelf("unable"), room.shelf("able")
+    unable, able = room.model_cache("unable"), room.model_cache("able")
     for error in (ImportError("no monai"), MissingRequirement("no monai"), from_a_sick_disk()):
         room.faults["1.1.0"] = error
         with pytest.raises(ModelNotReady):
@@ -270,11 +270,11 @@ def test_what_nobody_foresaw_is_this_workers_own(room: Room) -> None:
     assert room.statuses()["1.1.0"] == ""
 
 
-def eventually_raises(shelf: Shelf[Pretended]) -> None:
+def eventually_raises(model_cache: ModelCache[Pretended]) -> None:
     """Load the newest version, waiting for the pause after the last try."""
-    before = shelf._verdicts.own(shelf._find("tiny@1.1.0"))
+    before = model_cache._bundle_statuses.own(model_cache._find("tiny@1.1.0"))
     time.sleep(before.pause_s if before else 0)
-    shelf.predictor("tiny@1.1.0")
+    model_cache.predictor("tiny@1.1.0")
 
 
 def from_a_sick_disk() -> ModelError:
@@ -286,7 +286,7 @@ def from_a_sick_disk() -> ModelError:
 
 def test_a_live_worker_that_runs_a_model_counts_more_than_any_other(room: Room) -> None:
     """Broken is only what no live worker runs; what a dead one ran, or could not, is history."""
-    one, other = room.shelf("one"), room.shelf("other")
+    one, other = room.model_cache("one"), room.model_cache("other")
     one.predictor("tiny@1.1.0")
     room.faults["1.1.0"] = ModelError("It has no layers.")
     with pytest.raises(ModelNotReady, match="no layers"):  # for another worker serves it
@@ -297,7 +297,7 @@ def test_a_live_worker_that_runs_a_model_counts_more_than_any_other(room: Room) 
     with pytest.raises(ModelBroken, match="no layers"):
         other.predictor("tiny@1.1.0")
 
-    third = room.shelf("third")
+    third = room.model_cache("third")
     room.faults["1.0.0"] = ZeroDivisionError()
     with pytest.raises(ModelNotReady):
         third.predictor("tiny@1.0.0")
@@ -309,11 +309,11 @@ def test_a_live_worker_that_runs_a_model_counts_more_than_any_other(room: Room) 
 def test_a_bundle_on_its_way_is_not_called_broken(room: Room, models: Path) -> None:
     """A job for a version that is being copied is put off; one for a version gone is told so."""
     (models / "tiny" / "1.1.0" / "models" / "model.pt").write_bytes(b"PK and then no more of it")
-    shelf = room.shelf()
+    model_cache = room.model_cache()
     with pytest.raises(ModelNotReady, match="on its way"):
-        shelf.predictor("tiny@1.1.0")
+        model_cache.predictor("tiny@1.1.0")
     with pytest.raises(ModelNotFound, match="no longer"):
-        shelf.predictor("tiny@7.0.0")
+        model_cache.predictor("tiny@7.0.0")
     assert room.loads == []
 
 
@@ -324,7 +324,7 @@ def test_deaths_while_loading_keep_no_worker_from_starting(room: Room) -> None:
     """
     for number in range(DEATHS_BEFORE_TRIAL - 1):
         room.die_loading(f"killed-{number}")
-    assert room.shelf("next").default().version == "1.1.0"
+    assert room.model_cache("next").default().version == "1.1.0"
     assert room.trials == []
     assert room.redis.keys(keys.LOADING + "*") == []
     assert room.statuses() == {"1.1.0": ""}
@@ -334,7 +334,7 @@ def test_a_job_waits_a_little_for_a_model_that_a_worker_died_of(room: Room) -> N
     """After a death the next try that is no start is put off, by a pause that grows to a bound."""
     room.die_loading("killed-0")
     with pytest.raises(ModelNotReady, match="died"):
-        room.shelf().predictor("tiny@1.1.0")
+        room.model_cache().predictor("tiny@1.1.0")
     assert 0 < room.left_s(keys.LOADING_PAUSE) <= 1
     for number in range(1, 9):
         room.die_loading(f"killed-{number}")
@@ -349,10 +349,10 @@ def test_a_stop_while_loading_counts_as_nothing(room: Room) -> None:
         SIGN_OFF.run(room.redis, "stopped")
         raise KeyboardInterrupt
 
-    catalog, told = room.catalog, Verdicts(room.redis, "stopped")
-    shelf = Shelf(catalog, load, told, default="tiny", capacity=1)
+    catalog, told = room.catalog, BundleStatuses(room.redis, "stopped")
+    model_cache = ModelCache(catalog, load, told, default="tiny", capacity=1)
     with pytest.raises(KeyboardInterrupt):
-        shelf.tend()
+        model_cache.refresh_models()
     ABANDON.run(room.redis, "stopped")
     assert room.redis.keys("voxelq:loading*") == []
     assert room.redis.keys(keys.PROVING + "*") == []
@@ -363,12 +363,12 @@ def test_a_bundle_that_ends_its_workers_is_tried_apart(room: Room) -> None:
     for number in range(DEATHS_BEFORE_TRIAL):
         room.die_loading(f"killed-{number}")
     room.survived = False
-    shelf = room.shelf("careful")
-    assert shelf.default().version == "1.0.0"
+    model_cache = room.model_cache("careful")
+    assert model_cache.default().version == "1.0.0"
     assert room.trials == ["1.1.0"]
     assert "ends the process" in room.statuses()["1.1.0"]
     room.survived = True
-    later = room.shelf("later")
+    later = room.model_cache("later")
     assert eventually(lambda: later.predictor("tiny@1.1.0")).version == "1.1.0"
     assert room.trials == ["1.1.0", "1.1.0"]
 
@@ -377,27 +377,27 @@ def test_a_loaded_model_is_served_while_its_folder_cannot_be_read(
     room: Room, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mount that is gone for a moment takes nothing away; a bundle that is gone is let go."""
-    shelf = room.shelf()
-    used = shelf.predictor("tiny@1.1.0")
+    model_cache = room.model_cache()
+    used = model_cache.predictor("tiny@1.1.0")
     models.rename(models.parent / "away")
-    shelf.tend()
-    assert shelf.predictor("tiny@1.1.0") is used
+    model_cache.refresh_models()
+    assert model_cache.predictor("tiny@1.1.0") is used
     for ref in ("tiny@1.0.0", "tiny@9.9.9"):
         with pytest.raises(ModelNotReady, match="cannot be read"):
-            shelf.predictor(ref)
+            model_cache.predictor(ref)
     (models.parent / "away").rename(models)
     monkeypatch.setattr("shared.bundles.bundle.FolderState.of", sick)
-    shelf.tend()
-    assert shelf.predictor("tiny@1.1.0") is used
+    model_cache.refresh_models()
+    assert model_cache.predictor("tiny@1.1.0") is used
     monkeypatch.undo()
-    shelf.tend()
-    assert shelf.predictor("tiny@1.1.0") is used
+    model_cache.refresh_models()
+    assert model_cache.predictor("tiny@1.1.0") is used
 
     (models / "tiny" / "1.1.0").rename(models.parent / "gone")
-    assert shelf.predictor("tiny@1.1.0") is used
-    shelf.tend()
+    assert model_cache.predictor("tiny@1.1.0") is used
+    model_cache.refresh_models()
     with pytest.raises(ModelNotFound, match="no longer"):
-        shelf.predictor("tiny@1.1.0")
+        model_cache.predictor("tiny@1.1.0")
     assert room.loads == ["1.1.0", "1.0.0"]  # which the look after the first move tried
     assert room.statuses() == {"1.0.0": ""}
 
@@ -411,9 +411,9 @@ def test_models_are_served_without_redis(models: Path) -> None:
     """Redis being away keeps no model from being loaded."""
     nowhere = Redis(port=1, retry=Retry(NoBackoff(), 0))
     catalog = ModelCatalog([models])
-    shelf = Shelf(
-        catalog, lambda folder: Pretended(folder, None), Verdicts(nowhere, "one"),
+    model_cache = ModelCache(
+        catalog, lambda folder: Pretended(folder, None), BundleStatuses(nowhere, "one"),
         default="tiny", capacity=1,
     )  # fmt: skip
-    assert shelf.default().version == "1.1.0"
-    shelf.tend()
+    assert model_cache.default().version == "1.1.0"
+    model_cache.refresh_models()

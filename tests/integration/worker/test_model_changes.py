@@ -15,7 +15,7 @@ import torch
 from shared.jobs import Job, JobStatus
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
-from tests.support.api_server import RAW, FrontDeskServer, assert_problem
+from tests.support.api_server import RAW, ApiServer, assert_problem
 from tests.support.bundles import drop, write_tiny_bundle
 from tests.support.jobs import wait_for
 from tests.support.scans import gz, nifti, voxels
@@ -33,9 +33,9 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
 
 
 @pytest.fixture
-def server(settings: Settings) -> Iterator[FrontDeskServer]:
+def server(settings: Settings) -> Iterator[ApiServer]:
     """A front desk with these settings."""
-    started = FrontDeskServer(settings)
+    started = ApiServer(settings)
     started.start()
     yield started
     started.stop()

@@ -21,10 +21,11 @@ from tests.support.monai_bundles import (
     write_bundle,
 )
 from tests.support.scans import AFFINE, nifti
-from worker.models.cache import open_shelf
+from worker.models.cache import open_model_cache
+from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome
 from worker.pipeline.pipeline import Pipeline
+from worker.pipeline.progress import Step
 from worker.queueing.connection import connect
-from worker.queueing.leases import Claim, Failed, Finished, Outcome, Step
 
 SHAPE = (26, 22, 18)
 
@@ -47,12 +48,12 @@ def store(settings: Settings) -> ScanStore:
 def pipeline(settings: Settings) -> Iterator[Pipeline]:
     """A worker's engine, with the four-channel model loaded."""
     with connect(settings) as redis:
-        opened = Pipeline(settings, open_shelf(settings, redis, "worker-1"))
+        opened = Pipeline(settings, open_model_cache(settings, redis, "worker-1"))
         yield opened
         opened.close()
 
 
-def claim(store: ScanStore, models_dir: Path, model: str, **affines: np.ndarray) -> Claim:
+def leased(store: ScanStore, models_dir: Path, model: str, **affines: np.ndarray) -> LeasedJob:
     """Store a scan of the model's channels and return a claim to it.
 
     ``affines`` puts a channel into another grid.
@@ -69,12 +70,14 @@ def claim(store: ScanStore, models_dir: Path, model: str, **affines: np.ndarray)
         store.write(keys[channel.name], nifti(data, affine=affine))
     # As a browser's form may send them: in another order than the card's.
     one = one.model_copy(update={"scans": dict(reversed(keys.items()))})
-    return Claim(one, execution=f"run-{one.id[-6:]}", queue=f"{one.model_ref}:routine", losses=0)
+    return LeasedJob(
+        one, execution=f"run-{one.id[-6:]}", queue=f"{one.model_ref}:routine", losses=0
+    )
 
 
-def run(pipeline: Pipeline, *claims: Claim) -> list[Outcome]:
+def run(pipeline: Pipeline, *leased_jobs: LeasedJob) -> list[Outcome]:
     """Run a batch of which nobody loses a lease."""
-    return pipeline.run(claims, "worker-1", lambda _: False)
+    return pipeline.run(leased_jobs, "worker-1", lambda _: False)
 
 
 @pytest.mark.parametrize("model", ["four", "one"])
@@ -82,7 +85,7 @@ def test_a_scan_of_all_its_channels_gets_a_mask(
     pipeline: Pipeline, store: ScanStore, models_dir: Path, model: str
 ) -> None:
     """Each scan of a batch gets a mask in its own grid, with the card's labels and its volume."""
-    for outcome in run(pipeline, *[claim(store, models_dir, model) for _ in range(2)]):
+    for outcome in run(pipeline, *[leased(store, models_dir, model) for _ in range(2)]):
         assert isinstance(outcome, Finished)
         result = outcome.report.result
         with store.open(outcome.report.artefacts["mask"]) as file:
@@ -105,7 +108,7 @@ def test_channels_of_unlike_grids_fail_alone(
     """A scan with a channel in another grid fails with its name; its neighbour finishes."""
     moved = AFFINE.copy()
     moved[2, 3] += 4
-    bad, good = claim(store, models_dir, "four", t2=moved), claim(store, models_dir, "four")
+    bad, good = leased(store, models_dir, "four", t2=moved), leased(store, models_dir, "four")
     refused, finished = run(pipeline, bad, good)
     assert isinstance(refused, Failed)
     assert refused.problem["type"].endswith("bad-scan")
@@ -117,9 +120,9 @@ def test_a_job_that_lacks_a_channel_fails_in_words(
     pipeline: Pipeline, store: ScanStore, models_dir: Path
 ) -> None:
     """Where the model's inputs changed under a job, the missing one is named."""
-    whole = claim(store, models_dir, "four")
+    whole = leased(store, models_dir, "four")
     scans = {name: key for name, key in whole.submission.scans.items() if name != "flair"}
-    lacking = Claim(
+    lacking = LeasedJob(
         whole.submission.model_copy(update={"scans": scans}), whole.execution, whole.queue, 0
     )
     (outcome,) = run(pipeline, lacking)
@@ -133,10 +136,10 @@ def test_progress_is_told_stage_by_stage_and_window_by_window(
     """Each scan of a batch passes every stage, and in the network comes on with its own windows."""
     noted: list[Step] = []
     monkeypatch.setattr(pipeline.progress, "note", noted.extend)
-    claims = [claim(store, models_dir, "one") for _ in range(2)]
-    run(pipeline, *claims)
-    for one in claims:
-        steps = [step for step in noted if step.claim is one]
+    leased_jobs = [leased(store, models_dir, "one") for _ in range(2)]
+    run(pipeline, *leased_jobs)
+    for one in leased_jobs:
+        steps = [step for step in noted if step.job is one]
         assert list(dict.fromkeys(step.stage for step in steps)) == list(Stage)
         assert all(before.progress <= after.progress for before, after in pairwise(steps))
         windows = [step.progress for step in steps if step.stage is Stage.INFERENCE]

@@ -25,13 +25,13 @@ from shared.volumes.nifti import read_volume
 from tests.support.bundles import write_tiny_bundle
 from tests.support.jobs import submission
 from worker.models.brain_tumor.predictor import Prediction, TumorPredictor
-from worker.models.bundle_status import Verdicts
-from worker.models.cache import Shelf, open_shelf
+from worker.models.bundle_status import BundleStatuses
+from worker.models.cache import ModelCache, open_model_cache
 from worker.models.loader import Predictor
+from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Retry, Returned
 from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.self_check import StoreCheck
 from worker.queueing.connection import connect
-from worker.queueing.leases import Claim, Failed, Finished, Retry, Returned
 from worker.volume.postprocess import Segmentation
 from worker.volume.preprocess import Prepared
 
@@ -65,30 +65,30 @@ def store(settings: Settings) -> ScanStore:
 def pipeline(settings: Settings) -> Iterator[Pipeline]:
     """A pipeline round the tiny network."""
     with connect(settings) as redis:
-        opened = Pipeline(settings, open_shelf(settings, redis, "worker-1"))
+        opened = Pipeline(settings, open_model_cache(settings, redis, "worker-1"))
         yield opened
         opened.close()
 
 
-def claim(store: ScanStore, content: bytes | None) -> Claim:
+def leased(store: ScanStore, content: bytes | None) -> LeasedJob:
     """Return a claim whose scan is ``content``, or missing."""
     one = submission(model="tiny")
     key = store.scan_key(one.id, "scan", gzipped=False)
     if content is not None:
         store.write(key, content)
     one = one.model_copy(update={"scans": {"scan": key}})
-    return Claim(one, execution=f"run-{one.id[-6:]}", queue="tiny@1.0.0:routine", losses=0)
+    return LeasedJob(one, execution=f"run-{one.id[-6:]}", queue="tiny@1.0.0:routine", losses=0)
 
 
-def run(pipeline: Pipeline, claims: Sequence[Claim]) -> list[object]:
+def run(pipeline: Pipeline, leased_jobs: Sequence[LeasedJob]) -> list[object]:
     """Run a batch of which nobody loses a lease."""
-    return list(pipeline.run(claims, "worker-1", lambda _: False))
+    return list(pipeline.run(leased_jobs, "worker-1", lambda _: False))
 
 
 def test_masks_and_pictures_are_stored(pipeline: Pipeline, store: ScanStore) -> None:
     """Each scan of a batch gets a mask in its own grid and a picture, named for its execution."""
-    claims = [claim(store, scan_bytes()) for _ in range(3)]
-    for one, outcome in zip(claims, run(pipeline, claims), strict=True):
+    leased_jobs = [leased(store, scan_bytes()) for _ in range(3)]
+    for one, outcome in zip(leased_jobs, run(pipeline, leased_jobs), strict=True):
         assert isinstance(outcome, Finished)
         report = outcome.report
         assert report.batch.size == 3
@@ -108,11 +108,13 @@ def test_an_unpacked_copy_is_read_in_a_scans_place(
     pipeline: Pipeline, settings: Settings, store: ScanStore
 ) -> None:
     """What the front desk unpacked serves the first who computes the job; then the scan does."""
-    one, unpacked = claim(store, b"no volume, to tell which was read"), scan_bytes()
+    one, decompressed = leased(store, b"no volume, to tell which was read"), scan_bytes()
     (key,) = one.submission.scans.values()
-    copy = ScanStore(settings.store_url, unpacked_bytes=1 << 20).begin_unpacked(key, len(unpacked))
+    copy = ScanStore(settings.store_url, decompressed_bytes=1 << 20).begin_decompressed(
+        key, len(decompressed)
+    )
     assert copy is not None
-    copy.write(unpacked)
+    copy.write(decompressed)
     copy.finish()
     first, second = (run(pipeline, [one])[0] for _ in range(2))
     assert isinstance(first, Finished)
@@ -121,7 +123,7 @@ def test_an_unpacked_copy_is_read_in_a_scans_place(
 
 def test_timings_add_up(pipeline: Pipeline, store: ScanStore) -> None:
     """The stages of a job are contiguous: together with the wait they are its total."""
-    (outcome,) = run(pipeline, [claim(store, scan_bytes())])
+    (outcome,) = run(pipeline, [leased(store, scan_bytes())])
     assert isinstance(outcome, Finished)
     timings = dict(outcome.report.timings_s)
     total = timings.pop("total")
@@ -137,13 +139,13 @@ def test_one_bad_scan_fails_alone(
     pipeline: Pipeline, store: ScanStore, content: bytes | None, slug: str
 ) -> None:
     """A scan that cannot be read fails with its problem; its neighbours finish."""
-    claims = [claim(store, scan_bytes()), claim(store, content), claim(store, scan_bytes())]
-    first, bad, last = run(pipeline, claims)
+    leased_jobs = [leased(store, scan_bytes()), leased(store, content), leased(store, scan_bytes())]
+    first, bad, last = run(pipeline, leased_jobs)
     assert isinstance(first, Finished)
     assert isinstance(last, Finished)
     assert isinstance(bad, Failed)
     assert bad.problem["type"].endswith(slug)
-    assert bad.problem["instance"] == f"/jobs/{claims[1].id}"
+    assert bad.problem["instance"] == f"/jobs/{leased_jobs[1].id}"
 
 
 class Choosy:
@@ -174,14 +176,14 @@ def choosy_pipeline(
     (models,) = settings.models_dirs[:1]
     choosy = Choosy(TumorPredictor.load(models / "tiny" / "1.0.0", threads=1), fault)
     with connect(settings) as redis:
-        shelf = Shelf(
+        model_cache = ModelCache(
             ModelCatalog(settings.models_dirs),
             lambda _: cast("Predictor", choosy),
-            Verdicts(redis, "worker-1"),
+            BundleStatuses(redis, "worker-1"),
             default="tiny",
             capacity=1,
         )
-        pipeline = Pipeline(settings, shelf)
+        pipeline = Pipeline(settings, model_cache)
         yield choosy, pipeline
         pipeline.close()
 
@@ -207,7 +209,7 @@ def test_a_batch_that_throws_is_bisected(settings: Settings, store: ScanStore) -
     content = [scan_bytes()] * 8
     content[5] = odd_scan_bytes()
     with choosy_pipeline(settings, fault) as (choosy, pipeline):
-        outcomes = run(pipeline, [claim(store, one) for one in content])
+        outcomes = run(pipeline, [leased(store, one) for one in content])
     assert [isinstance(outcome, Finished) for outcome in outcomes] == [
         index != 5 for index in range(8)
     ]
@@ -227,7 +229,7 @@ def test_a_batch_that_memory_does_not_bear_is_halved(settings: Settings, store: 
 
     with choosy_pipeline(settings, fault) as (choosy, pipeline):
         for _ in range(2):
-            outcomes = run(pipeline, [claim(store, scan_bytes()) for _ in range(4)])
+            outcomes = run(pipeline, [leased(store, scan_bytes()) for _ in range(4)])
             assert all(isinstance(outcome, Finished) for outcome in outcomes)
     assert choosy.sizes == [4, 2, 2, 2, 2]
     assert pipeline.counted()["oom_splits_total"] == 1
@@ -244,7 +246,7 @@ def test_a_scan_that_memory_does_not_bear_alone_is_tried_again_later(
 
     content = [scan_bytes(), odd_scan_bytes(), scan_bytes()]
     with choosy_pipeline(settings, fault) as (_, pipeline):
-        first, huge, last = run(pipeline, [claim(store, one) for one in content])
+        first, huge, last = run(pipeline, [leased(store, one) for one in content])
     assert isinstance(first, Finished)
     assert isinstance(last, Finished)
     assert isinstance(huge, Retry)
@@ -259,7 +261,7 @@ def test_a_store_that_stumbles_is_tried_again(
     def stumble(self: ScanStore, key: str) -> object:
         raise OSError("input/output error")
 
-    one = claim(store, scan_bytes())
+    one = leased(store, scan_bytes())
     monkeypatch.setattr(ScanStore, "open", stumble)
     (outcome,) = run(pipeline, [one])
     assert isinstance(outcome, Retry)
@@ -269,7 +271,7 @@ def test_a_finding_that_is_no_number_fails_alone(
     settings: Settings, store: ScanStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the network answers NaN the job fails in words, writes no file, and no other does."""
-    good, odd = claim(store, scan_bytes()), claim(store, odd_scan_bytes())
+    good, odd = leased(store, scan_bytes()), leased(store, odd_scan_bytes())
     postprocess = TumorPredictor.postprocess
 
     def unsure(self: TumorPredictor, prepared: Prepared, prediction: Prediction) -> Segmentation:
@@ -292,9 +294,9 @@ def test_masks_below_a_lost_mount_are_no_masks(settings: Settings, store: ScanSt
         raise WrongStore("The store is another.")
 
     with connect(settings) as redis:
-        shelf = open_shelf(settings, redis, "worker-1")
-        opened = Pipeline(settings, shelf, StoreCheck(away, away))
-        (outcome,) = run(opened, [claim(store, scan_bytes())])
+        model_cache = open_model_cache(settings, redis, "worker-1")
+        opened = Pipeline(settings, model_cache, StoreCheck(away, away))
+        (outcome,) = run(opened, [leased(store, scan_bytes())])
         opened.close()
     assert isinstance(outcome, Returned)
     assert outcome.trouble.reason == "The store is another."
@@ -302,7 +304,7 @@ def test_masks_below_a_lost_mount_are_no_masks(settings: Settings, store: ScanSt
 
 def test_a_lost_job_is_spared_and_its_files_discarded(pipeline: Pipeline, store: ScanStore) -> None:
     """Work on a cancelled job stops, and what was written for a dropped outcome is removed."""
-    lost, kept = claim(store, scan_bytes()), claim(store, scan_bytes())
+    lost, kept = leased(store, scan_bytes()), leased(store, scan_bytes())
     outcomes = pipeline.run([lost, kept], "worker-1", lambda one: one.id == lost.id)
     assert isinstance(outcomes[0], Retry)
     assert isinstance(outcomes[1], Finished)
@@ -315,12 +317,12 @@ def test_a_lost_job_is_spared_and_its_files_discarded(pipeline: Pipeline, store:
 
 def test_a_job_of_a_model_that_is_gone_fails(pipeline: Pipeline, store: ScanStore) -> None:
     """A job whose version is no longer on disk fails with words, and the next one runs."""
-    gone = claim(store, scan_bytes())
-    gone = Claim(
+    gone = leased(store, scan_bytes())
+    gone = LeasedJob(
         gone.submission.model_copy(update={"version": "0.9"}), gone.execution, gone.queue, 0
     )
     (outcome,) = run(pipeline, [gone])
     assert isinstance(outcome, Failed)
     assert outcome.problem["type"].endswith("model-not-found")
-    (outcome,) = run(pipeline, [claim(store, scan_bytes())])
+    (outcome,) = run(pipeline, [leased(store, scan_bytes())])
     assert isinstance(outcome, Finished)

@@ -11,8 +11,9 @@ from shared.settings import Settings
 from shared.watchdog import Watchdog
 from tests.support.fake_worker import ScriptedEngine
 from tests.support.jobs import submission, wait_for
+from worker.pipeline.outcomes import LeasedJob, Outcome
+from worker.pipeline.progress import Step
 from worker.queueing.lanes import BatchService
-from worker.queueing.leases import Claim, Outcome, Step
 
 
 class SteppingEngine(ScriptedEngine):
@@ -22,14 +23,14 @@ class SteppingEngine(ScriptedEngine):
         self.may_go = threading.Event()
 
     def run(
-        self, claims: Sequence[Claim], worker_id: str, is_lost: Callable[[Claim], bool]
+        self, leased_jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
         """Note, wait, and do as scripted."""
         for number in range(1000):
             share = number / 999 / 2
-            self.progress.note(Step(claim, Stage.INFERENCE, share) for claim in claims)
+            self.progress.note(Step(leased, Stage.INFERENCE, share) for leased in leased_jobs)
         self.may_go.wait(60)
-        return super().run(claims, worker_id, is_lost)
+        return super().run(leased_jobs, worker_id, is_lost)
 
 
 @contextmanager
@@ -64,14 +65,14 @@ async def test_a_worker_reports_what_its_lanes_note(queue: JobQueue, settings: S
     ids = [(await queue.submit(submission())).job.id for _ in range(3)]
     together = settings.model_copy(update={"adaptive_batching": False})
     await queue.listen()
-    before = await queue.marks()
+    before = await queue.offsets()
     with serving(engine, together):
         for job_id in ids:
             job = await half_way(queue, job_id)
             assert (job.status, job.stage) == (JobStatus.STARTED, Stage.INFERENCE)
         engine.may_go.set()
         jobs = await wait_for(queue, ids)
-    told = (await queue.news(before, 1)).progress
+    told = (await queue.new_events(before, 1)).progress
     assert told[-1].progress == 0.5
     assert len(told) < 3 * 100  # of three thousand notes
     assert {(job.status, job.progress, job.stage) for job in jobs} == {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bundles.available_models import Offer
+from shared.bundles.available_models import AvailableModels
 from shared.bundles.bundle import Bundle
 from shared.bundles.model_card import ModelCard
 from shared.errors import ModelBroken, ModelNotFound
@@ -20,9 +20,9 @@ versions = st.dictionaries(
 )
 
 
-def offer(content: dict[tuple[str, int], str]) -> Offer:
+def offer(content: dict[tuple[str, int], str]) -> AvailableModels:
     """Return what is on offer when the versions have these fates."""
-    bundles, verdicts = [], {}
+    bundles, bundle_statuses = [], {}
     for (name, number), fate in content.items():
         version, folder = f"1.{number}", Path("/models")
         card: ModelCard | None = ModelCard.model_validate(
@@ -34,8 +34,8 @@ def offer(content: dict[tuple[str, int], str]) -> Offer:
         )
         bundles.append(bundle)
         if fate in (LOADS, FAILS):
-            verdicts[bundle.key] = "" if fate == LOADS else "as a worker found"
-    return Offer(bundles, verdicts, "tiny")
+            bundle_statuses[bundle.key] = "" if fate == LOADS else "as a worker found"
+    return AvailableModels(bundles, bundle_statuses, "tiny")
 
 
 @given(versions)

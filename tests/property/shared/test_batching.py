@@ -120,8 +120,8 @@ def test_lone_batches_do_not_hide_what_company_costs(told: bool, size: int) -> N
     plan, chance = BatchPlanner(BatchBounds(8, 0.0, adaptive=True)), random.Random(3)
     for _ in range(400):
         scans = chance.choice([1, 2])
-        plan.observe(MODEL, 1, 0.33, abreast=1.0)  # all cores for one scan: they are used badly
-        plan.observe(MODEL, scans, 0.25 * scans, abreast=2.0 if told else 1.0)
+        plan.observe(MODEL, 1, 0.33, concurrency=1.0)  # all cores for one scan: they are used badly
+        plan.observe(MODEL, scans, 0.25 * scans, concurrency=2.0 if told else 1.0)
     plan.saw(arrived=0, workers=1, now_s=0.0)
     plan.saw(arrived=38, workers=1, now_s=10.0)
     assert climb(plan.steps(MODEL), 4) == size

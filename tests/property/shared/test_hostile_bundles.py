@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.hostile.bundles import hostile_bundles
-from shared.bundles.available_models import Offer
+from shared.bundles.available_models import AvailableModels
 from shared.bundles.bundle import MAX_REASON, look_at
 from shared.bundles.catalog import ModelCatalog
 from shared.bundles.config import Configuration
@@ -50,7 +50,7 @@ def test_a_healthy_bundle_is_served_beside_hostile_ones(models: Path) -> None:
         assert time.perf_counter() - began < LOOK_S, folder
     catalog = ModelCatalog([models])
     for _ in range(2):  # known, and afresh
-        offer = Offer(catalog.bundles(), {}, "healthy")
+        offer = AvailableModels(catalog.bundles(), {}, "healthy")
         assert offer.resolve().ref == "healthy@1.0.0"
         assert "healthy" in [card.name for card in offer.cards]
         told = [*offer.broken, *offer.arriving]
@@ -99,7 +99,7 @@ def test_a_folder_that_may_not_be_read_is_told_as_broken() -> None:
         for one in closed:
             one.chmod(0)
         with _an_ordinary_user():
-            offer = Offer(ModelCatalog([models]).bundles(), {}, "healthy")
+            offer = AvailableModels(ModelCatalog([models]).bundles(), {}, "healthy")
         for one in closed:
             one.chmod(0o700)
     assert offer.resolve().ref == "healthy@1.0.0"
@@ -125,7 +125,9 @@ def test_very_many_folders_do_not_hide_a_model(models: Path) -> None:
     for number in range(3000):
         (models / f"a{number}").mkdir()
     began = time.perf_counter()
-    assert Offer(ModelCatalog([models]).bundles(), {}, "healthy").resolve().name == "healthy"
+    assert (
+        AvailableModels(ModelCatalog([models]).bundles(), {}, "healthy").resolve().name == "healthy"
+    )
     assert time.perf_counter() - began < LOOK_S
 
 

@@ -28,18 +28,10 @@ from shared.settings import Settings
 from tests.conftest import Valkey
 from tests.support.fake_worker import report
 from tests.support.jobs import submission
+from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome, Retry, Returned
 from worker.pipeline.trouble import Trouble
 from worker.queueing.connection import connect
-from worker.queueing.leases import (
-    Claim,
-    Failed,
-    Finished,
-    Leases,
-    Outcome,
-    Retry,
-    Returned,
-    WorkerFacts,
-)
+from worker.queueing.leases import Leases, WorkerFacts
 
 T = TypeVar("T")
 
@@ -76,7 +68,7 @@ class Known:
 class Held:
     """What must be true of a lease."""
 
-    claim: Claim
+    job: LeasedJob
     worker: str
     expired: bool = False
     dead: bool = False
@@ -89,7 +81,9 @@ class Model:
 
     jobs: dict[str, Known] = field(default_factory=dict)
     leases: dict[str, Held] = field(default_factory=dict)
-    hands: dict[str, list[Claim]] = field(default_factory=lambda: {name: [] for name in WORKERS})
+    hands: dict[str, list[LeasedJob]] = field(
+        default_factory=lambda: {name: [] for name in WORKERS}
+    )
     keys: dict[str, str] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     ended: dict[str, int] = field(default_factory=dict)
@@ -107,9 +101,9 @@ class Model:
             self.end(job, "failed")
 
 
-def member(claim: Claim) -> str:
+def member(leased: LeasedJob) -> str:
     """Return a lease's name in RQ's registry."""
-    return f"{claim.id}:{claim.execution}"
+    return f"{leased.id}:{leased.execution}"
 
 
 def facts(worker: str) -> WorkerFacts:
@@ -229,16 +223,16 @@ class QueueStates(RuleBasedStateMachine):
     def draw(self, worker: str, most: int, steps: tuple[int, ...], begins: bool) -> None:
         """Draw a batch: of one model, queued jobs only, and alone what was lost before."""
         ladders = {f"test-model@{version}": steps for version in VERSIONS}
-        claims = self.leases[worker].draw(most, ladders=ladders)
-        assert len(claims) <= most
-        assert len({claim.submission.model_ref for claim in claims}) <= 1
-        assert len(claims) == 1 or not any(claim.alone for claim in claims)
-        for claim in claims:
-            job = self.model.jobs[claim.id]
+        leased_jobs = self.leases[worker].draw(most, ladders=ladders)
+        assert len(leased_jobs) <= most
+        assert len({leased.submission.model_ref for leased in leased_jobs}) <= 1
+        assert len(leased_jobs) == 1 or not any(leased.alone for leased in leased_jobs)
+        for leased in leased_jobs:
+            job = self.model.jobs[leased.id]
             assert (job.status, job.garbled, job.deleted) == ("queued", False, False)
-            assert claim.alone == (job.losses > 0)
-            self.model.leases[member(claim)] = Held(claim, worker)
-        self.model.hands[worker] += claims
+            assert leased.alone == (job.losses > 0)
+            self.model.leases[member(leased)] = Held(leased, worker)
+        self.model.hands[worker] += leased_jobs
         for job_id, job in self.model.jobs.items():
             status = self.client.hget(keys.RQ_JOB + job_id, "status")
             if job.garbled and (job.status, status) == ("queued", "failed"):
@@ -249,19 +243,19 @@ class QueueStates(RuleBasedStateMachine):
     def begin(self, worker: str) -> None:
         """Begin what was drawn and is still held."""
         drawn = [
-            claim
-            for claim in self.model.hands[worker]
-            if self.model.jobs.get(claim.id, Known("", deleted=True)).status == "queued"
+            leased
+            for leased in self.model.hands[worker]
+            if self.model.jobs.get(leased.id, Known("", deleted=True)).status == "queued"
         ]
         begun = self.leases[worker].begin(drawn, facts(worker))
         expected = []
-        for claim in drawn:
-            job = self.model.jobs.get(claim.id, Known("", deleted=True))
-            if member(claim) in self.model.leases and not job.deleted:
-                expected.append(claim)
+        for leased in drawn:
+            job = self.model.jobs.get(leased.id, Known("", deleted=True))
+            if member(leased) in self.model.leases and not job.deleted:
+                expected.append(leased)
                 job.status, job.attempts, job.undone = "started", job.attempts + 1, 0
             else:
-                self.model.leases.pop(member(claim), None)
+                self.model.leases.pop(member(leased), None)
         assert begun == expected
 
     @rule(
@@ -274,21 +268,21 @@ class QueueStates(RuleBasedStateMachine):
     def settle(self, worker: str, outcomes: list[str], repeated: bool) -> None:
         """Settle what was begun, some of it lost meanwhile; perhaps a second time."""
         begun = [
-            claim
-            for claim in self.model.hands[worker]
-            if member(claim) not in self.model.leases
-            or self.model.jobs[claim.id].status == "started"
+            leased
+            for leased in self.model.hands[worker]
+            if member(leased) not in self.model.leases
+            or self.model.jobs[leased.id].status == "started"
         ]
         settled = [
-            (claim, self.outcome(claim, outcomes[place % 4], worker))
-            for place, claim in enumerate(begun)
+            (leased, self.outcome(leased, outcomes[place % 4], worker))
+            for place, leased in enumerate(begun)
         ]
         dropped = self.leases[worker].settle(settled, facts(worker), batch_s=0.1, metrics={})
         expected = []
-        for claim, outcome in settled:
-            job = self.model.jobs.get(claim.id, Known("", deleted=True))
-            if self.model.leases.pop(member(claim), None) is None or job.deleted:
-                expected.append(claim)
+        for leased, outcome in settled:
+            job = self.model.jobs.get(leased.id, Known("", deleted=True))
+            if self.model.leases.pop(member(leased), None) is None or job.deleted:
+                expected.append(leased)
                 continue
             match outcome:
                 case Finished():
@@ -305,11 +299,11 @@ class QueueStates(RuleBasedStateMachine):
             assert again == expected
         self.model.hands[worker] = [one for one in self.model.hands[worker] if one not in begun]
 
-    def outcome(self, claim: Claim, kind: str, worker: str) -> Outcome:
+    def outcome(self, leased: LeasedJob, kind: str, worker: str) -> Outcome:
         """Return an outcome of this kind."""
         match kind:
             case "finished":
-                return Finished(report(claim, worker, 1))
+                return Finished(report(leased, worker, 1))
             case "failed":
                 return Failed(PROBLEM)
             case "retry":
@@ -319,9 +313,9 @@ class QueueStates(RuleBasedStateMachine):
     def give_back(self, worker: str) -> None:
         """Return all that a worker has, as at a planned stop."""
         returned = 0
-        for claim in self.model.hands[worker]:
-            job = self.model.jobs.get(claim.id, Known("", deleted=True))
-            if self.model.leases.pop(member(claim), None) and not job.deleted:
+        for leased in self.model.hands[worker]:
+            job = self.model.jobs.get(leased.id, Known("", deleted=True))
+            if self.model.leases.pop(member(leased), None) and not job.deleted:
                 job.returns += job.status == "started"
                 job.status = "queued"
                 returned += 1
@@ -334,15 +328,15 @@ class QueueStates(RuleBasedStateMachine):
         hand = self.model.hands[worker]
         lost = self.leases[worker].extend(hand, facts(worker))
         expected = []
-        for claim in hand:
-            held = self.model.leases.get(member(claim))
-            if held and self.model.jobs[claim.id].deleted:
-                del self.model.leases[member(claim)]
+        for leased in hand:
+            held = self.model.leases.get(member(leased))
+            if held and self.model.jobs[leased.id].deleted:
+                del self.model.leases[member(leased)]
                 held = None
             if held:
                 held.expired = held.spared = False
             else:
-                expected.append(claim)
+                expected.append(leased)
         assert lost == expected
 
     def die(self, worker: str) -> None:
@@ -365,11 +359,11 @@ class QueueStates(RuleBasedStateMachine):
 
     def fall_silent(self, worker: str, *, alive: bool) -> None:
         """A worker's leases run out; it is dead, or only frozen."""
-        for claim in self.model.hands[worker]:
-            held = self.model.leases.get(member(claim))
+        for leased in self.model.hands[worker]:
+            held = self.model.leases.get(member(leased))
             if held:
                 held.expired = True
-                self.client.zadd(keys.RQ_WIP + claim.queue, {member(claim): time.time() - 1})
+                self.client.zadd(keys.RQ_WIP + leased.queue, {member(leased): time.time() - 1})
         if not alive:
             self.model.hands[worker] = []
 
@@ -389,7 +383,7 @@ class QueueStates(RuleBasedStateMachine):
                 held.expired, held.spared = False, True
         assert taken == len(lost)
         for held in lost:
-            job = self.model.jobs.get(held.claim.id)
+            job = self.model.jobs.get(held.job.id)
             if job is None or job.deleted:
                 continue
             if job.status == "started":
@@ -447,7 +441,7 @@ class QueueStates(RuleBasedStateMachine):
     def garble(self, number: int) -> None:
         """A job's submission is one that no worker here can read."""
         job_id = self.pick(number, "queued")
-        in_hand = [held.claim.id for held in self.model.leases.values()]
+        in_hand = [held.job.id for held in self.model.leases.values()]
         if job_id and job_id not in in_hand:
             self.client.hset(keys.RQ_JOB + job_id, "voxelq_submission", '{"id": 5}')
             self.model.jobs[job_id].garbled = True
@@ -523,7 +517,7 @@ class QueueStates(RuleBasedStateMachine):
                 for job_id in self.client.zrange(registry + queue, 0, -1):
                     places.setdefault(job_id, []).append(status)
         assert leases == set(self.model.leases)
-        held = {one.claim.id for one in self.model.leases.values()}
+        held = {one.job.id for one in self.model.leases.values()}
         for job_id, job in self.model.jobs.items():
             if job.deleted:
                 continue
@@ -548,7 +542,7 @@ class QueueStates(RuleBasedStateMachine):
             job_id for job_id, job in jobs.items() if job.status not in ("queued", "started")
         }
         assert ended == terminal
-        held = {one.claim.id for one in self.model.leases.values()}
+        held = {one.job.id for one in self.model.leases.values()}
         for priority in Priority:
             pending = set(self.client.zrange(keys.PENDING + priority, 0, -1)) - gone
             assert pending == {

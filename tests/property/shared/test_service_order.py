@@ -54,11 +54,13 @@ def test_service_is_in_strict_order_of_priority_then_arrival(
                         waiting.append((ORDER.index(priority), arrival, one.id))
                         waiting.sort()
                     elif step == "draw":
-                        claims = leases.draw(int(what))
+                        leased_jobs = leases.draw(int(what))
                         expected = waiting[: int(what)]
-                        assert [claim.id for claim in claims] == [entry[2] for entry in expected]
+                        assert [leased.id for leased in leased_jobs] == [
+                            entry[2] for entry in expected
+                        ]
                         waiting, drawn = waiting[int(what) :], drawn + expected
-                        held += claims
+                        held += leased_jobs
                     elif step == "give back":
                         assert leases.give_back(held) == len(held)  # type: ignore[arg-type]
                         waiting, drawn, held = sorted(waiting + drawn), [], []

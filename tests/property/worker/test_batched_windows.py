@@ -12,7 +12,7 @@ from torch import Tensor
 from shared.errors import ModelError
 from worker.inference.batched_windows import WindowedScan, run_windows, sliding_window
 from worker.inference.oom import PassSizes
-from worker.inference.outputs import WholeAnswer
+from worker.inference.outputs import WholeOutput
 from worker.inference.sliding_window import WindowRules, plan_windows
 
 CPU = torch.device("cpu")
@@ -34,12 +34,12 @@ def volumes_of(*shapes: tuple[int, int, int]) -> list[Tensor]:
 
 def scans_of(volumes: list[Tensor], rules: WindowRules) -> list[WindowedScan]:
     """Scans with a keeper each."""
-    return [WindowedScan(volume, rules, WholeAnswer()) for volume in volumes]
+    return [WindowedScan(volume, rules, WholeOutput()) for volume in volumes]
 
 
 def answer_of(scan: WindowedScan) -> Tensor:
     """What the scan's keeper has."""
-    assert isinstance(scan.keeper, WholeAnswer)
+    assert isinstance(scan.keeper, WholeOutput)
     return scan.keeper.result()
 
 
@@ -187,7 +187,7 @@ def test_shares_of_windows_rise_to_one(
     rules = WindowRules(roi, sw_batch_size=batch)
     told: list[list[float]] = [[] for _ in shapes]
     scans = [
-        WindowedScan(volume, rules, WholeAnswer(), shares.append)
+        WindowedScan(volume, rules, WholeOutput(), shares.append)
         for volume, shares in zip(volumes_of(*shapes), told, strict=True)
     ]
     run_windows(scans, network, CPU, PassSizes())

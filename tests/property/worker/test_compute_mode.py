@@ -10,7 +10,7 @@ from worker.device.compute_mode import (
     LEAST_AGREEMENT,
     PLAIN,
     WORTHWHILE,
-    Arithmetic,
+    ComputeMode,
     agreement,
     candidates,
     fastest,
@@ -51,13 +51,13 @@ def test_ways_to_try() -> None:
     """Each number format is tried plainly; other orders and compiling with the fast ones only."""
     assert candidates(["fp32", "bf16"]) == [
         PLAIN,
-        Arithmetic("bf16"),
-        Arithmetic("bf16", "channels_last_3d"),
+        ComputeMode("bf16"),
+        ComputeMode("bf16", "channels_last_3d"),
     ]
     assert candidates(["fp16"], compiled=True) == [
-        Arithmetic("fp16"),
-        Arithmetic("fp16", "channels_last_3d"),
-        Arithmetic("fp16", compiled=True),
+        ComputeMode("fp16"),
+        ComputeMode("fp16", "channels_last_3d"),
+        ComputeMode("fp16", compiled=True),
     ]
     assert len(set(WAYS)) == len(WAYS)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from shared.errors import ModelError
 from worker.inference.batched_windows import sliding_window
 from worker.inference.blending import Blend
-from worker.inference.outputs import WholeAnswer
+from worker.inference.outputs import WholeOutput
 from worker.inference.sliding_window import WindowRules, cut, plan_windows
 
 lengths = st.tuples(*[st.integers(3, 19)] * 3)
@@ -82,7 +82,7 @@ def test_every_voxel_is_in_a_window(
 def test_an_answer_that_lacks_a_window_says_so() -> None:
     """No answer is given before every window has been answered."""
     rules = WindowRules((4, 4, 4))
-    answer = WholeAnswer()
+    answer = WholeOutput()
     blend = Blend(plan_windows((7, 4, 4), rules), rules, torch.device("cpu"), answer)
     blend.add(torch.ones(1, 4, 4, 4))
     assert not blend.is_complete

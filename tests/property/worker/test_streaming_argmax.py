@@ -13,9 +13,9 @@ from torch import Tensor
 from shared.bundles.model_card import ModelLabel
 from worker.inference.batched_windows import WindowedScan, run_windows
 from worker.inference.oom import PassSizes
-from worker.inference.outputs import WholeAnswer
+from worker.inference.outputs import WholeOutput
 from worker.inference.sliding_window import WindowRules
-from worker.inference.streaming_argmax import OnlineArgmax
+from worker.inference.streaming_argmax import StreamingArgmax
 from worker.models.monai.argmax import as_function, split_argmax
 from worker.models.monai.config_resolver import locate
 from worker.volume.label_map import presence_probability
@@ -62,8 +62,8 @@ def test_labels_and_probability_are_those_of_the_whole_answer(
     volume = torch.randn((1, *shape), generator=torch.Generator().manual_seed(sum(shape)))
     rules = WindowRules(roi, (overlap,) * 3, "gaussian", sw_batch_size=3)
     labels = labels_of(count - 1 if background else count)
-    whole = WholeAnswer()
-    online = OnlineArgmax(as_function(softmax_argmax(), "pred"), labels, VOXEL_ML)
+    whole = WholeOutput()
+    online = StreamingArgmax(as_function(softmax_argmax(), "pred"), labels, VOXEL_ML)
     for keeper in (whole, online):
         scan = WindowedScan(volume, rules, keeper)
         run_windows([scan], classes(count), CPU, PassSizes())
@@ -79,7 +79,7 @@ def test_labels_and_probability_are_those_of_the_whole_answer(
 
 def test_more_labels_than_a_byte_tells_apart_are_kept() -> None:
     """Label 299 does not become label 43."""
-    online = OnlineArgmax(as_function(softmax_argmax(), "pred"), labels_of(299), VOXEL_ML)
+    online = StreamingArgmax(as_function(softmax_argmax(), "pred"), labels_of(299), VOXEL_ML)
     answer = torch.zeros(300, 2, 2, 2)
     answer[299] = 5.0
     online.take(answer, 2)
@@ -96,7 +96,7 @@ def test_a_hundred_volumes_are_never_held() -> None:
         return images.repeat(1, count, 1, 1, 1)
 
     rules = WindowRules((16, 10, 10))
-    online = OnlineArgmax(as_function(softmax_argmax(), "pred"), labels_of(99), VOXEL_ML)
+    online = StreamingArgmax(as_function(softmax_argmax(), "pred"), labels_of(99), VOXEL_ML)
     run_windows([WindowedScan(torch.randn(1, *shape), rules, online)], network, CPU, PassSizes())
     assert len(largest) > 3
     assert max(largest) == count * 16 * 10 * 10

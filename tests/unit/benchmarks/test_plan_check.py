@@ -10,7 +10,14 @@ import pytest
 from rich.console import Console
 
 from benchmarks.components.load import PARTS, NotMeasured, Round, Sample
-from benchmarks.plan_check.__main__ import Figures, compared, cost_of, hand_in, run_load, simulated
+from benchmarks.plan_check.__main__ import (
+    Figures,
+    compared,
+    cost_of,
+    run_load,
+    simulated,
+    submit_scan,
+)
 from benchmarks.plan_check.report import plot, print_report, worst
 from planning.cost import MeasuredCost
 from shared.batching.cost_model import BatchCost
@@ -70,7 +77,7 @@ def test_costs_around_a_load_are_taken_together() -> None:
 
 def test_waits_count_from_when_a_scan_was_due() -> None:
     """Of scans that are due at once the last waits for all others, though it is sent as late."""
-    found = hand_in(OneByOne(), [0.0] * 10)
+    found = submit_scan(OneByOne(), [0.0] * 10)
     assert found.p95_s >= 8 * WORK_S
     assert found.scans_per_s <= 1 / WORK_S
     assert found.batch_size == 1
@@ -79,7 +86,7 @@ def test_waits_count_from_when_a_scan_was_due() -> None:
 def test_a_scan_that_is_not_done_ends_the_check() -> None:
     """A load with a refusal is no load that a plan can be held against."""
     with pytest.raises(NotMeasured, match="queue is full"):
-        hand_in(OneByOne(fails=True), [0.0, 0.0])
+        submit_scan(OneByOne(fails=True), [0.0, 0.0])
 
 
 def test_the_simulation_is_of_the_very_times() -> None:

@@ -15,7 +15,7 @@ RUSHED = RUSHES * len(SCANS) * CLIENTS
 BOUND_S = 30.0
 
 
-def handed_in(service: TinyService) -> list[bytes]:
+def submitted(service: TinyService) -> list[bytes]:
     """Return the scans that came so far, in their order."""
     return [one.body for one in list(service.requests) if one.method == "POST"]
 
@@ -29,9 +29,9 @@ def test_every_shape_is_met_by_all_clients_at_once_before_the_mix() -> None:
         service.on("DELETE", "/jobs/01JOB", 204, b"")
         ends_s = time.monotonic() + BOUND_S
         with full_load(service.url, SCANS, CLIENTS) as load:
-            while len(handed_in(service)) < 2 * RUSHED and time.monotonic() < ends_s:
+            while len(submitted(service)) < 2 * RUSHED and time.monotonic() < ends_s:
                 time.sleep(0.01)
-        came = handed_in(service)
+        came = submitted(service)
     assert not load.errors
     order = [scan.content for scan in SCANS] * RUSHES
     assert came[:RUSHED] == [content for content in order for _ in range(CLIENTS)]

@@ -76,7 +76,7 @@ def test_a_leak_is_told_from_the_ups_and_downs_of_load() -> None:
     The per cent are those of the memory under load, rests left out.
     """
     still, leaking = (slopes(*_soak(mb))["worker 1"] for mb in (0.0, 50.0))
-    assert (still.verdict, leaking.verdict) == ("flat", "grows")
+    assert (still.conclusion, leaking.conclusion) == ("flat", "grows")
     assert still.mean_mb == pytest.approx(1000, abs=25)
 
 
@@ -101,10 +101,10 @@ def test_the_hours_of_a_slope_are_those_of_load() -> None:
     ],
 )
 def test_a_verdict_needs_the_whole_interval(
-    percent: float, uncertainty: float, verdict: str
+    percent: float, uncertainty: float, conclusion: str
 ) -> None:
     """Flat and growing are said only where all of the interval is below or above the limit."""
-    assert Slope(percent, uncertainty, 100.0).verdict == verdict
+    assert Slope(percent, uncertainty, 100.0).conclusion == conclusion
 
 
 def test_too_few_samples_have_no_slope() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.bundles.allow_list import ALLOWED, full_name
 from shared.bundles.config import Configuration
-from shared.bundles.expressions import judge
+from shared.bundles.expressions import validate
 from shared.errors import ModelError
 from tests.support.monai_bundles import BRATS_LABELS, DEVICE, component, four_channels, one_channel
 from worker.models.monai.config_resolver import Resolver, locate
@@ -87,7 +87,7 @@ TARGETS = [
 def test_an_expression_that_could_do_harm_is_refused_by_name(text: str, named: str) -> None:
     """Code, files, the network and Python's insides are out of an expression's reach."""
     with pytest.raises(ModelError) as refusal:
-        judge(text)
+        validate(text)
     assert named in refusal.value.detail
 
 
@@ -109,7 +109,7 @@ def test_an_expression_that_could_do_harm_is_refused_by_name(text: str, named: s
 )
 def test_what_zoo_bundles_say_passes(text: str) -> None:
     """Arithmetic on tensors, references and MONAI's transforms are allowed."""
-    judge(text)
+    validate(text)
 
 
 @pytest.mark.parametrize("configuration", [four_channels(), one_channel()])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.bundles.available_models import Offer
+from shared.bundles.available_models import AvailableModels
 from shared.bundles.bundle import WEIGHTS, Bundle
 from shared.bundles.catalog import ModelCatalog
 from tests.support.bundles import METADATA, write_tiny_bundle
@@ -47,9 +47,9 @@ def test_a_bundle_is_served_as_soon_as_it_lies_there(
     """Every look sees what lies there now: one more version, and one less."""
     assert only(catalog).ref == TINY
     later = write_tiny_bundle(tmp_path / "models", "1.10.0")
-    assert Offer(catalog.bundles(), {}, "tiny").resolve().version == "1.10.0"
+    assert AvailableModels(catalog.bundles(), {}, "tiny").resolve().version == "1.10.0"
     later.rename(tmp_path / "elsewhere")
-    assert Offer(catalog.bundles(), {}, "tiny").resolve().folder == whole
+    assert AvailableModels(catalog.bundles(), {}, "tiny").resolve().folder == whole
 
 
 def test_a_look_at_what_has_not_changed_opens_no_file(
@@ -109,10 +109,10 @@ def test_a_copy_under_way_is_on_its_way_and_a_stalled_one_is_broken(
     path = whole / "models" / "model.pt"
     content = path.read_bytes()
     path.write_bytes(content[:1000])
-    offer = Offer(catalog.bundles(), {}, "tiny")
+    offer = AvailableModels(catalog.bundles(), {}, "tiny")
     assert ([one.ref for one in offer.arriving], offer.broken) == ([TINY], [])
     monkeypatch.setattr("shared.bundles.bundle.time.time", lambda: path.stat().st_ctime + 11)
-    offer = Offer(catalog.bundles(), {}, "tiny")
+    offer = AvailableModels(catalog.bundles(), {}, "tiny")
     assert (offer.arriving, [one.ref for one in offer.broken]) == ([], [TINY])
     path.write_bytes(content)
     assert only(catalog).card is not None
@@ -155,7 +155,7 @@ def test_what_is_wrong_with_a_bundle_is_said(
 ) -> None:
     """A bundle that cannot be served keeps its name and version, and says why in words."""
     spoil(whole)
-    (broken,) = Offer(catalog.bundles(), {}, "tiny").broken
+    (broken,) = AvailableModels(catalog.bundles(), {}, "tiny").broken
     assert broken.ref == TINY
     assert words in broken.reason
     assert str(whole) not in broken.reason
@@ -178,7 +178,7 @@ def test_two_folders_of_one_version_are_told_apart(
     """A version copied without a change of its metadata is reported, and the first one serves."""
     copy = write_tiny_bundle(tmp_path / "models", "1.1.0")
     (copy / "configs" / "metadata.json").write_text(json.dumps(METADATA))
-    offer = Offer(catalog.bundles(), {}, "tiny")
+    offer = AvailableModels(catalog.bundles(), {}, "tiny")
     assert offer.resolve().folder == whole
     ((ref, reason),) = [(one.ref, one.reason) for one in offer.broken]
     assert ref == "tiny@1.1.0"
@@ -192,7 +192,7 @@ def test_a_bundle_without_a_version_folder_is_told_where_it_belongs(
     """A bundle laid down as the model zoo ships it is not passed over in silence."""
     for path in list(whole.iterdir()):
         path.rename(whole.parent / path.name)
-    (broken,) = Offer(catalog.bundles(), {}, "tiny").broken
+    (broken,) = AvailableModels(catalog.bundles(), {}, "tiny").broken
     assert broken.name == "tiny"
     assert "<name>/<version>/" in broken.reason
 

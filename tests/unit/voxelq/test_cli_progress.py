@@ -41,7 +41,7 @@ def test_a_line_tells_a_scan_s_way() -> None:
         line = LiveLine(progress, "scan-1", 2_000_000)
         line.sent(500_000)
         assert "500.0 kB of 2.0 MB" in shown()
-        line.handed_in(JobAnswer.model_validate(job(position=2)))
+        line.submitted(JobAnswer.model_validate(job(position=2)))
         assert "queued, 2 ahead" in shown()
         half = job(status="started", stage="inference", progress=0.425)
         line.show(JobAnswer.model_validate(half))

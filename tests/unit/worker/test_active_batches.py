@@ -6,19 +6,19 @@ import pytest
 
 from tests.support.hand_clock import Clock
 from tests.support.jobs import submission
-from worker.queueing.active_batches import InHand
-from worker.queueing.leases import Claim
+from worker.pipeline.outcomes import LeasedJob
+from worker.queueing.active_batches import ActiveBatches
 
 
-def claim_of(job_id: str) -> Claim:
+def claim_of(job_id: str) -> LeasedJob:
     """A claim to a job of this id."""
-    return Claim(submission(id=job_id), execution="run", queue="test-model@1.0.0", losses=0)
+    return LeasedJob(submission(id=job_id), execution="run", queue="test-model@1.0.0", losses=0)
 
 
 def test_a_batch_alone_costs_the_time_it_takes() -> None:
     """With nothing beside it, cost and time are the same, whatever came before."""
     clock = Clock()
-    in_hand = InHand(clock)
+    in_hand = ActiveBatches(clock)
     clock.seconds = 7.0
     batch = in_hand.enter([claim_of("a")])
     clock.seconds = 9.5
@@ -28,7 +28,7 @@ def test_a_batch_alone_costs_the_time_it_takes() -> None:
 def test_batches_side_by_side_share_the_time() -> None:
     """The costs of batches that overlap add up to the time that anything was in hand."""
     clock = Clock()
-    in_hand = InHand(clock)
+    in_hand = ActiveBatches(clock)
     first = in_hand.enter([claim_of("a"), claim_of("b")])
     clock.seconds = 1.0
     second = in_hand.enter([claim_of("c")])
@@ -45,7 +45,7 @@ def test_batches_side_by_side_share_the_time() -> None:
 
 def test_whoever_must_run_alone_waits_for_the_others() -> None:
     """The wait ends when the last batch is put down, and not before."""
-    in_hand = InHand()
+    in_hand = ActiveBatches()
     batches = [in_hand.enter([claim_of(name)]) for name in "ab"]
     waiter = threading.Thread(target=in_hand.wait_until_empty)
     waiter.start()

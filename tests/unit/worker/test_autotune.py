@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from worker.device.compute_mode import PLAIN, Arithmetic, candidates
+from worker.device.compute_mode import PLAIN, ComputeMode, candidates
 from worker.models.brain_tumor.autotune import BUDGET_S, MOST_HEATS, choose_way
 from worker.models.brain_tumor.phantom import Mask
 
-BF16, LAST = Arithmetic("bf16"), Arithmetic("bf16", "channels_last_3d")
-COMPILED = Arithmetic("bf16", compiled=True)
+BF16, LAST = ComputeMode("bf16"), ComputeMode("bf16", "channels_last_3d")
+COMPILED = ComputeMode("bf16", compiled=True)
 WAYS = [PLAIN, BF16, LAST]
 MASK: Mask = np.arange(10_000) < 300
 
@@ -18,18 +18,18 @@ class Chip:
 
     def __init__(self, *seconds: float, threads_gain: float = 1.0) -> None:
         self.seconds = dict(zip([*WAYS, COMPILED], seconds, strict=False))
-        self.masks: dict[Arithmetic, Mask] = {}
-        self.faults: dict[Arithmetic, Exception] = {}
+        self.masks: dict[ComputeMode, Mask] = {}
+        self.faults: dict[ComputeMode, Exception] = {}
         self.compile_s = 0.0
         self.at = 0.0
-        self.passes: list[tuple[Arithmetic, int]] = []
+        self.passes: list[tuple[ComputeMode, int]] = []
         self._gain = threads_gain
 
     def now(self) -> float:
         """Return what its clock shows."""
         return self.at
 
-    def run(self, way: Arithmetic, threads: int) -> Mask:
+    def run(self, way: ComputeMode, threads: int) -> Mask:
         """Take a while."""
         if way in self.faults:
             raise self.faults[way]
@@ -39,7 +39,7 @@ class Chip:
         self.passes.append((way, threads))
         return self.masks.get(way, MASK)
 
-    def choose(self, *thread_counts: int, compiled: bool = False) -> Arithmetic:
+    def choose(self, *thread_counts: int, compiled: bool = False) -> ComputeMode:
         """Race the ways over it."""
         ways = candidates(["fp32", "bf16"], compiled=compiled)
         return choose_way(ways, thread_counts or (1,), self.run, self.now)
@@ -56,7 +56,7 @@ class Chip:
         ((9.0, 4.0, 5.0), BF16),
     ],
 )
-def test_the_fastest_is_chosen(seconds: tuple[float, ...], chosen: Arithmetic) -> None:
+def test_the_fastest_is_chosen(seconds: tuple[float, ...], chosen: ComputeMode) -> None:
     """The fastest way is taken, and a plainer one that is as good as that before it."""
     assert Chip(*seconds).choose(1, 2) == chosen
 
@@ -99,7 +99,7 @@ def test_fast_passes_are_repeated() -> None:
     chip = Chip(0.010, 0.005, 0.006)
     run, spoilt = chip.run, iter([0.0, 0.5])
 
-    def stumble(way: Arithmetic, threads: int) -> Mask:
+    def stumble(way: ComputeMode, threads: int) -> Mask:
         chip.at += next(spoilt, 0.0)
         return run(way, threads)
 
@@ -111,7 +111,7 @@ def test_settings_count_alike() -> None:
     """A way that is fast on one core only is weighed against what it loses on all of them."""
 
     class Uneven(Chip):
-        def run(self, way: Arithmetic, threads: int) -> Mask:
+        def run(self, way: ComputeMode, threads: int) -> Mask:
             if way == BF16 and threads > 1:
                 self.at += 0.15
             return super().run(way, threads)

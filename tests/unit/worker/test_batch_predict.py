@@ -6,9 +6,9 @@ from typing import Any, cast
 import torch
 
 from worker.inference.oom import PassSizes
+from worker.inference.progress import OnShare
 from worker.models.loader import Predictor
 from worker.pipeline.batch_predict import predict_each
-from worker.pipeline.progress import OnShare
 
 
 class Doubling:

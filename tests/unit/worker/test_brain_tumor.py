@@ -10,7 +10,7 @@ import torch
 
 from shared.errors import ModelError
 from tests.support.bundles import write_tiny_bundle
-from worker.device.compute_mode import PLAIN, Arithmetic
+from worker.device.compute_mode import PLAIN, ComputeMode
 from worker.models.brain_tumor import predictor as predictor_module
 from worker.models.brain_tumor.autotune import Run
 from worker.models.brain_tumor.predictor import Prediction, TumorPredictor
@@ -130,10 +130,10 @@ def test_a_device_that_is_not_there_is_refused(bundle: Path, device: str) -> Non
 def test_what_is_found_at_warm_up_is_served(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The arithmetic that won is what later scans are computed in, at the threads from before."""
     loaded = TumorPredictor.load(bundle, device="cpu", precision="auto", threads=2)
-    last = Arithmetic("fp32", "channels_last_3d")
-    tried: list[Arithmetic] = []
+    last = ComputeMode("fp32", "channels_last_3d")
+    tried: list[ComputeMode] = []
 
-    def choose(ways: Sequence[Arithmetic], thread_counts: Sequence[int], run: Run) -> Arithmetic:
+    def choose(ways: Sequence[ComputeMode], thread_counts: Sequence[int], run: Run) -> ComputeMode:
         for way in ways:
             assert run(way, thread_counts[0]).shape == (48, 48, 48)
             tried.append(loaded.arithmetic)

@@ -19,8 +19,8 @@ from tests.support.monai_bundles import metadata, save_torchscript, write_bundle
 from worker.models.exported.predictor import ExportedPredictor
 from worker.models.exported.recipe import ExportedRecipe
 from worker.models.loader import load_predictor
-from worker.models.safe_load.torch_export import judge_parts
-from worker.models.safe_load.torchscript import judge_program
+from worker.models.safe_load.torch_export import validate_parts
+from worker.models.safe_load.torchscript import validate_program
 from worker.models.safe_load.zip_archive import pack, read_parts
 
 AFFINE = np.array([[-1.0, 0, 0, 30], [0, 1.5, 0, -20], [0, 0, 3, 5], [0, 0, 0, 1.0]])
@@ -175,7 +175,7 @@ def test_a_folder_that_nothing_runs_is_refused(tmp_path: Path) -> None:
 def test_torchscript_that_does_more_than_compute_is_refused(program: str, named: str) -> None:
     """A program that touches files, prints, or calls foreign operators is told by name."""
     with pytest.raises(ModelError) as refusal:
-        judge_program(program)
+        validate_program(program)
     assert named in refusal.value.detail
 
 
@@ -258,7 +258,7 @@ def test_what_is_loaded_is_what_was_judged() -> None:
 
 def test_an_honest_archive_passes(archive: dict[str, bytes]) -> None:
     """What torch.export.save writes is let through."""
-    judge_parts(archive)
+    validate_parts(archive)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_an_archive_that_would_run_something_is_refused(
 ) -> None:
     """Foreign operators, code in sizes, guards and names, and pickles are told by name."""
     with pytest.raises(ModelError) as refusal:
-        judge_parts(changed(archive, f"/{end}", old, new))
+        validate_parts(changed(archive, f"/{end}", old, new))
     assert named in refusal.value.detail
 
 
@@ -290,15 +290,15 @@ def test_foreign_parts_of_an_archive_are_refused(archive: dict[str, bytes]) -> N
     """A compiled library, a pickled sample or a missing part is refused."""
     library = {**archive, "data/aotinductor/model/x.so": b"\x7fELF"}
     with pytest.raises(ModelError, match="aotinductor"):
-        judge_parts(library)
+        validate_parts(library)
     buffer = io.BytesIO()
     torch.save(Path("x"), buffer)
     sample = {**archive, "data/sample_inputs/model.pt": buffer.getvalue()}
     with pytest.raises(ModelError, match="sample inputs"):
-        judge_parts(sample)
+        validate_parts(sample)
     lacking = {name: part for name, part in archive.items() if not name.endswith("model.json")}
     with pytest.raises(ModelError, match=r"lacks models/model\.json"):
-        judge_parts(lacking)
+        validate_parts(lacking)
 
 
 def test_the_judged_archive_is_what_torch_writes(archive: dict[str, bytes]) -> None:

@@ -5,9 +5,9 @@ import pytest
 from shared.errors import BadScan, ModelNotReady, ScanMissing, StoreFull, StoreUnavailable
 from tests.support.jobs import submission
 from worker.pipeline.fault_attribution import FaultAttribution, ScanError
+from worker.pipeline.outcomes import Failed, LeasedJob, Outcome, Retry, Returned
 from worker.pipeline.self_check import StoreCheck
 from worker.pipeline.trouble import Trouble
-from worker.queueing.leases import Claim, Failed, Outcome, Retry, Returned
 
 MODEL = "test-model@1.0.0"
 OUT_OF_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory")
@@ -15,7 +15,7 @@ OUT_OF_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
 def scan_error(error: Exception, voxels: int | None = None) -> ScanError:
     """Return what a scan of this size met."""
-    return ScanError(Claim(submission(), "run", f"{MODEL}:routine", 0), error, voxels)
+    return ScanError(LeasedJob(submission(), "run", f"{MODEL}:routine", 0), error, voxels)
 
 
 def attribute(

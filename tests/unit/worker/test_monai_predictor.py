@@ -32,12 +32,12 @@ from tests.support.monai_bundles import (
 from worker.inference.forward_pass import Network
 from worker.inference.inferers import from_monai
 from worker.inference.oom import PassSizes
-from worker.inference.outputs import WholeAnswer
+from worker.inference.outputs import WholeOutput
+from worker.inference.progress import unheard
 from worker.inference.streaming_argmax import LikeliestLabels
 from worker.models.loader import load_predictor
 from worker.models.monai.predictor import MonaiPredictor, PreparedScan
 from worker.pipeline.batch_predict import predict_each
-from worker.pipeline.progress import unheard
 from worker.volume.align_channels import Channel
 
 SHAPE = (36, 30, 20)
@@ -353,7 +353,7 @@ def test_unlike_grids_are_refused_unless_the_bundle_resamples(
 
 def inferred(inferer: Any, volume: Tensor, network: Network) -> Tensor:
     """What the stand-in for one of MONAI's inferers makes of a volume."""
-    answer = WholeAnswer()
+    answer = WholeOutput()
     inference = from_monai(inferer)
     inference.run([volume], [answer], [unheard], network, torch.device("cpu"), PassSizes())
     return answer.result()

@@ -12,19 +12,20 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.jobs import Stage
 from tests.support.jobs import submission
-from worker.pipeline.progress import BatchProgress, ProgressBoard
-from worker.pipeline.stage_weights import FIRST_SHARES, StagePace
+from worker.pipeline.outcomes import LeasedJob
+from worker.pipeline.progress import BatchProgress, ProgressBoard, Step
+from worker.pipeline.stage_weights import FIRST_SHARES, StageWeights
 from worker.queueing import progress_reporter
-from worker.queueing.leases import Claim, Leases, Step
+from worker.queueing.leases import Leases
 from worker.queueing.progress_reporter import Reporter
 
 shares = st.lists(st.floats(0.01, 1), max_size=6)
 seconds = st.lists(st.floats(0, 100), min_size=5, max_size=5)
 
 
-def claim() -> Claim:
+def leased() -> LeasedJob:
     """A job in hand."""
-    return Claim(submission(), "run-1", "queue", losses=0)
+    return LeasedJob(submission(), "run-1", "queue", losses=0)
 
 
 class Notes(ProgressBoard):
@@ -43,7 +44,7 @@ class Notes(ProgressBoard):
 
 def test_a_board_shows_the_newest_step_only() -> None:
     """Whoever takes gets each job's newest step once, and none of a job that is done with."""
-    board, first, second, gone = ProgressBoard(), claim(), claim(), claim()
+    board, first, second, gone = ProgressBoard(), leased(), leased(), leased()
     board.note([Step(first, Stage.LOAD, 0.0), Step(second, Stage.LOAD, 0.0)])
     board.note([Step(first, Stage.STORE, 0.9), Step(gone, Stage.STORE, 0.9)])
     board.drop([gone])
@@ -55,7 +56,7 @@ def test_a_board_shows_the_newest_step_only() -> None:
 @given(shares, st.lists(seconds, max_size=4))
 def test_progress_never_goes_back(told: list[float], lately: list[list[float]]) -> None:
     """Whatever stages cost, and if windows are run anew, a job's progress never falls."""
-    pace, board, one = StagePace(), Notes(), claim()
+    pace, board, one = StageWeights(), Notes(), leased()
     for batch in lately:
         pace.saw("model@1", dict(zip(Stage, batch, strict=True)))
     progress = BatchProgress(board, pace.spans("model@1"))
@@ -75,7 +76,7 @@ def test_progress_never_goes_back(told: list[float], lately: list[list[float]]) 
 @given(st.lists(seconds, max_size=5))
 def test_stages_share_the_way(lately: list[list[float]]) -> None:
     """Each stage begins where the one before ends, the first at 0 and the last ends at 1."""
-    pace = StagePace()
+    pace = StageWeights()
     for batch in lately:
         pace.saw("model@1", dict(zip(Stage, batch, strict=True)))
     spans = pace.spans("model@1")
@@ -88,7 +89,7 @@ def test_stages_share_the_way(lately: list[list[float]]) -> None:
 
 def test_shares_are_learnt_for_each_model() -> None:
     """A model's stages get the shares that they took; other models keep what is first believed."""
-    pace = StagePace()
+    pace = StageWeights()
     pace.saw("slow@1", dict(zip(Stage, [1, 1, 16, 1, 1], strict=True)))
     low, high = pace.spans("slow@1")[Stage.INFERENCE]
     assert (low, high) == pytest.approx((0.1, 0.9))
@@ -125,7 +126,7 @@ def test_many_steps_make_few_reports(monkeypatch: pytest.MonkeyPatch) -> None:
         heard.append(steps)
         first_heard.set()
 
-    board, one, other = ProgressBoard(), claim(), claim()
+    board, one, other = ProgressBoard(), leased(), leased()
     thread = Reporter(cast("Leases", Ear(hear)), board)
     thread.start()
     board.note([Step(one, Stage.LOAD, 0.0)])
@@ -141,7 +142,7 @@ def test_a_reporter_bears_with_redis_being_away(monkeypatch: pytest.MonkeyPatch)
     """A report that nobody heard is let go, and the next one is made all the same."""
     monkeypatch.setattr(progress_reporter, "REPORT_EVERY_S", 0.0)
     heard = threading.Event()
-    board, one = ProgressBoard(), claim()
+    board, one = ProgressBoard(), leased()
     thread = Reporter(cast("Leases", Ear(lambda _: heard.set(), away=2)), board)
     thread.start()
     while not heard.wait(0.001):

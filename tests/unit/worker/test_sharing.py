@@ -57,8 +57,8 @@ def test_a_batch_takes_no_more_than_its_share_to_read_and_write() -> None:
 
 def test_lanes_compute_abreast_on_a_cpu_only() -> None:
     """On a CPU every lane has its cores; on a GPU one batch computes while others are read."""
-    assert SharedDevice("cpu", threads=4, lanes=3).abreast == 3
-    assert SharedDevice("cuda:0", threads=4, lanes=3).abreast == 1
+    assert SharedDevice("cpu", threads=4, lanes=3).concurrency == 3
+    assert SharedDevice("cuda:0", threads=4, lanes=3).concurrency == 1
 
 
 def test_a_gpu_computes_one_batch_at_a_time() -> None:

@@ -18,10 +18,10 @@ from tests.support.jobs import submission
 from tests.support.monai_bundles import metadata, write_bundle
 from worker.models.loader import load_predictor
 from worker.models.safe_load.torch_operators import OPERATORS
-from worker.models.safe_load.torchscript import judge_parts, judge_program, without_warnings
+from worker.models.safe_load.torchscript import validate_parts, validate_program, without_warnings
 from worker.models.safe_load.zip_archive import pack, read_parts
 from worker.pipeline.error_outcomes import outcome_of
-from worker.queueing.leases import Claim, Failed
+from worker.pipeline.outcomes import Failed, LeasedJob
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "UNet": lambda: nets.UNet(3, 1, 2, (4, 8), (2,), num_res_units=1, dropout=0.1),
@@ -77,7 +77,7 @@ def test_real_networks_pass_and_answer_as_before(name: str, how: str) -> None:
             script = torch.jit.script(network)
         else:
             script = torch.jit.trace(network, image, check_trace=False)  # type: ignore[no-untyped-call]
-        file = pack(judge_parts(parts_of(script)))
+        file = pack(validate_parts(parts_of(script)))
         loaded = torch.jit.load(file)  # type: ignore[no-untyped-call]
         torch.testing.assert_close(loaded(image), script(image))
 
@@ -117,7 +117,7 @@ def test_the_list_names_nothing_that_torch_lacks() -> None:
 def test_what_is_not_on_the_list_is_refused_by_name(body: str, named: str) -> None:
     """Printing, warning, files, seeds, classes in C++ and the unknown are refused."""
     with pytest.raises(ModelError) as refusal:
-        judge_program(f"def forward(self, x: Tensor) -> Tensor:\n  {body}\n  return x")
+        validate_program(f"def forward(self, x: Tensor) -> Tensor:\n  {body}\n  return x")
     assert named in refusal.value.detail
 
 
@@ -125,15 +125,15 @@ def test_a_method_cannot_lend_its_name_to_an_operator() -> None:
     """A file that defines `save` itself may not call it on what could be a tensor."""
     program = "class A(Module):\n  def save(self, x):\n    return x\n  def f(self, x):\n    x.{}(x)"
     with pytest.raises(ModelError, match=r"\.save"):
-        judge_program(program.format("save"))
-    judge_program(program.replace("save", "own").format("own"))
+        validate_program(program.format("save"))
+    validate_program(program.replace("save", "own").format("own"))
 
 
 def test_objects_of_classes_in_c_are_refused() -> None:
     """What lies pickled beside the programs may not be of torch.classes either."""
     parts = {"code/x.py": b"", "data.pkl": b"c__torch__.torch.classes.profiling\nX\n."}
     with pytest.raises(ModelError, match=r"torch\.classes"):
-        judge_parts(parts)
+        validate_parts(parts)
 
 
 def test_a_statement_that_only_warns_is_taken_out() -> None:
@@ -142,7 +142,7 @@ def test_a_statement_that_only_warns_is_taken_out() -> None:
     quiet = without_warnings(program)
     assert len(quiet.encode()) == len(program.encode())
     assert quiet.split() == ["def", "f(x:", "Tensor):", "pass", "return", "x"]
-    judge_program(quiet)
+    validate_program(quiet)
 
 
 class Telltale(nn.Module):
@@ -187,7 +187,7 @@ def test_what_a_network_says_as_it_fails_is_neither_logged_nor_returned(
     prepared = predictor.preprocess([(np.full((32, 32, 32), 200, np.float32), np.eye(4))])
     with pytest.raises(Exception, match="Jane Doe") as failure:
         predictor.predict([prepared])
-    outcome = outcome_of(failure.value, Claim(submission(), "execution", "queue", losses=1))
+    outcome = outcome_of(failure.value, LeasedJob(submission(), "execution", "queue", losses=1))
     assert isinstance(outcome, Failed)
     told = str(outcome) + "".join(capfd.readouterr())
     assert "was raised while this scan was computed" in told

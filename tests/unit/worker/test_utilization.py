@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.metrics.utilization import Busy, BusyClock
+from worker.metrics.utilization import Busy, UtilizationClock
 
 
 class Hand:
@@ -23,7 +23,7 @@ def hand() -> Hand:
 
 def test_two_at_work_count_once_and_twice(hand: Hand) -> None:
     """While two are at work the time counts once as busy, and twice in the sum over both."""
-    clock = BusyClock(hand)
+    clock = UtilizationClock(hand)
     hand.at += 1
     with clock.busy():
         hand.at += 2
@@ -36,7 +36,7 @@ def test_two_at_work_count_once_and_twice(hand: Hand) -> None:
 
 def test_what_goes_on_counts_so_far(hand: Hand) -> None:
     """A look in the middle of the work counts what is done, and the next one only the rest."""
-    clock = BusyClock(hand)
+    clock = UtilizationClock(hand)
     with clock.busy():
         hand.at += 3
         assert clock.take() == Busy(3, 3, 3)
@@ -47,7 +47,7 @@ def test_what_goes_on_counts_so_far(hand: Hand) -> None:
 
 def test_work_that_fails_ends(hand: Hand) -> None:
     """An error ends the time at work as well."""
-    clock = BusyClock(hand)
+    clock = UtilizationClock(hand)
     with pytest.raises(RuntimeError), clock.busy():
         raise RuntimeError
     hand.at += 5

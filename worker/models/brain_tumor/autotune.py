@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from worker.device.compute_mode import LEAST_AGREEMENT, Arithmetic, agreement, fastest
+from worker.device.compute_mode import LEAST_AGREEMENT, ComputeMode, agreement, fastest
 from worker.models.brain_tumor.phantom import Mask
 
 log = structlog.get_logger()
@@ -23,15 +23,15 @@ MOST_HEATS = 5
 HOPELESS = 1.5
 
 #: Runs the network over a sample in one way with so many threads; returns its mask.
-Run = Callable[[Arithmetic, int], Mask]
+Run = Callable[[ComputeMode, int], Mask]
 
 
 def choose_way(
-    ways: Sequence[Arithmetic],
+    ways: Sequence[ComputeMode],
     thread_counts: Sequence[int],
     run: Run,
     now: Callable[[], float] = time.perf_counter,
-) -> Arithmetic:
+) -> ComputeMode:
     """Return the fastest way whose mask agrees with the first one's.
 
     Args:
@@ -59,14 +59,14 @@ def choose_way(
 
 
 class _Race:
-    def __init__(self, ways: Sequence[Arithmetic], run: Run, now: Callable[[], float]) -> None:
+    def __init__(self, ways: Sequence[ComputeMode], run: Run, now: Callable[[], float]) -> None:
         self._plainest = ways[0]
         self._left = list(ways)
         self._run = run
         self._now = now
         self._deadline = now() + BUDGET_S
         self._exact: Mask | None = None
-        self._best: dict[Arithmetic, dict[int, float]] = {way: {} for way in ways}
+        self._best: dict[ComputeMode, dict[int, float]] = {way: {} for way in ways}
 
     def heat(self, threads: int) -> bool:
         """Run every way once, if there is time for that; returns whether there was."""
@@ -80,7 +80,7 @@ class _Race:
         self._left = [way for way in self._left if self._pass(way, threads)]
         return True
 
-    def results(self, thread_counts: Sequence[int]) -> dict[Arithmetic, list[float]]:
+    def results(self, thread_counts: Sequence[int]) -> dict[ComputeMode, list[float]]:
         """Return the best times of those still in the race, in the settings that all ran in."""
         settings = [
             threads
@@ -96,7 +96,7 @@ class _Race:
             if (needed or self._has_time([way], threads)) and self._pass(way, threads):
                 self._left.append(way)
 
-    def _pass(self, way: Arithmetic, threads: int) -> bool:
+    def _pass(self, way: ComputeMode, threads: int) -> bool:
         """Run one way once; returns whether it stays in the race."""
         try:
             if way.compiled and threads not in self._best[way]:
@@ -117,20 +117,20 @@ class _Race:
         self._best[way][threads] = min(taken, self._best[way].get(threads, taken))
         return True
 
-    def _compile(self, way: Arithmetic, threads: int) -> None:
+    def _compile(self, way: ComputeMode, threads: int) -> None:
         """Let the first pass compile, which was asked for and so is not charged to the budget."""
         began = self._now()
         self._run(way, threads)
         self._deadline += self._now() - began
 
-    def _has_time(self, ways: Sequence[Arithmetic], threads: int) -> bool:
+    def _has_time(self, ways: Sequence[ComputeMode], threads: int) -> bool:
         return self._now() + sum(self._likely_s(way, threads) for way in ways) <= self._deadline
 
-    def _likely_s(self, way: Arithmetic, threads: int) -> float:
+    def _likely_s(self, way: ComputeMode, threads: int) -> float:
         times = self._best[way] or self._best[self._plainest]
         return times.get(threads, max(times.values()))
 
-    def _hopeful(self) -> list[Arithmetic]:
+    def _hopeful(self) -> list[ComputeMode]:
         times = {way: next(iter(self._best[way].values())) for way in self._left}
         bound = HOPELESS * min(times.values())
         return [way for way in self._left if times[way] <= bound]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from shared.bundles.model_card import ModelCard
-from worker.device.compute_mode import PLAIN, Arithmetic, candidates
+from worker.device.compute_mode import PLAIN, ComputeMode, candidates
 from worker.device.select import (
     PRECISION_NAMES,
     PRECISIONS,
@@ -22,11 +22,11 @@ from worker.device.select import (
     set_threads,
 )
 from worker.inference.oom import PassSizes
+from worker.inference.progress import OnShare
 from worker.models.brain_tumor.autotune import choose_way
 from worker.models.brain_tumor.network import UNet3D, tumour_probability
 from worker.models.brain_tumor.phantom import Mask, sample_head
 from worker.models.brain_tumor.recipe import Recipe, load_network, read_recipe
-from worker.pipeline.progress import OnShare
 from worker.volume import postprocess, preprocess
 from worker.volume.align_channels import Channel
 from worker.volume.postprocess import Segmentation
@@ -55,8 +55,8 @@ class TumorPredictor:
         recipe: Recipe,
         network: UNet3D,
         device: torch.device,
-        ways: Sequence[Arithmetic],
-        start: Arithmetic,
+        ways: Sequence[ComputeMode],
+        start: ComputeMode,
     ) -> None:
         self.card = card
         self.device = str(device)
@@ -101,7 +101,7 @@ class TumorPredictor:
         set_threads(threads)
         network = load_network(bundle, recipe.network)
         ways = candidates(precisions(precision, place), compiled=compile_network)
-        start = Arithmetic(PRECISION_NAMES[choose_precision(precision, place)])
+        start = ComputeMode(PRECISION_NAMES[choose_precision(precision, place)])
         return cls(card, recipe, network, place, ways, start)
 
     def warm_up(self) -> None:
@@ -117,7 +117,7 @@ class TumorPredictor:
         # Under load each lane has one core, and a scan that comes alone has them all.
         shares = [1, every] if self.device == "cpu" and every > 1 else [every]
 
-        def outline(way: Arithmetic, threads: int) -> Mask:
+        def outline(way: ComputeMode, threads: int) -> Mask:
             self._use(way)
             set_threads(threads)
             (prediction,) = self.predict([sample])
@@ -182,7 +182,7 @@ class TumorPredictor:
             return Segmentation(mask, True, probability, labels)
         return Segmentation(np.zeros_like(mask), False, min(probability, 0.499), [])
 
-    def _use(self, way: Arithmetic) -> None:
+    def _use(self, way: ComputeMode) -> None:
         """Compute in this way from now on; not while a pass runs."""
         if way == self.arithmetic:
             return

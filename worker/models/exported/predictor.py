@@ -21,11 +21,11 @@ from worker.device.select import choose_device, choose_precision, limit_gpu_memo
 from worker.inference.batched_windows import WindowedScan, run_windows
 from worker.inference.forward_pass import Network, first_output
 from worker.inference.oom import PassSizes
-from worker.inference.outputs import WholeAnswer
+from worker.inference.outputs import WholeOutput
+from worker.inference.progress import OnShare, unheard
 from worker.models.exported.recipe import ExportedRecipe
 from worker.models.safe_load.torch_export import load_exported
 from worker.models.safe_load.torchscript import load_torchscript
-from worker.pipeline.progress import OnShare, unheard
 from worker.volume import label_map
 from worker.volume.align_channels import Channel, on_first_grid
 from worker.volume.postprocess import Segmentation
@@ -124,7 +124,7 @@ class ExportedPredictor:
         self, batch: Sequence[PreparedScan], on_shares: Sequence[OnShare] = ()
     ) -> list[Tensor]:
         """Return the network's answers ``[L, D, H, W]``, float32 in the computer's own memory."""
-        answers = [WholeAnswer() for _ in batch]
+        answers = [WholeOutput() for _ in batch]
         scans = (
             WindowedScan(
                 prepared.image,

@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.bundles.allow_list import full_name
 from shared.bundles.config import Configuration, arguments, is_component, is_passed_over
-from shared.bundles.expressions import BUILTINS, SOURCE, is_expression, is_reference, judge
+from shared.bundles.expressions import BUILTINS, SOURCE, is_expression, is_reference, validate
 from shared.errors import MissingRequirement, ModelError
 
 Path = tuple[str, ...]
@@ -90,7 +90,7 @@ class Resolver:
             ) from error
 
     def _evaluate(self, path: Path, text: str) -> Any:
-        expression = judge(text)
+        expression = validate(text)
         names: dict[str, Any] = {"__builtins__": BUILTINS}
         for name in _MODULES:
             if name.partition(".")[0] in text:

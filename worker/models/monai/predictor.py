@@ -20,7 +20,7 @@ from torch import Tensor
 from shared.bundles.config import Configuration, is_component
 from shared.bundles.model_card import ModelCard
 from shared.errors import BadScan, ModelError
-from worker.device.compute_mode import Arithmetic
+from worker.device.compute_mode import ComputeMode
 from worker.device.select import (
     PRECISION_NAMES,
     choose_device,
@@ -31,13 +31,13 @@ from worker.device.select import (
 from worker.inference.forward_pass import first_output
 from worker.inference.inferers import Inferer, WholeVolumes, from_monai
 from worker.inference.oom import PassSizes
-from worker.inference.outputs import WholeAnswer
-from worker.inference.streaming_argmax import LikeliestLabels, OnlineArgmax
+from worker.inference.outputs import WholeOutput
+from worker.inference.progress import OnShare, unheard
+from worker.inference.streaming_argmax import LikeliestLabels, StreamingArgmax
 from worker.models.monai.config_resolver import Resolver
 from worker.models.monai.transforms import BundleTransforms, build_transforms
 from worker.models.safe_load.state_dict import WEIGHTS, fill_weights
 from worker.models.safe_load.torchscript import load_torchscript
-from worker.pipeline.progress import OnShare, unheard
 from worker.volume import label_map
 from worker.volume.align_channels import Channel, on_first_grid
 from worker.volume.grid_bound import refusals_unwrapped
@@ -78,7 +78,7 @@ class MonaiPredictor:
         self.card = card
         self.device = str(device)
         self.pass_sizes = PassSizes()
-        self.arithmetic = Arithmetic(PRECISION_NAMES[precision])
+        self.arithmetic = ComputeMode(PRECISION_NAMES[precision])
         self._configuration = configuration
         self._device = device
         self._precision = precision
@@ -193,11 +193,11 @@ class MonaiPredictor:
         with torch.autocast(self._device.type, self._precision, enabled=reduced):
             return first_output(self._network)(images)
 
-    def _keeper(self, prepared: PreparedScan) -> WholeAnswer | OnlineArgmax:
+    def _keeper(self, prepared: PreparedScan) -> WholeOutput | StreamingArgmax:
         argmax = prepared.transforms.argmax
         if argmax is None:
-            return WholeAnswer()
-        return OnlineArgmax(argmax, self.card.labels, _voxel_ml(prepared.image))
+            return WholeOutput()
+        return StreamingArgmax(argmax, self.card.labels, _voxel_ml(prepared.image))
 
     def _as_loaded(self, volumes: Sequence[NDArray[np.generic]], affine: Affine) -> dict[str, Any]:
         """Return what loading the files would have given: channel-first images with an affine."""

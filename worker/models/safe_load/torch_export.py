@@ -63,7 +63,7 @@ def load_exported(path: Path, device: torch.device) -> Network:
     """
     try:
         parts = read_parts(path.read_bytes())
-        judge_parts(parts)
+        validate_parts(parts)
     except OSError as error:
         raise ModelError(f"there is no readable {path.name}.") from error
     except ModelError as error:
@@ -80,7 +80,7 @@ def load_exported(path: Path, device: torch.device) -> Network:
     return network
 
 
-def judge_parts(parts: dict[str, bytes]) -> None:
+def validate_parts(parts: dict[str, bytes]) -> None:
     """Refuse an archive that ``torch.export.load`` would not only read.
 
     Args:
@@ -96,9 +96,9 @@ def judge_parts(parts: dict[str, bytes]) -> None:
         raise ModelError("its program is too long to be judged.")
     try:
         for kind in ("weights", "constants"):
-            _judge_tensors(json.loads(parts[f"data/{kind}/model_{kind}_config.json"]))
+            _validate_tensors(json.loads(parts[f"data/{kind}/model_{kind}_config.json"]))
         torch.load(io.BytesIO(parts["data/sample_inputs/model.pt"]), weights_only=True)
-        _judge_program(json.loads(parts["models/model.json"]))
+        _validate_program(json.loads(parts["models/model.json"]))
     except KeyError as error:
         raise ModelError(f"it lacks {error.args[0]}; save it with torch.export.save.") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -107,22 +107,22 @@ def judge_parts(parts: dict[str, bytes]) -> None:
         raise ModelError("its sample inputs are more than tensors.") from error
 
 
-def _judge_tensors(config: dict[str, Any]) -> None:
+def _validate_tensors(config: dict[str, Any]) -> None:
     for name, entry in config["config"].items():
         if not _QUALIFIED.fullmatch(name) or entry.get("use_pickle") is not False:
             raise ModelError(f"its tensor {name} is pickled.")
 
 
-def _judge_program(program: dict[str, Any]) -> None:
+def _validate_program(program: dict[str, Any]) -> None:
     for guard in program.get("guards_code") or []:
-        _judge_arithmetic(guard, names=frozenset({"L"}))
+        _validate_arithmetic(guard, names=frozenset({"L"}))
     for key, value in _entries(program):
         if key in ("target", "as_operator") and isinstance(value, str):
             aten = _ATEN.fullmatch(value)
             if not (aten[1] in OPERATORS if aten else _FUNCTIONS.fullmatch(value)):
                 raise ModelError(f"it calls {value}, which may not be used.")
         elif key == "expr_str":
-            _judge_arithmetic(value, names=_SYMPY)
+            _validate_arithmetic(value, names=_SYMPY)
         elif key in ("name", "as_name") and isinstance(value, str):
             _require(_IDENTIFIER, value)
         elif key == "fqn" and isinstance(value, str):
@@ -131,7 +131,7 @@ def _judge_program(program: dict[str, Any]) -> None:
             for name in value or []:
                 _require(_IDENTIFIER, name)
         elif key in ("in_spec", "out_spec"):
-            _judge_container(json.loads(value)[1])
+            _validate_container(json.loads(value)[1])
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
@@ -146,7 +146,7 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
             yield from _entries(inner)
 
 
-def _judge_arithmetic(text: str, names: frozenset[str]) -> None:
+def _validate_arithmetic(text: str, names: frozenset[str]) -> None:
     """Allow sums and comparisons of sizes, and nothing that could be called besides."""
     if len(text) > _MAX_EXPRESSION:
         raise ModelError("one of its sizes or guards is too long.")
@@ -156,7 +156,7 @@ def _judge_arithmetic(text: str, names: frozenset[str]) -> None:
         raise ModelError("one of its sizes or guards is not an expression.") from None
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and dotted(node.func) == ("Pow",):
-            _judge_power(node)
+            _validate_power(node)
         size = isinstance(node, ast.Attribute) and node.attr in _GUARD_ATTRIBUTES
         part = isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
         if not (size or part or isinstance(node, _ARITHMETIC)):
@@ -167,7 +167,7 @@ def _judge_arithmetic(text: str, names: frozenset[str]) -> None:
             _require(_IDENTIFIER, node.value)
 
 
-def _judge_power(call: ast.Call) -> None:
+def _validate_power(call: ast.Call) -> None:
     """Allow small powers: sympy would work out any, of numbers, whatever memory it takes."""
     match call.args:
         case [_, ast.Constant(value=int() as power)] if power <= _MAX_POWER:
@@ -181,13 +181,13 @@ def _judge_power(call: ast.Call) -> None:
     raise ModelError("one of its sizes or guards is a power that is too large.")
 
 
-def _judge_container(spec: dict[str, Any]) -> None:
+def _validate_container(spec: dict[str, Any]) -> None:
     if spec["type"] not in _CONTAINERS:
         raise ModelError(f"its inputs are a {spec['type']}; a network takes tensors.")
     for name in json.loads(spec["context"] or "null") or []:
         _require(_IDENTIFIER, name)
     for child in spec["children_spec"]:
-        _judge_container(child)
+        _validate_container(child)
 
 
 def _require(pattern: re.Pattern[str], name: object) -> None:

@@ -54,21 +54,21 @@ def load_torchscript(path: Path) -> torch.jit.ScriptModule:
         raise ModelError(f"there is no readable {path.name}.") from error
     except ModelError as error:
         raise ModelError(f"{path.name} is not a TorchScript file: {error.detail}") from error
-    judged = judge_parts(parts)
-    if judged == parts and not any(_is_program(name) for name in parts):
+    validated = validate_parts(parts)
+    if validated == parts and not any(_is_program(name) for name in parts):
         raise ModelError(f"{path.name} is not a TorchScript file: it holds no program.")
     try:
         with warnings.catch_warnings():
             # torch would rather have torch.export; the files that are there stay what they are.
             warnings.simplefilter("ignore", DeprecationWarning)
-            network = torch.jit.load(pack(judged), map_location="cpu")  # type: ignore[no-untyped-call]
+            network = torch.jit.load(pack(validated), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{path.name} cannot be loaded by torch {torch.__version__}.") from error
     loaded: torch.jit.ScriptModule = network.eval()
     return loaded
 
 
-def judge_parts(parts: dict[str, bytes]) -> dict[str, bytes]:
+def validate_parts(parts: dict[str, bytes]) -> dict[str, bytes]:
     """Return an archive's parts with warnings taken out; refuse what could do more than compute.
 
     Raises:
@@ -84,18 +84,18 @@ def judge_parts(parts: dict[str, bytes]) -> dict[str, bytes]:
     trees = [_parsed(program) for program in programs.values()]
     defined = frozenset().union(*(_definitions(tree) for tree in trees))
     for tree in trees:
-        _judge(tree, defined)
+        _validate(tree, defined)
     return parts | {name: program.encode() for name, program in programs.items()}
 
 
-def judge_program(text: str) -> None:
+def validate_program(text: str) -> None:
     """Refuse a program in TorchScript that could do more than compute.
 
     Raises:
         ModelError: What of it is not allowed, by name.
     """
     tree = _parsed(text)
-    _judge(tree, _definitions(tree))
+    _validate(tree, _definitions(tree))
 
 
 def without_warnings(text: str) -> str:
@@ -139,7 +139,7 @@ def _definitions(tree: ast.Module) -> frozenset[str]:
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, kinds))
 
 
-def _judge(tree: ast.Module, defined: frozenset[str]) -> None:
+def _validate(tree: ast.Module, defined: frozenset[str]) -> None:
     bound = _bound_names(tree) | defined
     based = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
@@ -156,7 +156,7 @@ def _judge(tree: ast.Module, defined: frozenset[str]) -> None:
                 raise ModelError(f"its TorchScript uses {node.id}, which may not be used.")
         elif isinstance(node, ast.Attribute):
             if id(node) not in based or id(node) in called:
-                _judge_path(node, defined, is_called=id(node) in called)
+                _validate_path(node, defined, is_called=id(node) in called)
         elif isinstance(node, ast.Call) and not isinstance(node.func, (ast.Name, ast.Attribute)):
             if not isinstance(node.func, ast.Call):
                 raise ModelError("its TorchScript calls what has no name.")
@@ -164,7 +164,7 @@ def _judge(tree: ast.Module, defined: frozenset[str]) -> None:
             raise ModelError("its TorchScript imports something.")
 
 
-def _judge_path(node: ast.Attribute, defined: frozenset[str], *, is_called: bool) -> None:
+def _validate_path(node: ast.Attribute, defined: frozenset[str], *, is_called: bool) -> None:
     """Allow ``a.b.c`` by where it begins and, if it is called, by its last part."""
     path = dotted(node)
     if path is not None and path[: len(_FOREIGN_CLASSES)] == _FOREIGN_CLASSES:

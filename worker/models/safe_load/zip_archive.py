@@ -16,7 +16,7 @@ _ROOT = "network"
 #: Most parts of an archive. A large network has a few thousand.
 _MAX_PARTS = 50_000
 #: Most bytes that all compressed parts unpack to: torch compresses nothing but programs.
-_MAX_UNPACKED = 1 << 26
+_MAX_DECOMPRESSED = 1 << 26
 #: What Python raises on a file that is none, or is damaged.
 _NOT_AN_ARCHIVE = (
     zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, NotImplementedError, EOFError,
@@ -73,6 +73,6 @@ def _check_sizes(parts: list[zipfile.ZipInfo], length: int) -> None:
     Parts may be compressed a thousandfold, and many may lie in the same place of the file.
     """
     stored = sum(part.file_size for part in parts if part.compress_type == zipfile.ZIP_STORED)
-    unpacked = sum(part.file_size for part in parts if part.compress_type != zipfile.ZIP_STORED)
-    if len(parts) > _MAX_PARTS or stored > length or unpacked > _MAX_UNPACKED:
+    decompressed = sum(part.file_size for part in parts if part.compress_type != zipfile.ZIP_STORED)
+    if len(parts) > _MAX_PARTS or stored > length or decompressed > _MAX_DECOMPRESSED:
         raise ModelError("it unpacks to more than it holds.")

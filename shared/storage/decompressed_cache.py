@@ -1,4 +1,4 @@
-"""Unpacked copies of scans that wait, so that a worker need not repeat what the front desk did.
+"""Decompressed copies of queued scans, so that a worker need not repeat what the API did.
 
 To refuse a damaged upload at once the front desk unpacks it all; on the same machine it is ten
 times cheaper to leave a copy of that than to unpack again. A copy is a shortcut only: it may be
@@ -34,7 +34,7 @@ def this_boot() -> str | None:
         return None
 
 
-class UnpackedScans:
+class DecompressedCache:
     """Copies in the folder of a store on disk, together never much larger than the budget.
 
     They count as large as they will be from the beginning; processes that begin one at the same
@@ -47,7 +47,7 @@ class UnpackedScans:
         self._budget_bytes = budget_bytes
         self._beginning = threading.Lock()
 
-    def begin(self, key: str, size_bytes: int) -> "UnpackedCopy | None":
+    def begin(self, key: str, size_bytes: int) -> "DecompressedCopy | None":
         """Begin a copy of the scan ``key``; None where there is no room for it."""
         if size_bytes > self._budget_bytes:
             return None
@@ -59,7 +59,7 @@ class UnpackedScans:
             # a disk that fills up is left to the scans themselves
             if taken_bytes + size_bytes <= self._budget_bytes <= free_bytes // 2:
                 path.parent.mkdir(exist_ok=True)
-                return UnpackedCopy(path, size_bytes)
+                return DecompressedCopy(path, size_bytes)
         return None
 
     def take(self, key: str) -> IO[bytes] | None:
@@ -111,7 +111,7 @@ class UnpackedScans:
         return self._folder / job_id / f"{name.removesuffix('.gz')}.{self._boot_id}"
 
 
-class UnpackedCopy:
+class DecompressedCopy:
     """A copy under way; it can be read once it is whole. What goes wrong with it ends it only."""
 
     def __init__(self, path: Path, size_bytes: int) -> None:

@@ -12,31 +12,31 @@ import pytest
 from ulid import ULID
 
 from shared.errors import StoreFull
+from shared.storage.decompressed_cache import KEPT_S
 from shared.storage.store import ScanStore
-from shared.storage.unpacked_cache import KEPT_S
 
-PACKED, UNPACKED = b"as handed in", b"as unpacked by the front desk"
+PACKED, DECOMPRESSED = b"as handed in", b"as unpacked by the front desk"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> ScanStore:
     """A store that has room for two copies and a half."""
-    return ScanStore(f"file://{tmp_path}/store", unpacked_bytes=5 * len(UNPACKED) // 2)
+    return ScanStore(f"file://{tmp_path}/store", decompressed_bytes=5 * len(DECOMPRESSED) // 2)
 
 
-def handed_in(store: ScanStore, job_id: str = "", channel: str = "scan") -> str:
+def submitted(store: ScanStore, job_id: str = "", channel: str = "scan") -> str:
     """Store a scan and return its key."""
     key = store.scan_key(job_id or str(ULID()), channel, gzipped=True)
     store.write(key, PACKED)
     return key
 
 
-def unpacked(store: ScanStore, key: str) -> bool:
+def decompressed(store: ScanStore, key: str) -> bool:
     """Leave a whole copy of the scan beside it, if there is room."""
-    copy = store.begin_unpacked(key, len(UNPACKED))
+    copy = store.begin_decompressed(key, len(DECOMPRESSED))
     if copy:
-        for at in range(0, len(UNPACKED), 10):
-            copy.write(UNPACKED[at : at + 10])
+        for at in range(0, len(DECOMPRESSED), 10):
+            copy.write(DECOMPRESSED[at : at + 10])
         copy.finish()
     return copy is not None
 
@@ -54,9 +54,9 @@ def leftovers(store: ScanStore, tmp_path: Path) -> list[Path]:
 
 def test_a_copy_is_read_once(store: ScanStore, tmp_path: Path) -> None:
     """The first reader gets the copy, which is then gone; the next gets the scan itself."""
-    key = handed_in(store)
-    assert unpacked(store, key)
-    assert read(store, key) == UNPACKED
+    key = submitted(store)
+    assert decompressed(store, key)
+    assert read(store, key) == DECOMPRESSED
     assert leftovers(store, tmp_path) == []
     assert read(store, key) == PACKED
 
@@ -64,19 +64,19 @@ def test_a_copy_is_read_once(store: ScanStore, tmp_path: Path) -> None:
 def test_channels_have_copies_of_their_own(store: ScanStore, tmp_path: Path) -> None:
     """Reading one channel leaves the copy of another."""
     job_id = str(ULID())
-    first, second = (handed_in(store, job_id, channel) for channel in ("t1", "flair"))
-    assert unpacked(store, first)
-    assert unpacked(store, second)
-    assert read(store, first) == read(store, second) == UNPACKED
+    first, second = (submitted(store, job_id, channel) for channel in ("t1", "flair"))
+    assert decompressed(store, first)
+    assert decompressed(store, second)
+    assert read(store, first) == read(store, second) == DECOMPRESSED
     assert leftovers(store, tmp_path) == []
 
 
 def test_an_unfinished_copy_is_not_read(store: ScanStore) -> None:
     """A front desk that dies while it unpacks leaves nothing that a worker would take."""
-    key = handed_in(store)
-    copy = store.begin_unpacked(key, len(UNPACKED))
+    key = submitted(store)
+    copy = store.begin_decompressed(key, len(DECOMPRESSED))
     assert copy is not None
-    copy.write(UNPACKED[:10])
+    copy.write(DECOMPRESSED[:10])
     assert read(store, key) == PACKED
     copy.abandon()
 
@@ -85,42 +85,42 @@ def test_a_copy_of_before_a_crash_is_not_read(
     store: ScanStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the machine was started again a copy may lack bytes, so the scan itself is read."""
-    key = handed_in(store)
-    assert unpacked(store, key)
+    key = submitted(store)
+    assert decompressed(store, key)
     monkeypatch.setattr("shared.storage.store.this_boot", lambda: "another")
     assert read(ScanStore(f"file://{tmp_path}/store"), key) == PACKED
 
 
 def test_copies_stay_within_their_budget(store: ScanStore) -> None:
     """A third copy finds no room until one is read or given up; one too large never does."""
-    keys = [handed_in(store) for _ in range(4)]
-    assert [unpacked(store, key) for key in keys[:3]] == [True, True, False]
-    assert read(store, keys[0]) == UNPACKED
-    begun = store.begin_unpacked(keys[2], len(UNPACKED))
+    keys = [submitted(store) for _ in range(4)]
+    assert [decompressed(store, key) for key in keys[:3]] == [True, True, False]
+    assert read(store, keys[0]) == DECOMPRESSED
+    begun = store.begin_decompressed(keys[2], len(DECOMPRESSED))
     assert begun is not None
-    assert not unpacked(store, keys[3])  # what is begun counts whole
+    assert not decompressed(store, keys[3])  # what is begun counts whole
     begun.abandon()
-    assert unpacked(store, keys[3])
-    assert not ScanStore("file:///nowhere", unpacked_bytes=10).begin_unpacked(keys[0], 11)
+    assert decompressed(store, keys[3])
+    assert not ScanStore("file:///nowhere", decompressed_bytes=10).begin_decompressed(keys[0], 11)
 
 
 def test_other_stores_keep_no_copies() -> None:
     """Where a store is not a disk, or has no budget, the scan itself is read."""
-    store = ScanStore("memory://copies", unpacked_bytes=1 << 20)
-    key = handed_in(store)
-    assert not unpacked(store, key)
+    store = ScanStore("memory://copies", decompressed_bytes=1 << 20)
+    key = submitted(store)
+    assert not decompressed(store, key)
     assert read(store, key) == PACKED
 
 
 def test_a_deleted_job_leaves_no_copy(store: ScanStore, tmp_path: Path) -> None:
     """Deleting a job deletes its copies, finished or not."""
     job_id = str(ULID())
-    assert unpacked(store, handed_in(store, job_id, "t1"))
-    begun = store.begin_unpacked(handed_in(store, job_id, "flair"), len(UNPACKED))
+    assert decompressed(store, submitted(store, job_id, "t1"))
+    begun = store.begin_decompressed(submitted(store, job_id, "flair"), len(DECOMPRESSED))
     assert begun is not None
     store.delete_job(job_id)
     assert leftovers(store, tmp_path) == []
-    begun.write(UNPACKED)
+    begun.write(DECOMPRESSED)
     begun.finish()
     assert leftovers(store, tmp_path) == []
 
@@ -128,10 +128,10 @@ def test_a_deleted_job_leaves_no_copy(store: ScanStore, tmp_path: Path) -> None:
 def test_what_nobody_came_for_is_swept(store: ScanStore, tmp_path: Path) -> None:
     """Copies of jobs handed in long ago go, those of young ones stay."""
     old = str(ULID.from_timestamp(time.time() - KEPT_S - 5))
-    key = handed_in(store)
-    assert unpacked(store, handed_in(store, old))
-    assert unpacked(store, key)
-    store.sweep_unpacked()
+    key = submitted(store)
+    assert decompressed(store, submitted(store, old))
+    assert decompressed(store, key)
+    store.sweep_decompressed()
     assert [folder.name for folder in leftovers(store, tmp_path)] == [key.split("/")[1]]
 
 
@@ -140,9 +140,9 @@ def test_strangers_are_left_alone(store: ScanStore, tmp_path: Path) -> None:
     folder = tmp_path / "store" / "unpacked"
     (folder / "lost+found").mkdir(parents=True)
     (folder / ".hidden").touch()
-    key = handed_in(store)
-    assert unpacked(store, key)
-    assert read(store, key) == UNPACKED
+    key = submitted(store)
+    assert decompressed(store, key)
+    assert read(store, key) == DECOMPRESSED
     assert {path.name for path in leftovers(store, tmp_path)} == {"lost+found", ".hidden"}
 
 
@@ -159,13 +159,13 @@ def files_at_most(size_bytes: int) -> Iterator[None]:
 
 def test_a_full_disk_costs_the_copy_only(store: ScanStore, tmp_path: Path) -> None:
     """A copy that finds no room at the start, or midway, is given up without a word."""
-    first, second = handed_in(store), handed_in(store)
+    first, second = submitted(store), submitted(store)
     with files_at_most(15):
-        assert not unpacked(store, first)
-    begun = store.begin_unpacked(second, len(UNPACKED))
+        assert not decompressed(store, first)
+    begun = store.begin_decompressed(second, len(DECOMPRESSED))
     assert begun is not None
     with files_at_most(15):
-        begun.write(UNPACKED)
+        begun.write(DECOMPRESSED)
     begun.finish()
     assert [read(store, key) for key in (first, second)] == [PACKED, PACKED]
     assert list((tmp_path / "store" / "unpacked").glob("*/*")) == []
@@ -183,11 +183,11 @@ def test_copies_go_first_when_the_disk_is_short(
         return SimpleNamespace(free=free[0] - held, total=usage.total)
 
     monkeypatch.setattr("shutil.disk_usage", disk_usage)
-    store = ScanStore(f"file://{tmp_path}/store", unpacked_bytes=1 << 20, reserve_bytes=1000)
-    key = handed_in(store)
-    assert unpacked(store, key)
+    store = ScanStore(f"file://{tmp_path}/store", decompressed_bytes=1 << 20, reserve_bytes=1000)
+    key = submitted(store)
+    assert decompressed(store, key)
     free[0] = 1000 + len(PACKED)
-    assert not unpacked(store, handed_in(store))
+    assert not decompressed(store, submitted(store))
     store.check_room(len(PACKED))
     assert read(store, key) == PACKED
     with pytest.raises(StoreFull):
@@ -196,9 +196,9 @@ def test_copies_go_first_when_the_disk_is_short(
 
 def test_a_mask_gets_the_room_of_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that finds no room is written once more after the copies were removed."""
-    store = ScanStore(f"file://{tmp_path}/store", unpacked_bytes=1 << 20)
-    key = handed_in(store)
-    assert unpacked(store, key)
+    store = ScanStore(f"file://{tmp_path}/store", decompressed_bytes=1 << 20)
+    key = submitted(store)
+    assert decompressed(store, key)
     open_file = type(store._fs)._open
 
     def full(self: object, path: str, mode: str, **options: object) -> object:
@@ -216,8 +216,8 @@ def test_a_copy_that_cannot_be_closed_costs_the_copy_only(
     store: ScanStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error that the system keeps for the end of a file ends the copy and not the upload."""
-    key = handed_in(store)
-    copy = store.begin_unpacked(key, len(UNPACKED))
+    key = submitted(store)
+    copy = store.begin_decompressed(key, len(DECOMPRESSED))
     assert copy is not None
     real = copy._file
     assert real is not None
@@ -227,7 +227,7 @@ def test_a_copy_that_cannot_be_closed_costs_the_copy_only(
         raise OSError(errno.EIO, "input/output error")
 
     copy._file = SimpleNamespace(write=real.write, close=close)  # type: ignore[assignment]
-    copy.write(UNPACKED)
+    copy.write(DECOMPRESSED)
     copy.finish()
     copy.abandon()
     assert read(store, key) == PACKED
