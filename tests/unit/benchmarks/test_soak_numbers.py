@@ -91,7 +91,7 @@ def test_the_hours_of_a_slope_are_those_of_load() -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent", "uncertainty", "verdict"),
+    ("percent", "uncertainty", "conclusion"),
     [
         (0.2, 0.3, "flat"),
         (-9.0, 2.0, "flat"),
@@ -100,7 +100,7 @@ def test_the_hours_of_a_slope_are_those_of_load() -> None:
         (3.0, 0.5, "grows"),
     ],
 )
-def test_a_verdict_needs_the_whole_interval(
+def test_a_conclusion_needs_the_whole_interval(
     percent: float, uncertainty: float, conclusion: str
 ) -> None:
     """Flat and growing are said only where all of the interval is below or above the limit."""
