@@ -1,17 +1,17 @@
 // The page: its parts, and what passes between them.
 
-import { deleteJob, submitAgain } from "./api.js";
-import { connection } from "./connection.js";
-import { byId, say } from "./dom.js";
-import { Intake } from "./intake.js";
-import { Ledger } from "./ledger.js";
-import { JobList } from "./list.js";
-import { Result } from "./result.js";
-import { setUpStrip } from "./strip.js";
-import { setUpTheme } from "./theme.js";
-import { Uploads } from "./uploads.js";
-import { Watch } from "./watch.js";
-import { finding, nameOf, STATUS } from "./words.js";
+import { deleteJob, submitAgain } from "./net/api.js";
+import { connection } from "./net/connection.js";
+import { byId, say } from "./ui/dom.js";
+import { Intake } from "./jobs/intake.js";
+import { Ledger } from "./jobs/ledger.js";
+import { JobList } from "./jobs/list.js";
+import { Result } from "./result/result.js";
+import { setUpStrip } from "./jobs/strip.js";
+import { setUpTheme } from "./ui/theme.js";
+import { Uploads } from "./jobs/uploads.js";
+import { Watch } from "./jobs/watch.js";
+import { finding, nameOf, STATUS } from "./ui/words.js";
 
 const NOTICE_MS = 8000;
 

@@ -215,7 +215,7 @@ def test_the_components_are_those_of_an_independent_count(
         mask = (random.random((9, 11, 7)) < density).astype(np.uint8)
         found = visit.page.evaluate(
             """async ([voxels, shape]) => {
-                const { findLesions } = await import("/web/lesions.js");
+                const { findLesions } = await import("/web/result/lesions.js");
                 return findLesions(Uint8Array.from(voxels), shape);
             }""",
             [mask.ravel(order="F").tolist(), list(mask.shape)],

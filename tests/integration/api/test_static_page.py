@@ -93,7 +93,8 @@ def test_every_module_is_asked_for_at_once() -> None:
     """The page names all its modules beforehand, so that none waits for another to be read."""
     page = (WEB / "index.html").read_text()
     named = re.findall(r'(?:rel="modulepreload" href|type="module" src)="/web/([^"]+)"', page)
-    assert sorted([*named, "theme_first.js"]) == sorted(path.name for path in WEB.glob("*.js"))
+    modules = [path.relative_to(WEB).as_posix() for path in OWN if path.suffix == ".js"]
+    assert sorted([*named, "ui/theme_first.js"]) == sorted(modules)
 
 
 def test_the_page_is_part_of_the_package() -> None:

@@ -1,7 +1,7 @@
 // The bar of where the time went: one part for each stage, with its name and its seconds.
 
-import { h } from "./dom.js";
-import { duration, STAGE_NAMES } from "./words.js";
+import { h } from "../ui/dom.js";
+import { duration, STAGE_NAMES } from "../ui/words.js";
 
 /** Returns the bar and its legend for a job's `timings_s`. */
 export function timesBar(timings) {

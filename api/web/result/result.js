@@ -1,10 +1,10 @@
 // The job on show: what it waits for, what became of it, and what can be done about it.
 
-import { byId, h, say } from "./dom.js";
+import { byId, h, say } from "../ui/dom.js";
 import { facts } from "./facts.js";
-import { isTerminal } from "./follow.js";
+import { isTerminal } from "../net/follow.js";
 import { Reading } from "./reading.js";
-import { about, count, moment, nameOf, percent, plural, STAGES, STATUS } from "./words.js";
+import { about, count, moment, nameOf, percent, plural, STAGES, STATUS } from "../ui/words.js";
 
 /** The right-hand side of the page; `actions` has cancel, again, purge and copyLink. */
 export class Result {

@@ -1,9 +1,9 @@
 // The viewer with its knobs, for one finished job at a time.
 
-import { download, Problem } from "./api.js";
-import { byId, h, say } from "./dom.js";
+import { download, Problem } from "../net/api.js";
+import { byId, h, say } from "../ui/dom.js";
 import { CannotDraw, Viewer } from "./viewer.js";
-import { percent } from "./words.js";
+import { percent } from "../ui/words.js";
 
 /** Connects the knobs of the page to a viewer, which starts with the first finished job. */
 export class Reading {

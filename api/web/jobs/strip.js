@@ -1,10 +1,10 @@
 // The operator's strip: how the queue and the workers fare, asked every two seconds. It is also
 // what finds out that the service has gone, and that it is back.
 
-import { getQueue } from "./api.js";
-import { connection } from "./connection.js";
-import { byId, h, say } from "./dom.js";
-import { about, bytes, count } from "./words.js";
+import { getQueue } from "../net/api.js";
+import { connection } from "../net/connection.js";
+import { byId, h, say } from "../ui/dom.js";
+import { about, bytes, count } from "../ui/words.js";
 
 const EVERY_MS = 2000;
 const UNKNOWN = "–";

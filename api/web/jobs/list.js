@@ -1,6 +1,6 @@
 // The list of jobs and of uploads on their way, each in a row that is changed in place.
 
-import { byId, say } from "./dom.js";
+import { byId, say } from "../ui/dom.js";
 import { JobRow, UploadRow } from "./rows.js";
 
 const EMPTY = {

@@ -1,9 +1,9 @@
 // One row of the list: a job, or an upload on its way.
 
-import { h, say } from "./dom.js";
-import { isTerminal } from "./follow.js";
-import { icon } from "./icons.js";
-import { bytes, finding, moment, nameOf, outlook, percent, STATUS } from "./words.js";
+import { h, say } from "../ui/dom.js";
+import { isTerminal } from "../net/follow.js";
+import { icon } from "../ui/icons.js";
+import { bytes, finding, moment, nameOf, outlook, percent, STATUS } from "../ui/words.js";
 
 /** A job; `actions` has select, cancel and again. */
 export class JobRow {

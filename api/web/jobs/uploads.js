@@ -1,6 +1,6 @@
 // The scans on their way to the service: a few at once, the others wait their turn.
 
-import { newKey, send } from "./upload.js";
+import { newKey, send } from "../net/upload.js";
 
 const AT_ONCE = 2;
 

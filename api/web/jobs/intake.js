@@ -1,8 +1,8 @@
 // The form: a model, a priority, and files that are dropped or chosen.
 
-import { listModels, sampleScan } from "./api.js";
-import { connection } from "./connection.js";
-import { byId, h, say } from "./dom.js";
+import { listModels, sampleScan } from "../net/api.js";
+import { connection } from "../net/connection.js";
+import { byId, h, say } from "../ui/dom.js";
 import { matchChannels, scanName } from "./files.js";
 
 /** The form, which gives each scan to `uploads`. */

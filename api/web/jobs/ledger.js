@@ -1,8 +1,8 @@
 // The jobs that the page knows: this browser's own, which it remembers, and the service's newest.
 
-import { getJob, listJobs } from "./api.js";
-import { isTerminal } from "./follow.js";
-import { keep, recall } from "./memory.js";
+import { getJob, listJobs } from "../net/api.js";
+import { isTerminal } from "../net/follow.js";
+import { keep, recall } from "../ui/memory.js";
 
 const MOST_REMEMBERED = 200;
 const PAGE = 100;

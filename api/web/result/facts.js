@@ -1,9 +1,9 @@
 // What was found, in words and numbers: presence, volumes, times, and what can be downloaded.
 
 import { labelColour } from "./colours.js";
-import { h } from "./dom.js";
+import { h } from "../ui/dom.js";
 import { timesBar } from "./times.js";
-import { count, duration, millilitres, percent } from "./words.js";
+import { count, duration, millilitres, percent } from "../ui/words.js";
 
 /** Returns the facts of a finished job. */
 export function facts(job) {

@@ -1,8 +1,8 @@
 // Keeping live jobs up to date. A browser opens six connections to a server, so a few jobs are
 // followed by events and the others are looked up together. A hidden page asks for nothing.
 
-import { connection } from "./connection.js";
-import { follow, isTerminal } from "./follow.js";
+import { connection } from "../net/connection.js";
+import { follow, isTerminal } from "../net/follow.js";
 
 const STREAMS = 2;
 const REFRESH_MS = 2000;
