@@ -17,13 +17,13 @@ pytestmark = pytest.mark.timeout(600)
 def test_an_empty_page_says_what_to_do(desk: ApiServer, visiting: Visiting) -> None:
     """A first visit shows the form, the strip and where to begin, and bars nobody."""
     visit = visiting(desk.url)
-    expect(visit.at("#jobs-state")).to_have_text("Nothing handed in from this browser yet.")
-    expect(visit.at("#result-body")).to_contain_text("No scan on show")
+    expect(visit.at("#jobs-state")).to_have_text("No scan was submitted from this browser yet.")
+    expect(visit.at("#result-body")).to_contain_text("No scan selected")
     expect(visit.at(".notice")).to_have_text("Research use only. Not a medical device.")
     expect(visit.at("[data-figure=queued]")).to_have_text("0")
     expect(visit.at("[data-figure=wait]")).to_have_text("no worker")
     visit.at(".more").click()
-    expect(visit.at("#workers")).to_contain_text("No worker listens")
+    expect(visit.at("#workers")).to_contain_text("No worker is running")
     assert visit.barriers() == []
     visit.picture("empty")
 
@@ -57,7 +57,7 @@ def test_a_dropped_scan_is_followed_to_its_end(
 
     room.settle([second])
     expect(visit.row("second.nii.gz")).to_contain_text("No tumour found")
-    expect(visit.at(".verdict")).to_have_text("No tumour found")
+    expect(visit.at(".presence")).to_have_text("No tumour found")
     expect(visit.at("#announcer")).to_contain_text("second.nii.gz: No tumour found")
 
 
@@ -111,7 +111,7 @@ def test_a_job_is_cancelled_and_run_again(
     visit.at("#result-actions").get_by_role("button", name="Delete").click()
     visit.at("#result-actions").get_by_role("button", name="Really delete?").click()
     expect(visit.row("scan.nii.gz")).to_have_count(1)
-    expect(visit.at("#result-body")).to_contain_text("No scan on show")
+    expect(visit.at("#result-body")).to_contain_text("No scan selected")
 
 
 def test_a_bad_file_is_refused_in_the_services_words(desk: ApiServer, visiting: Visiting) -> None:
@@ -127,7 +127,7 @@ def test_a_bad_file_is_refused_in_the_services_words(desk: ApiServer, visiting: 
     assert visit.page.title() == "VoxelQ"
     assert visit.barriers() == []
     visit.picture("refused")
-    row.get_by_role("button", name="Leave out").click()
+    row.get_by_role("button", name="Remove").click()
     expect(visit.at("#jobs > li")).to_have_count(0)
 
 
@@ -144,7 +144,7 @@ def test_the_list_survives_a_reload(
     expect(visit.row("mine.nii.gz")).to_contain_text("Finished")
 
     other = visiting(desk.url)
-    expect(other.at("#jobs-state")).to_contain_text("Nothing handed in from this browser")
+    expect(other.at("#jobs-state")).to_contain_text("No scan was submitted from this browser")
     other.page.get_by_role("radio", name="All").check()
     expect(other.at("#jobs > li")).to_have_count(1)
     expect(other.at("#jobs")).not_to_contain_text("mine")
@@ -176,10 +176,10 @@ def test_a_model_of_several_channels_takes_a_file_for_each(
     visit = visiting(desk.url)
     visit.at("#model").select_option(two_channels)
     expect(visit.at("#hint")).to_have_text("One file for each of t1, flair")
-    button = visit.page.get_by_role("button", name="Hand in this scan")
+    button = visit.page.get_by_role("button", name="Submit this scan")
     expect(button).to_be_disabled()
     visit.drop([("sub-01_t1.nii.gz", SCAN), ("other.nii.gz", SCAN)])
-    expect(visit.at("#intake-problem")).to_contain_text("other.nii.gz")
+    expect(visit.at("#submit-problem")).to_contain_text("other.nii.gz")
     visit.at("#channel-flair").set_input_files(
         {"name": "sub-01_x.nii.gz", "mimeType": "application/gzip", "buffer": SCAN}
     )
@@ -197,7 +197,7 @@ def test_a_job_that_is_not_there_is_told(desk: ApiServer, visiting: Visiting) ->
     visit = visiting(desk.url)
     visit.expected_failures = "status of 404"
     visit.page.goto(f"{desk.url}/?job=01KA8X6V5Q3T1N0Y2R4S6D8F0G")
-    expect(visit.at("#result-title")).to_have_text("This job is not here")
+    expect(visit.at("#result-title")).to_have_text("This job was not found")
     visit.picture("gone")
 
 

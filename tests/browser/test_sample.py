@@ -17,7 +17,7 @@ def test_the_sample_goes_from_a_button_to_its_mask(
     visit = visiting(service.url)
     visit.page.get_by_role("button", name="Try a sample scan").click()
     visit.until_drawn()
-    expect(visit.at(".verdict")).to_have_text("Tumour present")
+    expect(visit.at(".presence")).to_have_text("Tumour present")
     expect(visit.at("#at-label")).to_have_text("whole tumour")
     expect(visit.at("[data-figure=workers]")).to_have_text("1")
     with_mask = visit.pixels()

@@ -182,7 +182,7 @@ def test_what_is_saved_and_shared_is_the_job(
     assert path.startswith("/?job=")
     other = visiting(desk.url, path=path)
     expect(other.at("#result-title")).to_have_text(f"Scan {path[-6:]}")
-    expect(other.at(".verdict")).to_have_text("Tumour present")
+    expect(other.at(".presence")).to_have_text("Tumour present")
 
 
 def test_a_browser_without_webgl_shows_the_picture(
@@ -198,7 +198,7 @@ def test_a_browser_without_webgl_shows_the_picture(
     expect(visit.row("scan.nii.gz")).to_contain_text("Queued")
     with visit.page.expect_response("**/preview.png"):
         room.settle(room.start())
-    expect(visit.at("#stage-state")).to_contain_text("WebGL 2")
+    expect(visit.at("#drawing-state")).to_contain_text("WebGL 2")
     visit.picture("no-webgl")
     visit.choose([("other.nii.gz", SCAN)])
     expect(visit.row("other.nii.gz")).to_contain_text("Queued")

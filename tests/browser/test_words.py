@@ -39,9 +39,9 @@ def test_numbers_are_told_as_people_read_them(desk: ApiServer, visiting: Visitin
         ("millilitres", 0.2, "0.20 ml"),
         ("count", 12345, "12,345"),
     ):
-        assert told(visit, function, "ui/words", value) == words
-    assert told(visit, "plural", "ui/words", 1, "scan") == "1 scan"
-    assert told(visit, "plural", "ui/words", 3, "scan") == "3 scans"
+        assert told(visit, function, "ui/format", value) == words
+    assert told(visit, "plural", "ui/format", 1, "scan") == "1 scan"
+    assert told(visit, "plural", "ui/format", 3, "scan") == "3 scans"
 
 
 def test_files_find_their_channels_by_name(desk: ApiServer, visiting: Visiting) -> None:
@@ -51,7 +51,7 @@ def test_files_find_their_channels_by_name(desk: ApiServer, visiting: Visiting) 
 
     def matched(*names: str) -> dict[str, str]:
         files = [{"name": name} for name in names]
-        found = told(visit, "matchChannels", "jobs/files", files, inputs)
+        found = told(visit, "matchChannels", "jobs/scan_files", files, inputs)
         return {channel: file["name"] for channel, file in found.items()}
 
     assert matched("sub-01_T1.nii.gz", "sub-01_t1c.nii.gz", "flair.nii") == {
@@ -61,4 +61,4 @@ def test_files_find_their_channels_by_name(desk: ApiServer, visiting: Visiting) 
     }
     assert matched("a_flair.nii.gz", "b_flair.nii.gz", "xt1.nii.gz") == {}
     files = {"t1": {"name": "sub-01_t1.nii.gz"}, "flair": {"name": "sub-01_flair.nii.gz"}}
-    assert told(visit, "scanName", "jobs/files", files) == "sub-01"
+    assert told(visit, "scanName", "jobs/scan_files", files) == "sub-01"

@@ -89,7 +89,7 @@ class Visit:
 
     def until_drawn(self) -> None:
         """Return once scan and mask are on the stage."""
-        expect(self.at("#stage[data-shows]")).to_be_visible()
+        expect(self.at("#drawing[data-shows]")).to_be_visible()
 
     def pixels(self) -> NDArray[np.int16]:
         """Return what the stage shows, ``[rows, columns, 3]``, once it is drawn."""

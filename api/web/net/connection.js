@@ -1,17 +1,17 @@
-// Whether the service answers, as every call finds out on its way.
+// Whether the service can be reached. Every call to it updates this.
 
 class Connection extends EventTarget {
-  #reached = true;
+  #reachable = true;
 
-  /** Whether the last call was answered, by whatever answer. */
-  get reached() {
-    return this.#reached;
+  /** Whether the last call got any response. */
+  get reachable() {
+    return this.#reachable;
   }
 
-  /** Notes how a call went; fires `change` where that is news. */
-  note(reached) {
-    if (reached === this.#reached) return;
-    this.#reached = reached;
+  /** Records whether a call got a response; fires `change` if that differs from the last call. */
+  update(reachable) {
+    if (reachable === this.#reachable) return;
+    this.#reachable = reachable;
     this.dispatchEvent(new Event("change"));
   }
 }
