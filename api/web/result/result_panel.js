@@ -22,7 +22,7 @@ export class ResultPanel {
   showNothing() {
     this.#draw("nothing", "Result", () => [
       h("p", { class: "big" }, "No scan selected"),
-      h("p", {}, "Submit a scan and follow its progress, or choose a job from the list."),
+      h("p", {}, "Submit a scan, or choose a job from the list."),
       h("p", {}, "If you have no scan of your own, try the sample scan."),
     ]);
   }

@@ -35,7 +35,7 @@ async def test_the_page_comes_under_a_strict_policy(client: httpx.AsyncClient) -
 async def test_every_file_has_its_type_and_is_sent_once(
     client: httpx.AsyncClient,
 ) -> None:
-    """Each file has its type and an ETag that gives a 304; versioned files are cached for a year."""
+    """Each file has its type, and an ETag that gives a 304; versioned files are kept for a year."""
     types = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     for path in (file for file in WEB.rglob("*") if file.is_file()):
         answer = await client.get(f"/web/{path.relative_to(WEB).as_posix()}")
