@@ -8,6 +8,7 @@ from docs.generate import results_page
 from docs.generate.cli_page import cli_reference
 from docs.generate.http_page import http_calls, http_objects
 from docs.generate.metrics_page import metrics_table
+from docs.generate.packages_page import packages_table
 from docs.generate.problems_page import problems_table
 from docs.generate.python_page import python_reference
 from docs.generate.settings_page import settings_table
@@ -42,6 +43,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "metrics": metrics_table,
     "mixed-results": results_page.mixed_results,
     "model-card": model_card,
+    "packages": packages_table,
     "plan-results": results_page.plan_results,
     "problems": problems_table,
     "python": python_reference,

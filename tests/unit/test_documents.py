@@ -22,6 +22,13 @@ from voxelq.cli.app import app
 PRIVATE = ("hand in", "handed in", "front desk", "reading room", "whoever", "verdict", "in hand")
 
 
+#: Folders whose files the pages may name; those of the code, not those that a user makes.
+SOURCE_FOLDERS = (
+    *("api", "worker", "shared", "voxelq", "planning", "training"),
+    *("benchmarks", "deploy", "docs", "examples", "tests"),
+)
+
+
 @pytest.fixture(scope="module")
 def shown() -> dict[str, str]:
     """Return every generated block by its name."""
@@ -144,12 +151,22 @@ def test_what_the_built_site_lacks_is_told(tmp_path: Path) -> None:
     ]
 
 
-def test_files_of_the_code_that_a_page_names_are_there() -> None:
-    """The page on where things are names files and folders that exist."""
-    text = (ROOT / "docs" / "design" / "source-files.md").read_text("utf-8")
-    paths = re.findall(r"\| `([\w./-]+)` \|", text)
-    assert len(paths) > 15
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_of_the_code_that_a_page_names_exist(page: Path) -> None:
+    """No page names a file or folder of the code that does not exist."""
+    text = page.read_text("utf-8").partition("\n## 0.1.0")[0]  # files of old versions may be gone
+    paths = set(re.findall(rf"`((?:{'|'.join(SOURCE_FOLDERS)})/[\w./-]*)`", text))
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+
+
+def test_the_map_of_the_code_is_complete(shown: dict[str, str]) -> None:
+    """Every package has a description, and the page leads to at least 15 places to change."""
+    assert "| |" not in shown["packages"]
+    assert "| `worker/models/safe_load/` |" in shown["packages"]
+    page = (ROOT / "docs" / "design" / "source-files.md").read_text("utf-8")
+    changes = re.findall(r"^\| .+ \| `([\w./-]+)` \|$", page, re.MULTILINE)
+    assert len(changes) >= 15
+    assert [path for path in changes if not (ROOT / path).exists()] == []
 
 
 def test_the_version_is_the_same_everywhere() -> None:
