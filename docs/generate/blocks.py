@@ -18,12 +18,12 @@ MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 
 
 def changelog() -> str:
-    """Return the changelog without its title, which the page has."""
+    """Return the changelog without its title, which the page has already."""
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
 
 
 def model_card() -> str:
-    """Return the default model's card without its title, with its pictures found from the page."""
+    """Return the default model's card without its title, with links that work from the page."""
     folder = "../../models/brain-tumor/"
     text = (ROOT / "models" / "brain-tumor" / "README.md").read_text(encoding="utf-8")
     return re.sub(r"\]\((?!https?:|#)", f"]({folder}", text.partition("\n")[2])
@@ -56,5 +56,5 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def expand(page: str) -> str:
-    """Return the text of a page with every block in its place; a KeyError names an unknown one."""
+    """Return the text of a page with its blocks filled in; a KeyError names an unknown block."""
     return MARK.sub(lambda mark: BLOCKS[mark[1]](), page)

@@ -144,9 +144,9 @@ def test_what_the_built_site_lacks_is_told(tmp_path: Path) -> None:
         '<link rel="canonical" href="https://example.org/">'
     )
     assert sorted(faults(tmp_path)) == [
-        "index.html links to none.html, which is not there",
-        "index.html links to none.png, which is not there",
-        "index.html links to other.html#there, which is not there",
+        "index.html links to none.html, which does not exist",
+        "index.html links to none.png, which does not exist",
+        "index.html links to other.html#there, which does not exist",
         "index.html loads https://example.org/x.js",
     ]
 
