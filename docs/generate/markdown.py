@@ -17,9 +17,10 @@ def code(text: object) -> str:
 
 
 def name(text: str, anchor_id: str = "") -> str:
-    """Return a long name as code; a narrow page may break it after its underscores."""
+    """Return a long name as code; a narrow page may break it after _ and /."""
     mark = f' id="{anchor_id}"' if anchor_id else ""
-    return f'<code class="name"{mark}>{text.replace("_", "_<wbr>")}</code>'
+    breakable = re.sub("([_/])", r"\1<wbr>", text)
+    return f'<code class="name"{mark}>{breakable}</code>'
 
 
 def literals(text: str) -> str:

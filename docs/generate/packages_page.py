@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from docs.generate.markdown import code, literals, table
+from docs.generate.markdown import literals, name, table
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The packages at the top of the repository, in the order of the table.
@@ -14,7 +14,7 @@ ROOMS = ("api", "worker", "shared", "voxelq", "planning", "training", "benchmark
 def packages_table() -> str:
     """Return a row for each package: its folder and the first sentence of its docstring."""
     rows = [
-        (code(f"{folder.relative_to(ROOT).as_posix()}/"), _summary(folder / "__init__.py"))
+        (name(f"{folder.relative_to(ROOT).as_posix()}/"), _summary(folder / "__init__.py"))
         for room in ROOMS
         for folder in _packages(ROOT / room)
     ]
