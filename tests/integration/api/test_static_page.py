@@ -97,6 +97,22 @@ def test_every_module_is_loaded_at_once() -> None:
     assert sorted([*named, "ui/early_theme.js"]) == sorted(modules)
 
 
+def test_the_rooms_of_the_page_import_one_way() -> None:
+    """The result may use the jobs, both may use calls and building blocks, and never back."""
+    allowed = {
+        "ui": {"ui"},
+        "net": {"net"},
+        "jobs": {"jobs", "net", "ui"},
+        "result": {"result", "jobs", "net", "ui"},
+    }
+    for room, rooms in allowed.items():
+        for module in (WEB / room).glob("*.js"):
+            imported = re.findall(r'from "([./]+[\w/]+\.js)"', module.read_text())
+            targets = [(module.parent / path).resolve() for path in imported]
+            assert [target for target in targets if not target.exists()] == [], module
+            assert {target.parent.name for target in targets} <= rooms, module
+
+
 def test_the_page_is_part_of_the_package() -> None:
     """The wheel contains every file of the page, the vendored ones too."""
     project = tomllib.loads((WEB.parents[1] / "pyproject.toml").read_text())
