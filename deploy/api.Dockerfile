@@ -1,4 +1,4 @@
-# The front desk: takes scans in, hands answers out. No torch, no compiler, no pip in its venv.
+# The HTTP service: accepts scans and returns results. Its environment has no torch, compiler or pip.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -9,13 +9,13 @@ COPY pyproject.toml constraints.txt deploy/requirements.py ./
 RUN python requirements.py api > requirements.txt \
     && python -m pip --python /opt/venv/bin/python install -c constraints.txt -r requirements.txt \
     && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
-# The front desk reads the models' cards, and sees from their weights that they are whole.
+# The API reads the models' cards, and checks that their weights are complete.
 COPY models models
 RUN mkdir -p store
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="VoxelQ API" \
-      org.opencontainers.image.description="Takes MRI scans in and hands masks out; not a medical device" \
+      org.opencontainers.image.description="Accepts MRI scans and returns masks; not a medical device" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     VOXELQ_STORE_URL=file:///store

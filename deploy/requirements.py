@@ -1,7 +1,7 @@
 """Print what an image installs: the base dependencies and those of the extras named as arguments.
 
-Read from pyproject.toml alone, so that an image's packages are built again only when that
-file or the constraints change, and not with every line of code.
+It reads only pyproject.toml, so an image's packages are built again only if that file or the
+constraints change, and not after every change of the code.
 """
 
 import sys

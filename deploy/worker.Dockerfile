@@ -1,15 +1,15 @@
-# The reading room: one process that owns one network on one device.
+# The worker: one process that owns one network on one device.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-# The package index of torch's CPU builds, or of one CUDA release; empty takes the default build,
-# which on Linux brings CUDA along. PyTorch's installation page lists the addresses.
+# The package index of torch's CPU builds, or of one CUDA release; empty: the default build,
+# which on Linux includes CUDA. PyTorch's installation page lists the addresses.
 ARG TORCH_INDEX_URL=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 RUN python -m venv --without-pip /opt/venv
 COPY pyproject.toml constraints.txt deploy/requirements.py ./
-# Headers, test suites and build files are of no use to a worker, which compiles nothing.
+# A worker compiles nothing, so it needs no headers, test suites or build files.
 RUN python requirements.py worker monai > requirements.txt \
     && python -m pip --python /opt/venv/bin/python install \
         ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} \

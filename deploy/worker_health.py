@@ -1,6 +1,6 @@
-"""Exit 0 when the worker of this container has sent a heartbeat that still holds.
+"""Exit with 0 if the worker of this container has sent a heartbeat that has not expired.
 
-A worker that is paused, and says why in ``GET /queue``, is healthy: only its surroundings are not.
+A paused worker is healthy: its environment has a fault, which ``GET /queue`` shows.
 """
 
 import socket
@@ -19,7 +19,7 @@ def main() -> int:
         Settings().redis_url, decode_responses=True, socket_timeout=3, socket_connect_timeout=3
     )
     try:
-        seconds, _ = redis.time()  # heartbeats run out by the server's clock
+        seconds, _ = redis.time()  # heartbeats expire by the server's clock
         alive = redis.zrangebyscore(keys.WORKERS, seconds, "+inf")
     except RedisError as error:
         sys.stderr.write(f"Redis: {type(error).__name__}\n")

@@ -1,69 +1,69 @@
-// The page: its parts, and what passes between them.
+// Creates the parts of the page and connects them.
 
-import { deleteJob, submitAgain } from "./api.js";
-import { connection } from "./connection.js";
-import { byId, say } from "./dom.js";
-import { Intake } from "./intake.js";
-import { Ledger } from "./ledger.js";
-import { JobList } from "./list.js";
-import { Result } from "./result.js";
-import { setUpStrip } from "./strip.js";
-import { setUpTheme } from "./theme.js";
-import { Uploads } from "./uploads.js";
-import { Watch } from "./watch.js";
-import { finding, nameOf, STATUS } from "./words.js";
+import { JobList } from "./jobs/job_list.js";
+import { findingText, nameOf, STATUS } from "./jobs/job_text.js";
+import { KnownJobs } from "./jobs/known_jobs.js";
+import { LiveUpdates } from "./jobs/live_updates.js";
+import { showQueueStatus } from "./jobs/queue_status.js";
+import { SubmitForm } from "./jobs/submit_form.js";
+import { UploadQueue } from "./jobs/upload_queue.js";
+import { deleteJob, submitAgain } from "./net/api.js";
+import { connection } from "./net/connection.js";
+import { ResultPanel } from "./result/result_panel.js";
+import { byId, setText } from "./ui/dom.js";
+import { setUpTheme } from "./ui/theme.js";
 
 const NOTICE_MS = 8000;
 
-const actions = { select, cancel, again, purge, copyLink };
-const ledger = new Ledger();
-const uploads = new Uploads();
-const result = new Result(actions);
-const list = new JobList(ledger, uploads, actions);
-const intake = new Intake(uploads);
+const actions = { select, cancel, runAgain, remove, copyLink };
+const knownJobs = new KnownJobs();
+const uploads = new UploadQueue();
+const resultPanel = new ResultPanel(actions);
+const jobList = new JobList(knownJobs, uploads, actions);
+const submitForm = new SubmitForm(uploads);
 let selected = null;
-let asking = null;
+let loading = null;
 
-const watch = new Watch(
-  ledger,
+const liveUpdates = new LiveUpdates(
+  knownJobs,
   () => selected,
-  () => list.showsAll,
+  () => jobList.showsAll,
 );
 
-ledger.addEventListener("change", drawSelected);
-ledger.addEventListener("ended", ({ detail: entry }) => {
+knownJobs.addEventListener("change", drawSelected);
+knownJobs.addEventListener("ended", ({ detail: entry }) => {
   const outcome =
-    entry.job.status === "finished" ? finding(entry.job.result.tumor) : STATUS[entry.job.status];
+    entry.job.status === "finished" ? findingText(entry.job.result.tumor) : STATUS[entry.job.status];
   announce(`${nameOf(entry)}: ${outcome}`);
 });
 uploads.addEventListener("accepted", ({ detail: { job, name, show } }) => {
-  ledger.remember(job, name);
+  knownJobs.remember(job, name);
   announce(`${name} was accepted`);
-  // what a person looks at stays on show
+  // keep showing the job that the user has selected
   if (show || selected === null) select(job.id);
 });
 addEventListener("beforeunload", (event) => {
-  // what is not sent yet would be lost with the page
-  if (uploads.underWay) event.preventDefault();
+  // scans that are not sent yet would be lost
+  if (uploads.pending) event.preventDefault();
 });
-addEventListener("popstate", () => turnTo(idInAddress()));
+addEventListener("popstate", () => showJob(idInAddress()));
 connection.addEventListener("change", () => {
-  if (connection.reached) begin();
+  if (connection.reachable) loadJobs();
 });
 
 setUpTheme(byId("theme"));
-setUpStrip();
-intake.load();
-turnTo(idInAddress());
-if (selected !== null) bringIntoSight();
-begin();
+showQueueStatus();
+submitForm.load();
+showJob(idInAddress());
+if (selected !== null) scrollToResult();
+loadJobs();
 
-async function begin() {
+async function loadJobs() {
   try {
-    await ledger.refresh();
-    list.loaded();
+    await knownJobs.refresh();
+    jobList.loaded();
   } catch (problem) {
-    list.loaded(problem);
+    jobList.loaded(problem);
   }
 }
 
@@ -73,67 +73,67 @@ function idInAddress() {
 
 function select(id) {
   if (id !== idInAddress()) history.pushState(null, "", `/?job=${id}`);
-  turnTo(id);
-  bringIntoSight();
+  showJob(id);
+  scrollToResult();
 }
 
-/** Where the result lies below the list, scrolls to it. */
-function bringIntoSight() {
+/** Scrolls to the result, if it is below the list. */
+function scrollToResult() {
   if (matchMedia("(max-width: 60rem)").matches) byId("result").scrollIntoView();
 }
 
-/** Puts a job on show, and asks for it where the page does not know it yet. */
-async function turnTo(id) {
+/** Shows a job in the result panel, and loads it if the page does not know it yet. */
+async function showJob(id) {
   selected = id;
-  list.select(id);
-  watch.review();
-  if (id !== null && !ledger.get(id)?.job) {
-    asking = id;
+  jobList.select(id);
+  liveUpdates.chooseStreams();
+  if (id !== null && !knownJobs.get(id)?.job) {
+    loading = id;
     drawSelected();
     try {
-      await ledger.load(id);
-      // somebody sent the link: the job is in no list of ours
-      if (ledger.get(id)?.own === false) list.show("all");
+      await knownJobs.load(id);
+      // a link led here: the list shows this job only among all jobs
+      if (knownJobs.get(id)?.own === false) jobList.show("all");
     } catch (problem) {
-      if (selected === id) result.showProblem(problem);
+      if (selected === id) resultPanel.showProblem(problem);
       return;
     } finally {
-      if (asking === id) asking = null;
+      if (loading === id) loading = null;
     }
   }
   drawSelected();
 }
 
 function drawSelected() {
-  const entry = selected === null ? undefined : ledger.get(selected);
-  if (selected === null) result.showNothing();
-  else if (entry?.job) result.show(entry);
-  else if (asking === selected) result.showLoading();
-  else result.showGone();
+  const entry = selected === null ? undefined : knownJobs.get(selected);
+  if (selected === null) resultPanel.showNothing();
+  else if (entry?.job) resultPanel.show(entry);
+  else if (loading === selected) resultPanel.showLoading();
+  else resultPanel.showGone();
   document.title = entry?.job ? `${nameOf(entry)} · VoxelQ` : "VoxelQ";
 }
 
 async function cancel(entry) {
   await attempt(async () => {
     await deleteJob(entry.id);
-    await ledger.load(entry.id);
+    await knownJobs.load(entry.id);
   });
 }
 
-async function again(entry) {
+async function runAgain(entry) {
   await attempt(async () => {
     const job = await submitAgain(entry.job);
-    ledger.remember(job, entry.name);
+    knownJobs.remember(job, entry.name);
     select(job.id);
   });
 }
 
-async function purge(entry) {
+async function remove(entry) {
   await attempt(async () => {
     await deleteJob(entry.id);
-    ledger.forget(entry.id);
+    knownJobs.forget(entry.id);
     history.pushState(null, "", "/");
-    turnTo(null);
+    showJob(null);
     announce(`${nameOf(entry)} was deleted`);
   });
 }
@@ -143,33 +143,34 @@ async function copyLink(entry) {
     await navigator.clipboard.writeText(`${location.origin}/?job=${entry.id}`);
     return true;
   } catch {
-    return false; // refused, or plain HTTP from another machine: the address bar has it
+    return false; // not permitted, or the page came over plain HTTP from another machine
   }
 }
 
-/** Does what was asked; where it is refused, the reason is told in the service's words. */
-async function attempt(work) {
+/** Runs an action; if the service refuses it, shows the reason. */
+async function attempt(action) {
   try {
-    await work();
+    await action();
   } catch (problem) {
     notify(problem.message);
   }
 }
 
-let notice = null;
+let noticeTimer = null;
 
-/** Shows a line at the foot of the page for a while. */
-function notify(words) {
-  const place = byId("notice");
-  say(place, words);
-  place.hidden = false;
-  clearTimeout(notice);
-  notice = setTimeout(() => {
-    place.hidden = true;
-    say(place, "");
+/** Shows a message at the bottom of the page for a few seconds. */
+function notify(text) {
+  const notice = byId("notice");
+  setText(notice, text);
+  notice.hidden = false;
+  clearTimeout(noticeTimer);
+  noticeTimer = setTimeout(() => {
+    notice.hidden = true;
+    setText(notice, "");
   }, NOTICE_MS);
 }
 
-function announce(words) {
-  say(byId("announcer"), words);
+/** Announces a message to screen readers. */
+function announce(text) {
+  setText(byId("announcer"), text);
 }

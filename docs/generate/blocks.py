@@ -8,6 +8,7 @@ from docs.generate import results_page
 from docs.generate.cli_page import cli_reference
 from docs.generate.http_page import http_calls, http_objects
 from docs.generate.metrics_page import metrics_table
+from docs.generate.packages_page import packages_table
 from docs.generate.problems_page import problems_table
 from docs.generate.python_page import python_reference
 from docs.generate.settings_page import settings_table
@@ -17,12 +18,12 @@ MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 
 
 def changelog() -> str:
-    """Return the changelog without its title, which the page has."""
+    """Return the changelog without its title, which the page has already."""
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
 
 
 def model_card() -> str:
-    """Return the default model's card without its title, with its pictures found from the page."""
+    """Return the default model's card without its title, with links that work from the page."""
     folder = "../../models/brain-tumor/"
     text = (ROOT / "models" / "brain-tumor" / "README.md").read_text(encoding="utf-8")
     return re.sub(r"\]\((?!https?:|#)", f"]({folder}", text.partition("\n")[2])
@@ -42,6 +43,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "metrics": metrics_table,
     "mixed-results": results_page.mixed_results,
     "model-card": model_card,
+    "packages": packages_table,
     "plan-results": results_page.plan_results,
     "problems": problems_table,
     "python": python_reference,
@@ -54,5 +56,5 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def expand(page: str) -> str:
-    """Return the text of a page with every block in its place; a KeyError names an unknown one."""
+    """Return the text of a page with its blocks filled in; a KeyError names an unknown block."""
     return MARK.sub(lambda mark: BLOCKS[mark[1]](), page)

@@ -1,7 +1,7 @@
-"""``python -m docs.generate.check_site FOLDER``: every link of the built site leads somewhere.
+"""``python -m docs.generate.check_site FOLDER``: check the links of the built site.
 
-Pages and anchors have to be there, and nothing may be loaded from another host: the site is read
-in networks that reach none.
+Every linked page and anchor must exist. Nothing may be loaded from another host, because the site
+must work without a network.
 """
 
 import sys
@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-#: Attributes by which a page loads something, rather than links to it.
+#: Attributes that make a page load a file, and not only link to it.
 _LOADS = {
     ("script", "src"),
     ("img", "src"),
@@ -46,22 +46,22 @@ class _Page(HTMLParser):
 
 
 def faults(site: Path) -> list[str]:
-    """Return in words what is wrong with the links of a built site."""
+    """Return descriptions of the broken links of a built site."""
     pages: dict[Path, _Page] = {}
     for path in sorted(site.rglob("*.html")):
         pages[path] = _Page()
         pages[path].feed(path.read_text(encoding="utf-8"))
-    found = []
+    broken = []
     for path, page in pages.items():
         name = path.relative_to(site)
-        found += [f"{name} loads {load}" for load in sorted(page.loads) if _is_foreign(load)]
+        broken += [f"{name} loads {load}" for load in sorted(page.loads) if _is_foreign(load)]
         local = {link for link in page.links | page.loads if not _is_foreign(link)}
-        found += [
-            f"{name} links to {link}, which is not there"
+        broken += [
+            f"{name} links to {link}, which does not exist"
             for link in sorted(local)
-            if not _leads_somewhere(link, path, site, pages)
+            if not _exists(link, path, site, pages)
         ]
-    return found
+    return broken
 
 
 def _is_foreign(link: str) -> bool:
@@ -69,7 +69,7 @@ def _is_foreign(link: str) -> bool:
     return bool(parts.netloc) or parts.scheme not in ("", "data")
 
 
-def _leads_somewhere(link: str, path: Path, site: Path, pages: dict[Path, _Page]) -> bool:
+def _exists(link: str, path: Path, site: Path, pages: dict[Path, _Page]) -> bool:
     parts = urlsplit(link)
     if parts.scheme:
         return True
@@ -87,10 +87,10 @@ def _leads_somewhere(link: str, path: Path, site: Path, pages: dict[Path, _Page]
 
 
 def main() -> None:
-    """Print what is wrong, and exit with 1 if anything is."""
-    found = faults(Path(sys.argv[1]).resolve())
-    sys.stdout.write("".join(f"{fault}\n" for fault in found))
-    sys.exit(1 if found else 0)
+    """Print the faults, and exit with 1 if there are any."""
+    broken = faults(Path(sys.argv[1]).resolve())
+    sys.stdout.write("".join(f"{fault}\n" for fault in broken))
+    sys.exit(1 if broken else 0)
 
 
 if __name__ == "__main__":

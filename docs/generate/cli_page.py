@@ -8,8 +8,8 @@ import typer.main
 from docs.generate.markdown import code, literals, table
 from voxelq.cli.app import app
 
-# Typer brings a copy of click along in some versions and uses the package in others, so commands
-# and parameters are told apart by what they can do.
+# Some versions of Typer contain a copy of click and others use the package, so no class of click
+# can be named here: commands are recognised by their methods.
 Command = Any
 Context = Any
 
@@ -25,10 +25,10 @@ def _sections(command: Command, context: Context, path: str) -> Iterator[str]:
         yield _section(command, context, path)
     if hasattr(command, "list_commands"):
         for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            if not found.hidden:
-                inner = found.context_class(found, info_name=name, parent=context)
-                yield from _sections(found, inner, f"{path} {name}")
+            subcommand = command.get_command(context, name)
+            if not subcommand.hidden:
+                inner = subcommand.context_class(subcommand, info_name=name, parent=context)
+                yield from _sections(subcommand, inner, f"{path} {name}")
 
 
 def _section(command: Command, context: Context, path: str) -> str:

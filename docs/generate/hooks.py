@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds the site: fill in generated blocks, bring pictures along.
+"""Hooks that MkDocs calls while it builds the site: fill in generated blocks, copy pictures.
 
 A page may link to a picture anywhere in the repository, as ``../benchmarks/results/queue.png``:
 the link works where the page is read as a file, and the site gets a copy.

@@ -1,4 +1,4 @@
-"""The HTTP reference, from the OpenAPI description that the service itself gives out."""
+"""The HTTP reference, from the service's own OpenAPI description."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def http_calls() -> str:
         for method, call in methods.items()
         if method in _METHODS
     ]
-    return "\n".join(_call(*found) for found in calls)
+    return "\n".join(_call(*call) for call in calls)
 
 
 def http_objects() -> str:
@@ -45,12 +45,12 @@ def _call(path: str, method: str, call: Schema) -> str:
 def _parameters(parameters: list[Schema]) -> str:
     rows = [
         (
-            code(one["name"]) + (" (required)" if one.get("required") else ""),
-            one["in"],
-            _kind(one["schema"]),
-            literals(one.get("description", "")),
+            code(parameter["name"]) + (" (required)" if parameter.get("required") else ""),
+            parameter["in"],
+            _kind(parameter["schema"]),
+            literals(parameter.get("description", "")),
         )
-        for one in parameters
+        for parameter in parameters
     ]
     return table(("parameter", "in", "type", "what it does"), rows)
 
@@ -64,22 +64,23 @@ def _body(body: Schema) -> str:
             continue
         parts.append(f"- {code(media)}:")
         parts += [
-            f"    - {code(name)}, {_kind(one)}{_explained(one)}"
-            for name, one in schema["properties"].items()
+            f"    - {code(name)}, {_kind(field)}{_description(field)}"
+            for name, field in schema["properties"].items()
         ]
     return parts[0] + "\n\n" + "\n".join(parts[1:])
 
 
-def _explained(schema: Schema) -> str:
+def _description(schema: Schema) -> str:
     return f": {schema['description']}" if "description" in schema else ""
 
 
 def _answers(responses: Mapping[str, Schema]) -> str:
-    return table(("status", "answer", "body"), [_answer(*one) for one in sorted(responses.items())])
+    rows = [_answer(*response) for response in sorted(responses.items())]
+    return table(("status", "meaning", "body"), rows)
 
 
 def _answer(status: str, response: Schema) -> tuple[str, str, str]:
-    said = response.get("description", "")
+    description = response.get("description", "")
     bodies = []
     for media, content in response.get("content", {}).items():
         if media == "application/problem+json":
@@ -89,7 +90,7 @@ def _answer(status: str, response: Schema) -> tuple[str, str, str]:
             bodies.append(_kind(content["schema"]))
         else:
             bodies.append(code(media))
-    meaning = "done" if said == "Successful Response" else said
+    meaning = "done" if description == "Successful Response" else description
     return status, meaning, ", ".join(bodies) or "none"
 
 
@@ -100,8 +101,8 @@ def _object(name: str, schema: Schema) -> str:
     if "properties" in schema:
         required = schema.get("required", ())
         rows = [
-            (code(member), _kind(one), _notes(member, one, required))
-            for member, one in schema["properties"].items()
+            (code(member), _kind(value), _notes(member, value, required))
+            for member, value in schema["properties"].items()
         ]
         parts.append(table(("member", "type", ""), rows))
     return "\n\n".join(parts) + "\n"
@@ -123,7 +124,7 @@ def _kind(schema: Schema) -> str:
         return f"[{name}](#{anchor(name)})"
     for choice in ("anyOf", "oneOf"):
         if choice in schema and "type" not in schema:
-            return " or ".join(_kind(one) for one in schema[choice])
+            return " or ".join(_kind(option) for option in schema[choice])
     return " ".join(_words(schema))
 
 

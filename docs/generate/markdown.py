@@ -1,11 +1,11 @@
-"""Markdown that the generators share."""
+"""Markdown for all generators: tables, code, names, anchors."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; a bar in a cell does not end the cell."""
+    """Return a table; bars in cells are escaped."""
     lines = [_row(head), "|" + "---|" * len(head)]
     lines += [_row(cells) for cells in rows]
     return "\n".join(lines) + "\n"
@@ -17,9 +17,10 @@ def code(text: object) -> str:
 
 
 def name(text: str, anchor_id: str = "") -> str:
-    """Return a long name as code that a narrow page may break after its underscores."""
+    """Return a long name as code; a narrow page may break it after _ and /."""
     mark = f' id="{anchor_id}"' if anchor_id else ""
-    return f'<code class="name"{mark}>{text.replace("_", "_<wbr>")}</code>'
+    breakable = re.sub("([_/])", r"\1<wbr>", text)
+    return f'<code class="name"{mark}>{breakable}</code>'
 
 
 def literals(text: str) -> str:
@@ -28,7 +29,7 @@ def literals(text: str) -> str:
 
 
 def anchor(text: str) -> str:
-    """Return what a heading or a row is linked by: small letters, digits and hyphens."""
+    """Return the anchor of a heading or a row: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 

@@ -1,4 +1,4 @@
-"""The table of metrics, from what the service itself tells Prometheus."""
+"""The table of metrics, from the service's own response to Prometheus."""
 
 import re
 
@@ -13,17 +13,17 @@ _SAMPLE = re.compile(rf"{PREFIX}(\w+?)(?:_bucket|_sum|_count)?\{{(.*)\}}")
 
 
 def metrics_table() -> str:
-    """Return a row for each metric: name, kind, labels and what it tells."""
+    """Return a row for each metric: name, kind, labels and meaning."""
     text = _exposition()
     kinds = dict(_TYPE.findall(text))
     labels: dict[str, list[str]] = {}
     for line in text.splitlines():
         sample = _SAMPLE.match(line)
         if sample:
-            found = labels.setdefault(sample[1], [])
+            known = labels.setdefault(sample[1], [])
             for label in re.findall(r'(\w+)="', sample[2]):
-                if label != "le" and label not in found:
-                    found.append(label)
+                if label != "le" and label not in known:
+                    known.append(label)
     rows = [
         (
             name(PREFIX + metric),
@@ -33,7 +33,7 @@ def metrics_table() -> str:
         )
         for metric, description in sorted(_HELP.findall(text))
     ]
-    return table(("name", "kind", "labels", "what it tells"), rows)
+    return table(("name", "kind", "labels", "meaning"), rows)
 
 
 def _exposition() -> str:

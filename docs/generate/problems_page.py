@@ -17,7 +17,7 @@ def problems_table() -> str:
 
 
 def _tree(root: type[errors.VoxelQError]) -> Iterator[type[errors.VoxelQError]]:
-    # programs may derive errors of their own, which no client sees
+    # other modules may derive errors, which no client sees
     for error in root.__subclasses__():
         if error.__module__ == errors.__name__:
             yield error

@@ -47,7 +47,7 @@ def _sections(name: str, found: object, public: Mapping[str, object]) -> Iterato
         yield _section("##", name, _signature(name, found), found.__doc__)
         return
     signature = "" if _is_error(found) else _signature(name, found)
-    # an inherited docstring says nothing of the class itself
+    # an inherited docstring does not describe this class
     yield _section("##", name, signature, vars(found).get("__doc__"))
     for member, value in _members(found, public).items():
         path = f"{name}.{member}"
@@ -58,7 +58,7 @@ def _sections(name: str, found: object, public: Mapping[str, object]) -> Iterato
 
 
 def _members(found: type, public: Mapping[str, object]) -> dict[str, object]:
-    """Return what a class has, with what it inherits from classes that have no section."""
+    """Return a class's members, and those inherited from classes that have no section."""
     members: dict[str, object] = {}
     for base in reversed(found.__mro__):
         own = base is found or (
@@ -79,7 +79,7 @@ def _section(mark: str, name: str, signature: str, text: str | None) -> str:
 
 
 def _signature(name: str, found: object) -> str:
-    """Return how something is called, with its annotations as they are written."""
+    """Return a signature, with its annotations as they are written."""
     function = vars(found).get("__init__", found) if inspect.isclass(found) else found
     try:
         source = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))  # type: ignore[arg-type]
@@ -93,7 +93,7 @@ def _signature(name: str, found: object) -> str:
             returns = ""
         mark = "await " if isinstance(written, ast.AsyncFunctionDef) else ""
     elif callable(found):
-        # a class whose constructor is made for it, as a dataclass's
+        # a class with a generated constructor, such as a dataclass
         shown = inspect.signature(found).parameters.values()
         parameters = [_MODULES.sub("", str(parameter)) for parameter in shown]
         returns, mark = "", ""
@@ -102,15 +102,16 @@ def _signature(name: str, found: object) -> str:
     line = f"{mark}{name}({', '.join(parameters)}){returns}"
     if len(line) <= LINE:
         return line
-    return f"{mark}{name}(\n" + "".join(f"    {one},\n" for one in parameters) + f"){returns}"
+    lines = "".join(f"    {parameter},\n" for parameter in parameters)
+    return f"{mark}{name}(\n{lines}){returns}"
 
 
 def _parameters(arguments: ast.arguments) -> list[str]:
     places = [*arguments.posonlyargs, *arguments.args]
     plain: list[ast.expr | None] = [None] * (len(places) - len(arguments.defaults))
     shown = [
-        _parameter(one, default)
-        for one, default in zip(places, [*plain, *arguments.defaults], strict=True)
+        _parameter(argument, default)
+        for argument, default in zip(places, [*plain, *arguments.defaults], strict=True)
     ]
     if shown and places[0].arg in ("self", "cls"):
         del shown[0]
@@ -124,13 +125,14 @@ def _parameters(arguments: ast.arguments) -> list[str]:
     return shown
 
 
-def _parameter(one: ast.arg, default: ast.expr | None) -> str:
-    told = f"{one.arg}: {_annotation(one.annotation)}" if one.annotation else one.arg
-    return told if default is None else f"{told} = {ast.unparse(default)}"
+def _parameter(argument: ast.arg, default: ast.expr | None) -> str:
+    annotation = f": {_annotation(argument.annotation)}" if argument.annotation else ""
+    name = f"{argument.arg}{annotation}"
+    return name if default is None else f"{name} = {ast.unparse(default)}"
 
 
 def _annotation(node: ast.expr) -> str:
-    # an annotation in quotes is one that is read later
+    # an annotation in quotes is text
     is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
     return str(node.value) if is_text else ast.unparse(node)  # type: ignore[attr-defined]
 
@@ -140,7 +142,7 @@ def _formatted(text: str) -> str:
     head, *rest = _SECTION.split(text)
     parts = [literals(head.strip())]
     for title, body in zip(rest[::2], rest[1::2], strict=True):
-        # what follows a section without being indented is text again
+        # text after a section that is not indented no longer belongs to it
         inner, after = _indented(body.strip("\n"))
         listed = _listed(title, textwrap.dedent(inner).strip())
         parts.append(f"**{_TITLES.get(title, title)}**\n\n{listed}")

@@ -5,7 +5,7 @@ from shared.settings import Settings
 
 
 def settings_table() -> str:
-    """Return a row for each setting; a setting is linked by its name in small letters."""
+    """Return a row for each setting; its anchor is its name in lower case."""
     rows = []
     for setting, field in Settings.model_fields.items():
         shown = "" if field.default in (None, "") else code(field.default)

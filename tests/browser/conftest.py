@@ -1,4 +1,4 @@
-"""A real browser, a front desk whose worker is scripted, and a whole stack with a real one."""
+"""A real browser, an API with a scripted worker, and a whole service with a real worker."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from tests.support.bundles import write_two_channel_bundle
 from tests.support.local_service import LocalService, local_service
 from tests.support.scripted_worker import ScriptedWorker
 
-#: WebGL 2 without a GPU, and nothing that calls home.
+#: WebGL 2 without a GPU, and no calls to the browser's makers.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -34,13 +34,13 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium of this machine; without one, a laptop skips and CI fails."""
+    """A headless Chromium of this machine; without one the tests are skipped, and fail in CI."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        words = "There is no Chromium; on Debian: apt install chromium."
+        reason = "There is no Chromium; on Debian: apt install chromium."
         if os.environ.get("CI"):
-            pytest.fail(words)
-        pytest.skip(words)
+            pytest.fail(reason)
+        pytest.skip(reason)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield started
@@ -52,7 +52,7 @@ Visiting = Callable[..., Visit]
 
 @pytest.fixture
 def visiting(browser: Browser) -> Iterator[Visiting]:
-    """Visits of the page, each as a browser of its own; none may end with a fault noted."""
+    """A function that opens the page in a new browser; no visit may end with a recorded fault."""
     visits: list[Visit] = []
 
     def visit(url: str, **options: object) -> Visit:
@@ -60,14 +60,14 @@ def visiting(browser: Browser) -> Iterator[Visiting]:
         return visits[-1]
 
     yield visit
-    for each in visits:
-        each.close()
-    assert [fault for each in visits for fault in each.faults] == []
+    for opened in visits:
+        opened.close()
+    assert [fault for opened in visits for fault in opened.faults] == []
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[ApiServer]:
-    """A front desk with an empty queue, which nobody serves unless the test does."""
+def server(settings: Settings) -> Iterator[ApiServer]:
+    """An API with an empty queue, and no worker unless the test uses the scripted one."""
     started = ApiServer(settings)
     started.start()
     yield started
@@ -75,8 +75,8 @@ def desk(settings: Settings) -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def room(settings: Settings) -> Iterator[ScriptedWorker]:
-    """The worker of that front desk, which does what the test says."""
+def worker(settings: Settings) -> Iterator[ScriptedWorker]:
+    """A worker of that API, which does what the test tells it."""
     opened = ScriptedWorker(settings)
     opened.sign_on()
     yield opened

@@ -6,9 +6,9 @@ from tests.browser.conftest import Visiting
 from tests.support.api_server import ApiServer
 
 
-def test_the_docs_are_drawn_under_their_policy(desk: ApiServer, visiting: Visiting) -> None:
-    """Every call is listed and opens, with nothing inline and nothing from elsewhere."""
-    visit = visiting(desk.url, path="/docs")
+def test_the_docs_are_drawn_under_their_policy(server: ApiServer, visiting: Visiting) -> None:
+    """Every call is listed and opens, with nothing inline and nothing from other hosts."""
+    visit = visiting(server.url, path="/docs")
     call = visit.page.locator("#operations-submit-submit_jobs_post")
     expect(call).to_be_visible()
     call.locator("button.opblock-summary-control").click()

@@ -1,4 +1,4 @@
-"""The page in a real browser, over a front desk whose worker does what the test says."""
+"""The page in a real browser, over an API whose worker is scripted by the test."""
 
 import pytest
 from playwright.sync_api import Route, expect
@@ -14,25 +14,25 @@ from worker.pipeline.progress import Step
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_an_empty_page_says_what_to_do(desk: ApiServer, visiting: Visiting) -> None:
-    """A first visit shows the form, the strip and where to begin, and bars nobody."""
-    visit = visiting(desk.url)
-    expect(visit.at("#jobs-state")).to_have_text("Nothing handed in from this browser yet.")
-    expect(visit.at("#result-body")).to_contain_text("No scan on show")
+def test_an_empty_page_says_what_to_do(server: ApiServer, visiting: Visiting) -> None:
+    """A first visit shows the form, the queue's status and how to begin, and is accessible."""
+    visit = visiting(server.url)
+    expect(visit.at("#jobs-state")).to_have_text("No scan was submitted from this browser yet.")
+    expect(visit.at("#result-body")).to_contain_text("No scan selected")
     expect(visit.at(".notice")).to_have_text("Research use only. Not a medical device.")
     expect(visit.at("[data-figure=queued]")).to_have_text("0")
     expect(visit.at("[data-figure=wait]")).to_have_text("no worker")
     visit.at(".more").click()
-    expect(visit.at("#workers")).to_contain_text("No worker listens")
+    expect(visit.at("#workers")).to_contain_text("No worker is running")
     assert visit.barriers() == []
     visit.picture("empty")
 
 
 def test_a_dropped_scan_is_followed_to_its_end(
-    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
+    server: ApiServer, worker: ScriptedWorker, visiting: Visiting
 ) -> None:
     """Place in the queue, stage and progress show as they change, without a reload."""
-    visit = visiting(desk.url)
+    visit = visiting(server.url)
     expect(visit.at("#files")).to_be_enabled()
     visit.drop([("first.nii.gz", SCAN)])
     expect(visit.row("first.nii.gz")).to_contain_text("Queued")
@@ -43,27 +43,27 @@ def test_a_dropped_scan_is_followed_to_its_end(
     expect(visit.at("[data-figure=queued]")).to_have_text("2")
     visit.picture("queued")
 
-    (first,) = room.start(most=1)
+    (first,) = worker.start(most=1)
     expect(visit.row("first.nii.gz")).to_contain_text("Running")
     expect(visit.at(".big")).to_have_text("Next in line")
-    room.settle([first])
-    (second,) = room.start(most=1)
-    room.leases.report([Step(second, Stage.INFERENCE, 0.42)])
+    worker.settle([first])
+    (second,) = worker.start(most=1)
+    worker.leases.report([Step(second, Stage.INFERENCE, 0.42)])
     expect(visit.at(".big")).to_have_text("42 %")
     expect(visit.at("[aria-current=step]")).to_have_text("Running the network")
     expect(visit.row("second.nii.gz")).to_contain_text("Running the network · 42 %")
     assert visit.barriers() == []
     visit.picture("running")
 
-    room.settle([second])
+    worker.settle([second])
     expect(visit.row("second.nii.gz")).to_contain_text("No tumour found")
-    expect(visit.at(".verdict")).to_have_text("No tumour found")
+    expect(visit.at(".presence")).to_have_text("No tumour found")
     expect(visit.at("#announcer")).to_contain_text("second.nii.gz: No tumour found")
 
 
-def test_a_scan_dropped_early_is_not_lost(desk: ApiServer, visiting: Visiting) -> None:
-    """What is dropped before the page knows which models there are is handed in once it does."""
-    visit = visiting(desk.url)
+def test_a_scan_dropped_early_is_not_lost(server: ApiServer, visiting: Visiting) -> None:
+    """A file that is dropped before the models are loaded is submitted once they are."""
+    visit = visiting(server.url)
     held: list[Route] = []
     visit.page.route("**/models", lambda route: held.append(route))
     with visit.page.expect_request("**/models"):
@@ -73,24 +73,24 @@ def test_a_scan_dropped_early_is_not_lost(desk: ApiServer, visiting: Visiting) -
     expect(visit.row("early.nii.gz")).to_contain_text("Queued")
 
 
-def test_progress_comes_by_long_polling_where_events_do_not(
-    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
+def test_progress_comes_by_long_polling_where_events_fail(
+    server: ApiServer, worker: ScriptedWorker, visiting: Visiting
 ) -> None:
-    """With event streams cut off, as some proxies do, a job is still seen to its end."""
-    visit = visiting(desk.url)
+    """Where a proxy blocks event streams, a job is still followed until it ends."""
+    visit = visiting(server.url)
     visit.page.route("**/events", lambda route: route.fulfill(status=502))
     visit.expected_failures = "status of 502"
     with visit.page.expect_request(lambda request: "?wait=" in request.url):
         visit.choose([("scan.nii.gz", SCAN)])
-    room.settle(room.start())
+    worker.settle(worker.start())
     expect(visit.row("scan.nii.gz")).to_contain_text("Finished")
 
 
 def test_a_job_is_cancelled_and_run_again(
-    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
+    server: ApiServer, worker: ScriptedWorker, visiting: Visiting
 ) -> None:
     """Cancelling ends a job in its row; running it again makes a new job of the stored scan."""
-    visit = visiting(desk.url)
+    visit = visiting(server.url)
     visit.choose([("scan.nii.gz", SCAN)])
     visit.at("#result-actions").get_by_role("button", name="Cancel").click()
     expect(visit.row("scan.nii.gz")).to_contain_text("Cancelled")
@@ -102,7 +102,7 @@ def test_a_job_is_cancelled_and_run_again(
     expect(visit.row("scan.nii.gz")).to_have_count(2)
     expect(visit.at(".big")).to_have_text("Next in line")
     assert visit.page.url != first
-    room.settle(room.start(), lambda _: Failed(InferenceFailed("The scan is odd.").problem()))
+    worker.settle(worker.start(), lambda _: Failed(InferenceFailed("The scan is odd.").problem()))
     expect(visit.at(".big")).to_have_text(InferenceFailed.title)
     expect(visit.at("#result-body")).to_contain_text("The scan is odd.")
     assert visit.barriers() == []
@@ -111,12 +111,14 @@ def test_a_job_is_cancelled_and_run_again(
     visit.at("#result-actions").get_by_role("button", name="Delete").click()
     visit.at("#result-actions").get_by_role("button", name="Really delete?").click()
     expect(visit.row("scan.nii.gz")).to_have_count(1)
-    expect(visit.at("#result-body")).to_contain_text("No scan on show")
+    expect(visit.at("#result-body")).to_contain_text("No scan selected")
 
 
-def test_a_bad_file_is_refused_in_the_services_words(desk: ApiServer, visiting: Visiting) -> None:
-    """The row of a refused file says why, and names are shown as text, whatever is in them."""
-    visit = visiting(desk.url)
+def test_a_bad_file_is_refused_with_the_services_reason(
+    server: ApiServer, visiting: Visiting
+) -> None:
+    """The row of a refused file says why, and its name is shown as text, never as markup."""
+    visit = visiting(server.url)
     visit.expected_failures = "status of 415"
     name = "<img src=x onerror=document.title='taken'>.nii.gz"
     visit.choose([(name, b"this is no scan at all, not even nearly")])
@@ -127,34 +129,34 @@ def test_a_bad_file_is_refused_in_the_services_words(desk: ApiServer, visiting: 
     assert visit.page.title() == "VoxelQ"
     assert visit.barriers() == []
     visit.picture("refused")
-    row.get_by_role("button", name="Leave out").click()
+    row.get_by_role("button", name="Remove").click()
     expect(visit.at("#jobs > li")).to_have_count(0)
 
 
 def test_the_list_survives_a_reload(
-    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
+    server: ApiServer, worker: ScriptedWorker, visiting: Visiting
 ) -> None:
-    """After a reload one's own jobs are there under their names; elsewhere they have none."""
-    visit = visiting(desk.url)
+    """After a reload the browser's own jobs have their names; in another browser they have none."""
+    visit = visiting(server.url)
     visit.choose([("mine.nii.gz", SCAN)])
     expect(visit.row("mine.nii.gz")).to_contain_text("Queued")
     visit.page.reload()
     expect(visit.row("mine.nii.gz")).to_contain_text("Queued")
-    room.settle(room.start())
+    worker.settle(worker.start())
     expect(visit.row("mine.nii.gz")).to_contain_text("Finished")
 
-    other = visiting(desk.url)
-    expect(other.at("#jobs-state")).to_contain_text("Nothing handed in from this browser")
+    other = visiting(server.url)
+    expect(other.at("#jobs-state")).to_contain_text("No scan was submitted from this browser")
     other.page.get_by_role("radio", name="All").check()
     expect(other.at("#jobs > li")).to_have_count(1)
     expect(other.at("#jobs")).not_to_contain_text("mine")
 
 
-def test_an_outage_is_told_and_ends_by_itself(
-    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
+def test_an_outage_is_shown_and_ends_by_itself(
+    server: ApiServer, worker: ScriptedWorker, visiting: Visiting
 ) -> None:
-    """Without the service a banner stands and an upload waits; with it both come right."""
-    visit = visiting(desk.url)
+    """While the service is away a banner says so and an upload fails; afterwards it can be sent."""
+    visit = visiting(server.url)
     expect(visit.at("[data-figure=workers]")).to_have_text("1")
     visit.expected_failures = "ERR_INTERNET_DISCONNECTED"
     visit.context.set_offline(True)
@@ -170,16 +172,16 @@ def test_an_outage_is_told_and_ends_by_itself(
 
 
 def test_a_model_of_several_channels_takes_a_file_for_each(
-    desk: ApiServer, two_channels: str, visiting: Visiting
+    server: ApiServer, two_channels: str, visiting: Visiting
 ) -> None:
-    """Dropped files find their channel by their names, others are chosen by hand."""
-    visit = visiting(desk.url)
+    """Dropped files are assigned to channels by their names, others are chosen by hand."""
+    visit = visiting(server.url)
     visit.at("#model").select_option(two_channels)
     expect(visit.at("#hint")).to_have_text("One file for each of t1, flair")
-    button = visit.page.get_by_role("button", name="Hand in this scan")
+    button = visit.page.get_by_role("button", name="Submit this scan")
     expect(button).to_be_disabled()
     visit.drop([("sub-01_t1.nii.gz", SCAN), ("other.nii.gz", SCAN)])
-    expect(visit.at("#intake-problem")).to_contain_text("other.nii.gz")
+    expect(visit.at("#submit-problem")).to_contain_text("other.nii.gz")
     visit.at("#channel-flair").set_input_files(
         {"name": "sub-01_x.nii.gz", "mimeType": "application/gzip", "buffer": SCAN}
     )
@@ -192,21 +194,21 @@ def test_a_model_of_several_channels_takes_a_file_for_each(
     expect(visit.row("sub-01")).to_contain_text("Queued")
 
 
-def test_a_job_that_is_not_there_is_told(desk: ApiServer, visiting: Visiting) -> None:
-    """A link to a job that was deleted leads to words, not to an empty page."""
-    visit = visiting(desk.url)
+def test_a_job_that_does_not_exist_is_reported(server: ApiServer, visiting: Visiting) -> None:
+    """A link to a deleted job shows an explanation, not an empty page."""
+    visit = visiting(server.url)
     visit.expected_failures = "status of 404"
-    visit.page.goto(f"{desk.url}/?job=01KA8X6V5Q3T1N0Y2R4S6D8F0G")
-    expect(visit.at("#result-title")).to_have_text("This job is not here")
+    visit.page.goto(f"{server.url}/?job=01KA8X6V5Q3T1N0Y2R4S6D8F0G")
+    expect(visit.at("#result-title")).to_have_text("This job was not found")
     visit.picture("gone")
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_narrow_window_scrolls_one_way_only(
-    desk: ApiServer, room: ScriptedWorker, visiting: Visiting, dark: bool
+    server: ApiServer, worker: ScriptedWorker, visiting: Visiting, dark: bool
 ) -> None:
-    """At 390 pixels nothing is wider than the window, in either theme, and no barrier arises."""
-    visit = visiting(desk.url, width=390, height=844, dark=dark)
+    """At 390 pixels nothing is wider than the window in either theme, and all is accessible."""
+    visit = visiting(server.url, width=390, height=844, dark=dark)
     visit.choose([("a-scan-with-a-very-long-name-that-no-phone-can-show-whole.nii.gz", SCAN)])
     expect(visit.at(".big")).to_have_text("Next in line")
     assert visit.page.evaluate("document.documentElement.scrollWidth") == 390
@@ -214,36 +216,38 @@ def test_a_narrow_window_scrolls_one_way_only(
     visit.picture(f"narrow-{'dark' if dark else 'light'}", whole=True)
 
 
-def test_a_chosen_theme_stays(desk: ApiServer, visiting: Visiting) -> None:
-    """The switch turns the page dark, and a reload keeps it so against the system's wish."""
-    visit = visiting(desk.url)
-    ground = "getComputedStyle(document.body).backgroundColor"
-    light = visit.page.evaluate(ground)
+def test_a_chosen_theme_stays(server: ApiServer, visiting: Visiting) -> None:
+    """The button makes the page dark, and a reload keeps the choice over the system's setting."""
+    visit = visiting(server.url)
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = visit.page.evaluate(background)
     visit.page.get_by_role("button", name="Switch to the dark theme").click()
-    assert visit.page.evaluate(ground) != light
+    assert visit.page.evaluate(background) != light
     visit.page.reload()
-    assert visit.page.evaluate(ground) != light
+    assert visit.page.evaluate(background) != light
     expect(visit.page.get_by_role("button", name="Switch to the light theme")).to_be_visible()
     visit.picture("empty-dark")
 
 
-def test_the_keyboard_is_enough(desk: ApiServer, room: ScriptedWorker, visiting: Visiting) -> None:
+def test_the_keyboard_is_enough(
+    server: ApiServer, worker: ScriptedWorker, visiting: Visiting
+) -> None:
     """Tab reaches the list's links and buttons, and Enter opens and cancels a job."""
-    visit = visiting(desk.url)
+    visit = visiting(server.url)
     visit.choose([("one.nii.gz", SCAN)])
     expect(visit.row("one.nii.gz")).to_contain_text("Queued")
     visit.choose([("two.nii.gz", SCAN)])
     expect(visit.row("two.nii.gz")).to_contain_text("Queued")
     keyboard = visit.page.keyboard
 
-    def tab_to(words: str) -> None:
+    def tab_to(text: str) -> None:
         for _ in range(40):
             keyboard.press("Tab")
-            if words in visit.page.evaluate(
+            if text in visit.page.evaluate(
                 "document.activeElement.ariaLabel ?? document.activeElement.textContent"
             ):
                 return
-        raise AssertionError(f"Tab never came to {words}")
+        raise AssertionError(f"Tab did not reach {text}")
 
     tab_to("Skip to the result")
     tab_to("two.nii.gz")

@@ -1,4 +1,4 @@
-"""The page over the whole service with its default model, as somebody meets it who tries it."""
+"""The page over the whole service with its default model, as a first-time user sees it."""
 
 import pytest
 from playwright.sync_api import expect
@@ -13,11 +13,11 @@ pytestmark = pytest.mark.timeout(600)
 def test_the_sample_goes_from_a_button_to_its_mask(
     service: LocalService, visiting: Visiting
 ) -> None:
-    """One press hands the sample in; its mask is seen on it, in any theme and width."""
+    """One click submits the sample; its mask is drawn over it in both themes and at both widths."""
     visit = visiting(service.url)
     visit.page.get_by_role("button", name="Try a sample scan").click()
     visit.until_drawn()
-    expect(visit.at(".verdict")).to_have_text("Tumour present")
+    expect(visit.at(".presence")).to_have_text("Tumour present")
     expect(visit.at("#at-label")).to_have_text("whole tumour")
     expect(visit.at("[data-figure=workers]")).to_have_text("1")
     with_mask = visit.pixels()

@@ -19,7 +19,7 @@ from tests.support.scans import gz, nifti
 from tests.support.scripted_worker import PICTURE, ScriptedWorker
 from worker.pipeline.outcomes import Finished, LeasedJob
 
-#: The third axis points to the patient's right, the first one down: nothing is where it seems.
+#: The third axis points to the patient's right, and the first one down: no axis is the usual one.
 TURNED = np.array([[0.0, 0, 1.5, -20], [0, 2, 0, -45], [-1, 0, 0, 30], [0, 0, 0, 1]])
 SHAPE = (40, 44, 36)
 LARGE, SMALL = (10, 30, 8), (30, 12, 25)
@@ -28,14 +28,14 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def place(affine: NDArray[np.float64], voxel: tuple[int, int, int]) -> str:
-    """Return what the read-out says of a voxel: millimetres, each with its side."""
+    """Return what the page shows for the position of a voxel: millimetres, each with its side."""
     sides = zip((affine @ [*voxel, 1])[:3], ("RL", "AP", "SI"), strict=True)
     return "  ".join(f"{abs(mm):.1f} {names[int(mm < 0)]}" for mm, names in sides) + " mm"
 
 
 @pytest.fixture
 def known_volume() -> NDArray[np.int16]:
-    """A scan whose intensities tell where one is."""
+    """A scan whose intensities identify the voxel."""
     return np.arange(np.prod(SHAPE), dtype=np.int32).reshape(SHAPE).astype(np.int16) % 997
 
 
@@ -49,10 +49,10 @@ def known_mask() -> NDArray[np.uint8]:
 
 
 def finish_with(
-    room: ScriptedWorker, store: Path, leased: LeasedJob, mask: NDArray[np.uint8]
+    worker: ScriptedWorker, store: Path, leased: LeasedJob, mask: NDArray[np.uint8]
 ) -> Finished:
     """End a job with this mask and its two labels."""
-    finished = room.finish(leased)
+    finished = worker.finish(leased)
     report = finished.report
     scan = next(iter(leased.submission.scans.values()))
     with (store / scan).open("rb") as file:
@@ -76,19 +76,19 @@ def finish_with(
 
 @pytest.fixture
 def finished(
-    desk: ApiServer,
-    room: ScriptedWorker,
+    server: ApiServer,
+    worker: ScriptedWorker,
     visiting: Visiting,
     tmp_path: Path,
     known_volume: NDArray[np.int16],
     known_mask: NDArray[np.uint8],
 ) -> Visit:
     """A visit that shows the known scan under the known mask."""
-    visit = visiting(desk.url, width=1000, height=700)
+    visit = visiting(server.url, width=1000, height=700)
     visit.choose([("turned.nii.gz", gz(nifti(known_volume, affine=TURNED)))])
     expect(visit.row("turned.nii.gz")).to_contain_text("Queued")
-    room.settle(
-        room.start(), lambda leased: finish_with(room, tmp_path / "store", leased, known_mask)
+    worker.settle(
+        worker.start(), lambda leased: finish_with(worker, tmp_path / "store", leased, known_mask)
     )
     visit.until_drawn()
     return visit
@@ -114,16 +114,16 @@ def test_lesions_are_found_where_they_are(finished: Visit, known_volume: NDArray
     expect(finished.at("#at-intensity")).to_have_text(str(known_volume[i + 1, j, k]))
 
     # the wheel goes through the slices of the plane under it
-    stood_at = finished.at("#at-mm").text_content() or ""
+    position_before = finished.at("#at-mm").text_content() or ""
     box = finished.at("#canvas").bounding_box()
     assert box is not None
     finished.page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
     finished.page.mouse.wheel(0, 100)
-    expect(finished.at("#at-mm")).not_to_have_text(stood_at)
+    expect(finished.at("#at-mm")).not_to_have_text(position_before)
 
 
-def test_every_knob_and_view_changes_the_picture(finished: Visit) -> None:
-    """Opacity, outlines, level and window do as they say, and the five views differ."""
+def test_every_control_and_view_changes_the_picture(finished: Visit) -> None:
+    """Opacity, outlines, level and window change the picture, and the five views differ."""
     outlines = finished.page.get_by_role("checkbox", name="Outlines")
     finished.at("#opacity").fill("100")
     expect(finished.at("#opacity-value")).to_have_text("100 %")
@@ -158,16 +158,16 @@ def test_every_knob_and_view_changes_the_picture(finished: Visit) -> None:
 
 
 def test_what_is_saved_and_shared_is_the_job(
-    desk: ApiServer,
+    server: ApiServer,
     finished: Visit,
     visiting: Visiting,
     tmp_path: Path,
     known_mask: NDArray[np.uint8],
 ) -> None:
     """Mask, JSON and picture are saved under its id; its link opens elsewhere, without a name."""
-    for words, ending in (("Mask", "-mask.nii.gz"), ("JSON", ".json"), ("Picture", ".png")):
+    for title, ending in (("Mask", "-mask.nii.gz"), ("JSON", ".json"), ("Picture", ".png")):
         with finished.page.expect_download() as download:
-            finished.page.get_by_role("link", name=words).click()
+            finished.page.get_by_role("link", name=title).click()
         assert download.value.suggested_filename.endswith(ending)
         download.value.save_as(tmp_path / f"saved{ending}")
     mask = nibabel.Nifti1Image.from_filename(tmp_path / "saved-mask.nii.gz")
@@ -178,18 +178,18 @@ def test_what_is_saved_and_shared_is_the_job(
     finished.page.get_by_role("button", name="Copy link").click()
     expect(finished.page.get_by_role("button", name="Copied")).to_be_visible()
     link = finished.page.evaluate("navigator.clipboard.readText()")
-    path = link.removeprefix(desk.url)
+    path = link.removeprefix(server.url)
     assert path.startswith("/?job=")
-    other = visiting(desk.url, path=path)
+    other = visiting(server.url, path=path)
     expect(other.at("#result-title")).to_have_text(f"Scan {path[-6:]}")
-    expect(other.at(".verdict")).to_have_text("Tumour present")
+    expect(other.at(".presence")).to_have_text("Tumour present")
 
 
 def test_a_browser_without_webgl_shows_the_picture(
-    desk: ApiServer, room: ScriptedWorker, visiting: Visiting
+    server: ApiServer, worker: ScriptedWorker, visiting: Visiting
 ) -> None:
-    """Without WebGL, words and the service's picture stand in, and nothing is fetched again."""
-    visit = visiting(desk.url)
+    """Without WebGL the page shows a reason and the service's picture, and loads nothing twice."""
+    visit = visiting(server.url)
     fetched: list[str] = []
     visit.page.on("request", lambda request: fetched.append(request.url.rpartition("/")[2]))
     visit.page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null;")
@@ -197,8 +197,8 @@ def test_a_browser_without_webgl_shows_the_picture(
     visit.choose([("scan.nii.gz", SCAN)])
     expect(visit.row("scan.nii.gz")).to_contain_text("Queued")
     with visit.page.expect_response("**/preview.png"):
-        room.settle(room.start())
-    expect(visit.at("#stage-state")).to_contain_text("WebGL 2")
+        worker.settle(worker.start())
+    expect(visit.at("#drawing-state")).to_contain_text("WebGL 2")
     visit.picture("no-webgl")
     visit.choose([("other.nii.gz", SCAN)])
     expect(visit.row("other.nii.gz")).to_contain_text("Queued")
@@ -206,16 +206,16 @@ def test_a_browser_without_webgl_shows_the_picture(
 
 
 def test_the_components_are_those_of_an_independent_count(
-    desk: ApiServer, visiting: Visiting
+    server: ApiServer, visiting: Visiting
 ) -> None:
     """On random masks the page finds the lesions that SciPy finds, largest first."""
-    visit = visiting(desk.url)
+    visit = visiting(server.url)
     random = np.random.default_rng(7)
     for density in (0.02, 0.1, 0.3):
         mask = (random.random((9, 11, 7)) < density).astype(np.uint8)
         found = visit.page.evaluate(
             """async ([voxels, shape]) => {
-                const { findLesions } = await import("/web/lesions.js");
+                const { findLesions } = await import("/web/result/lesions.js");
                 return findLesions(Uint8Array.from(voxels), shape);
             }""",
             [mask.ravel(order="F").tolist(), list(mask.shape)],

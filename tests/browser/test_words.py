@@ -1,4 +1,4 @@
-"""The page's pure modules, run in the browser: numbers in words, files and their channels."""
+"""The page's pure functions, run in the browser: numbers as text, files and their channels."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tests.support.api_server import ApiServer
 from tests.support.browser_pages import Visit
 
 
-def told(visit: Visit, function: str, module: str, *arguments: Any) -> Any:
+def call(visit: Visit, function: str, module: str, *arguments: Any) -> Any:
     """Call an exported function of one of the page's modules."""
     script = """async ([module, name, values]) => {
         const exported = await import(`/web/${module}.js`);
@@ -16,10 +16,10 @@ def told(visit: Visit, function: str, module: str, *arguments: Any) -> Any:
     return visit.page.evaluate(script, [module, function, list(arguments)])
 
 
-def test_numbers_are_told_as_people_read_them(desk: ApiServer, visiting: Visiting) -> None:
-    """Units fit the size, estimates are not overexact, and no share sounds surer than it is."""
-    visit = visiting(desk.url)
-    for function, value, words in (
+def test_numbers_are_formatted_for_people(server: ApiServer, visiting: Visiting) -> None:
+    """Units fit the size, estimates are rounded, and only a certainty is shown as 0 % or 100 %."""
+    visit = visiting(server.url)
+    for function, value, text in (
         ("duration", 0.0042, "4 ms"),
         ("duration", 3.21, "3.2 s"),
         ("duration", 9.96, "10 s"),
@@ -39,19 +39,19 @@ def test_numbers_are_told_as_people_read_them(desk: ApiServer, visiting: Visitin
         ("millilitres", 0.2, "0.20 ml"),
         ("count", 12345, "12,345"),
     ):
-        assert told(visit, function, "words", value) == words
-    assert told(visit, "plural", "words", 1, "scan") == "1 scan"
-    assert told(visit, "plural", "words", 3, "scan") == "3 scans"
+        assert call(visit, function, "ui/format", value) == text
+    assert call(visit, "plural", "ui/format", 1, "scan") == "1 scan"
+    assert call(visit, "plural", "ui/format", 3, "scan") == "3 scans"
 
 
-def test_files_find_their_channels_by_name(desk: ApiServer, visiting: Visiting) -> None:
-    """A channel takes the one file that is named for it; where two are, a person must choose."""
-    visit = visiting(desk.url)
+def test_files_find_their_channels_by_name(server: ApiServer, visiting: Visiting) -> None:
+    """A channel takes the one file that is named for it; if two are, the user must choose."""
+    visit = visiting(server.url)
     inputs = [{"name": name} for name in ("t1c", "t1", "flair")]
 
     def matched(*names: str) -> dict[str, str]:
         files = [{"name": name} for name in names]
-        found = told(visit, "matchChannels", "files", files, inputs)
+        found = call(visit, "matchChannels", "jobs/scan_files", files, inputs)
         return {channel: file["name"] for channel, file in found.items()}
 
     assert matched("sub-01_T1.nii.gz", "sub-01_t1c.nii.gz", "flair.nii") == {
@@ -61,4 +61,4 @@ def test_files_find_their_channels_by_name(desk: ApiServer, visiting: Visiting) 
     }
     assert matched("a_flair.nii.gz", "b_flair.nii.gz", "xt1.nii.gz") == {}
     files = {"t1": {"name": "sub-01_t1.nii.gz"}, "flair": {"name": "sub-01_flair.nii.gz"}}
-    assert told(visit, "scanName", "files", files) == "sub-01"
+    assert call(visit, "scanName", "jobs/scan_files", files) == "sub-01"

@@ -1,4 +1,4 @@
-"""A visit of the page, which notes whatever must not happen on any."""
+"""A visit to the page, which records everything that must not happen on it."""
 
 import base64
 import io
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Request, expect
 
-#: Far above what any of it takes, so that a slow machine fails no test.
+#: Much longer than any step takes, so that no test fails on a slow machine.
 PATIENCE_MS = 120_000
 
-#: Where the pictures go, to be looked at; git ignores the folder.
+#: The folder for pictures that people look at; git ignores it.
 PICTURES = Path(__file__).resolve().parents[2] / "build" / "page"
 
 _DROP = """([zone, files]) => {
@@ -33,7 +33,7 @@ _DROP = """([zone, files]) => {
 
 
 class Visit:
-    """A page in a context of its own: its storage, its theme, its size."""
+    """A page with its own storage, theme and size."""
 
     def __init__(
         self,
@@ -46,9 +46,9 @@ class Visit:
         dark: bool = False,
     ) -> None:
         self.url = url
-        #: What must not be: errors of the page, breaches of its policy, calls to elsewhere.
+        #: Errors of the page, violations of its content policy, calls to other hosts.
         self.faults: list[str] = []
-        #: What calls the test has fail, in the browser's words: it logs each as an error.
+        #: Part of the browser's message for each call that the test makes fail.
         self.expected_failures = ""
         self.context = browser.new_context(
             viewport={"width": width, "height": height},
@@ -68,11 +68,11 @@ class Visit:
         self.context.close()
 
     def at(self, selector: str) -> Locator:
-        """Return the place that a CSS selector names."""
+        """Return the element that a CSS selector names."""
         return self.page.locator(selector)
 
     def choose(self, files: Sequence[tuple[str, bytes]]) -> None:
-        """Choose files, as by the button."""
+        """Choose files with the button."""
         payloads: list[FilePayload] = [
             {"name": name, "mimeType": "application/gzip", "buffer": content}
             for name, content in files
@@ -88,12 +88,12 @@ class Visit:
         self.page.evaluate(_DROP, [self.at("#drop").element_handle(), carried])
 
     def until_drawn(self) -> None:
-        """Return once scan and mask are on the stage."""
-        expect(self.at("#stage[data-shows]")).to_be_visible()
+        """Return once scan and mask are drawn."""
+        expect(self.at("#drawing[data-shows]")).to_be_visible()
 
     def pixels(self) -> NDArray[np.int16]:
-        """Return what the stage shows, ``[rows, columns, 3]``, once it is drawn."""
-        # what a knob asks for is drawn with the next frame
+        """Return the drawn picture, ``[rows, columns, 3]``."""
+        # a change of a control is drawn with the next frame
         self.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
         with Image.open(io.BytesIO(self.at("#canvas").screenshot())) as picture:
             return np.asarray(picture.convert("RGB"), dtype=np.int16)
@@ -103,13 +103,13 @@ class Visit:
         return self.at("#jobs > li").filter(has_text=name)
 
     def picture(self, name: str, *, whole: bool = False) -> None:
-        """Leave a picture to be looked at."""
+        """Save a picture for people to look at."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         self.page.mouse.move(0, 0)  # nothing is under the pointer
         self.page.screenshot(path=PICTURES / f"{name}.png", full_page=whole, animations="disabled")
 
     def barriers(self) -> list[str]:
-        """Return what axe-core finds that keeps people out, serious or worse."""
+        """Return the serious and critical accessibility problems that axe-core finds."""
         found: list[dict[str, Any]] = Axe().run(self.page).response["violations"]
         return [
             f"{violation['id']}: {[node['html'][:120] for node in violation['nodes']]}"
@@ -118,13 +118,13 @@ class Visit:
         ]
 
     def _note_message(self, message: ConsoleMessage) -> None:
-        words = message.text
-        if message.type not in {"error", "warning"} or "GL Driver Message" in words:
+        text = message.text
+        if message.type not in {"error", "warning"} or "GL Driver Message" in text:
             return
-        failed = words.startswith("Failed to load resource")
-        if failed and self.expected_failures and self.expected_failures in words:
+        failed = text.startswith("Failed to load resource")
+        if failed and self.expected_failures and self.expected_failures in text:
             return
-        self.faults.append(f"{message.type}: {words}")
+        self.faults.append(f"{message.type}: {text}")
 
     def _note_request(self, request: Request) -> None:
         if urlsplit(request.url).scheme in {"http", "https"} and not request.url.startswith(

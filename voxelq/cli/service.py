@@ -53,7 +53,7 @@ def up(
     if workers and os.environ.get("VOXELQ_WORKERS") != str(workers):
         # `pkill -f worker` is to hit workers, and not the one that restarts them
         options = ["--host", host, "--port", str(port), "--data-dir", str(data_dir)]
-        _become("client", "up", *options, VOXELQ_WORKERS=str(workers))
+        _become("voxelq", "up", *options, VOXELQ_WORKERS=str(workers))
     count = workers or max(1, available_cores() // 2)
     try:
         locks.packages()

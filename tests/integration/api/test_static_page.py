@@ -1,4 +1,4 @@
-"""The page's files as the front desk serves them, and as they lie in the package."""
+"""The page's files as the API serves them, and as the package contains them."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ OWN = sorted(
 
 
 async def test_the_page_comes_under_a_strict_policy(client: httpx.AsyncClient) -> None:
-    """Nothing inline, nothing evaluated, nothing from elsewhere, and no guessing of types."""
+    """Nothing inline, nothing evaluated, nothing from other hosts, and no guessing of types."""
     for path in ("/", "/web/main.js", "/web/style/base.css"):
         headers = (await client.get(path)).raise_for_status().headers
         policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
@@ -32,10 +32,10 @@ async def test_the_page_comes_under_a_strict_policy(client: httpx.AsyncClient) -
         assert headers["referrer-policy"] == "no-referrer"
 
 
-async def test_every_file_comes_with_its_type_and_is_asked_for_once(
+async def test_every_file_has_its_type_and_is_sent_once(
     client: httpx.AsyncClient,
 ) -> None:
-    """Each file has its type and an ETag that is answered 304; what has a version stays a year."""
+    """Each file has its type, and an ETag that gives a 304; versioned files are kept for a year."""
     types = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     for path in (file for file in WEB.rglob("*") if file.is_file()):
         answer = await client.get(f"/web/{path.relative_to(WEB).as_posix()}")
@@ -48,8 +48,8 @@ async def test_every_file_comes_with_its_type_and_is_asked_for_once(
         assert again.content == b""
 
 
-async def test_the_viewer_travels_gzipped(client: httpx.AsyncClient) -> None:
-    """The largest file is halved on the wire, and comes as it is where gzip is not taken."""
+async def test_the_viewer_is_sent_gzipped(client: httpx.AsyncClient) -> None:
+    """The largest file is sent at half its size, or unchanged to a client that refuses gzip."""
     url = "/web/vendor/niivue-0.69.0/index.js"
     async with client.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as answer:
         assert answer.headers["content-encoding"] == "gzip"
@@ -60,7 +60,7 @@ async def test_the_viewer_travels_gzipped(client: httpx.AsyncClient) -> None:
 
 
 async def test_nothing_else_is_served(client: httpx.AsyncClient) -> None:
-    """Paths that lead out of the page's folder, or to no file, are problems."""
+    """Paths outside the page's folder, and paths of no file, give problems."""
     for path in ("none.js", "", "style", "../pages.py", "%2e%2e/pages.py", "..%2fpages.py"):
         assert_problem(await client.get(f"/web/{path}"), 404)
     head = await client.head("/")
@@ -69,7 +69,7 @@ async def test_nothing_else_is_served(client: httpx.AsyncClient) -> None:
 
 
 def test_the_viewer_is_the_one_that_was_vendored() -> None:
-    """NiiVue is byte for byte what its version file says, beside its licence."""
+    """NiiVue is byte for byte what its version file says, and its licence is beside it."""
     version = json.loads((VENDORED / "VERSION.json").read_text())
     content = (VENDORED / "index.js").read_bytes()
     assert hashlib.sha256(content).hexdigest() == version["sha256"]
@@ -78,7 +78,7 @@ def test_the_viewer_is_the_one_that_was_vendored() -> None:
 
 
 def test_the_page_names_no_other_host_and_writes_no_markup() -> None:
-    """Our own files call nobody, and set text as text only."""
+    """Our own files call no other host, and set text as text only."""
     assert OWN
     for path in OWN:
         text = path.read_text()
@@ -89,16 +89,33 @@ def test_the_page_names_no_other_host_and_writes_no_markup() -> None:
         assert not re.search(r"<[^>]+\s(on\w+|style)=", text), path
 
 
-def test_every_module_is_asked_for_at_once() -> None:
-    """The page names all its modules beforehand, so that none waits for another to be read."""
+def test_every_module_is_loaded_at_once() -> None:
+    """The page preloads all its modules, so that none waits until another has been read."""
     page = (WEB / "index.html").read_text()
     named = re.findall(r'(?:rel="modulepreload" href|type="module" src)="/web/([^"]+)"', page)
-    assert sorted([*named, "theme_first.js"]) == sorted(path.name for path in WEB.glob("*.js"))
+    modules = [path.relative_to(WEB).as_posix() for path in OWN if path.suffix == ".js"]
+    assert sorted([*named, "ui/early_theme.js"]) == sorted(modules)
+
+
+def test_the_rooms_of_the_page_import_one_way() -> None:
+    """The result may use the jobs, both may use calls and building blocks, and never back."""
+    allowed = {
+        "ui": {"ui"},
+        "net": {"net"},
+        "jobs": {"jobs", "net", "ui"},
+        "result": {"result", "jobs", "net", "ui"},
+    }
+    for room, rooms in allowed.items():
+        for module in (WEB / room).glob("*.js"):
+            imported = re.findall(r'from "([./]+[\w/]+\.js)"', module.read_text())
+            targets = [(module.parent / path).resolve() for path in imported]
+            assert [target for target in targets if not target.exists()] == [], module
+            assert {target.parent.name for target in targets} <= rooms, module
 
 
 def test_the_page_is_part_of_the_package() -> None:
-    """The wheel takes every file of the page along, down to the vendored ones."""
+    """The wheel contains every file of the page, the vendored ones too."""
     project = tomllib.loads((WEB.parents[1] / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["api"]
-    taken = {path for pattern in patterns for path in WEB.parent.glob(pattern) if path.is_file()}
-    assert {path for path in WEB.rglob("*") if Path(path).is_file()} <= taken
+    packaged = {path for pattern in patterns for path in WEB.parent.glob(pattern) if path.is_file()}
+    assert {path for path in WEB.rglob("*") if Path(path).is_file()} <= packaged

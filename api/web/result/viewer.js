@@ -1,19 +1,19 @@
-// NiiVue, as this page uses it: one scan, one mask over it, as a radiologist has them on a screen.
+// NiiVue, set up for this page: one scan with one mask over it, in radiological orientation.
 
-import { labelMap } from "./colours.js";
+import { labelMap } from "./label_colours.js";
 import { findLesions } from "./lesions.js";
 
 const LIBRARY = "/web/vendor/niivue-0.69.0/index.js";
-/** NIFTI_INTENT_LABEL: the voxels are names of labels, so they are never mixed. */
+/** NIFTI_INTENT_LABEL: voxels are numbers of labels, so they are never interpolated. */
 const LABELS = 1002;
-/** A mask of no opacity would be dropped, and its outlines with it. */
-const LEAST_OPACITY = 0.01;
+/** NiiVue does not draw a mask of opacity 0, nor its outlines. */
+const MIN_OPACITY = 0.01;
 const TURN_DEGREES = 5;
 
-/** The browser cannot draw at all; the message says so to a person. */
+/** The browser cannot draw volumes; the message is for the user. */
 export class CannotDraw extends Error {}
 
-/** Draws on one canvas. */
+/** Draws one scan and its mask on a canvas. */
 export class Viewer {
   #nv;
   #library;
@@ -22,14 +22,14 @@ export class Viewer {
   #opacity = 0.3;
   #pending = new Set();
 
-  /** Places of the mask's lesions in millimetres, largest first. */
+  /** The mask's lesions with their positions in millimetres, largest first. */
   lesions = [];
 
   /**
-   * Starts a viewer on `canvas`; `onPlace` hears `{ mm, intensity, label }` as the cross-hair moves.
-   * Throws `CannotDraw` where the browser has no WebGL 2.
+   * Creates a viewer on `canvas`. `onMove` gets `{ mm, intensity, label }` when the cross-hair moves.
+   * Throws `CannotDraw` if the browser has no WebGL 2.
    */
-  static async on(canvas, onPlace) {
+  static async on(canvas, onMove) {
     if (!canvas.getContext("webgl2", { alpha: true })) {
       throw new CannotDraw("This browser has no WebGL 2, so it cannot draw the scan.");
     }
@@ -53,15 +53,15 @@ export class Viewer {
       viewModeHotKey: "",
     });
     viewer.#nv.onLocationChange = ({ mm, values }) =>
-      onPlace({ mm: [...mm].slice(0, 3), intensity: values[0]?.value, label: values[1]?.value });
+      onMove({ mm: [...mm].slice(0, 3), intensity: values[0]?.value, label: values[1]?.value });
     await viewer.#nv.attachToCanvas(canvas);
     viewer.#nv.setMultiplanarLayout(library.MULTIPLANAR_TYPE.GRID);
     return viewer;
   }
 
   /**
-   * Shows a scan and its mask, both the bytes of a NIfTI file, gzipped or not; shows nothing if
-   * `signal` is aborted while they are unpacked.
+   * Shows a scan and its mask, both the bytes of a NIfTI file, gzipped or not. Shows nothing if
+   * `signal` is aborted while they are decompressed.
    */
   async show(scan, mask, labels, signal) {
     const [volume, overlay] = await Promise.all([
@@ -69,7 +69,7 @@ export class Viewer {
       this.#library.NVImage.loadFromUrl({
         url: mask,
         name: nameFor(mask, "mask"),
-        opacity: Math.max(this.#opacity, LEAST_OPACITY),
+        opacity: Math.max(this.#opacity, MIN_OPACITY),
       }),
     ]);
     if (signal.aborted) return;
@@ -84,19 +84,19 @@ export class Viewer {
       voxels,
       mm: toMillimetres(overlay.hdr.affine, at),
     }));
-    this.goTo(this.lesions[0]?.mm ?? this.#middle());
+    this.goTo(this.lesions[0]?.mm ?? this.#centre());
     this.setView(this.#view);
   }
 
-  /** Takes both volumes away. */
+  /** Removes both volumes. */
   clear() {
     this.lesions = [];
-    // each change draws, and one plane is drawn far sooner than a volume
+    // every change draws the scene, and one plane is much faster to draw than a volume
     this.#nv.setSliceType(this.#library.SLICE_TYPE.AXIAL);
     for (const volume of [...this.#nv.volumes]) this.#nv.removeVolume(volume);
   }
 
-  /** `multi`, `axial`, `coronal`, `sagittal` or `render`. */
+  /** Changes the view: `multi`, `axial`, `coronal`, `sagittal` or `render`. */
   setView(view) {
     this.#view = view;
     const types = this.#library.SLICE_TYPE;
@@ -111,41 +111,41 @@ export class Viewer {
     );
   }
 
-  /** How much of the scan the mask covers, from 0 to 1. */
+  /** Sets the opacity of the mask, from 0 to 1. */
   setOpacity(opacity) {
     this.#opacity = opacity;
     if (this.#nv.volumes.length > 1) {
-      this.#nv.volumes[1].opacity = Math.max(opacity, LEAST_OPACITY);
+      this.#nv.volumes[1].opacity = Math.max(opacity, MIN_OPACITY);
       this.#refresh(1);
     }
   }
 
-  /** Whether each label is outlined. */
+  /** Draws the outlines of the labels, or hides them. */
   setOutlines(shown) {
     this.#outlines = shown;
     this.#nv.opts.atlasOutline = shown ? 1 : 0;
     this.#refresh(1);
   }
 
-  /** What is black and what is white now, and the darkest and brightest there is. */
+  /** The intensities shown as black and as white, and the least and greatest in the scan. */
   get greys() {
     const { cal_min: black, cal_max: white, global_min: least, global_max: most } = this.#scan;
     return { black, white, least, most };
   }
 
-  /** Sets what is black and what is white. */
+  /** Sets the intensities that are shown as black and as white. */
   setGreys(black, white) {
     this.#scan.cal_min = black;
     this.#scan.cal_max = white;
     this.#refresh(0);
   }
 
-  /** Goes back to the greys that suit the scan. */
+  /** Sets black and white to NiiVue's choice for this scan. */
   resetGreys() {
     this.setGreys(this.#scan.robust_min, this.#scan.robust_max);
   }
 
-  /** Moves the cross-hair to a place in the scanner's millimetres (RAS+). */
+  /** Moves the cross-hair to a position in the scanner's millimetres (RAS+). */
   goTo(mm) {
     this.#nv.scene.crosshairPos = this.#nv.mm2frac(mm, 0, true);
     this.#nv.createOnLocationChange();
@@ -153,8 +153,8 @@ export class Viewer {
   }
 
   /**
-   * Takes a key as the view on show has it, and returns whether it means something there.
-   * Left and right are the screen's, where the patient's right is on the left.
+   * Handles a key in the current view, and returns whether the view uses that key.
+   * Left and right are those of the screen: the patient's right is on the left.
    */
   press(key) {
     const steps = KEYS[this.#view][key];
@@ -173,19 +173,19 @@ export class Viewer {
     return this.#nv.volumes[0];
   }
 
-  #middle() {
+  #centre() {
     return [...this.#nv.frac2mm([0.5, 0.5, 0.5], 0, true)].slice(0, 3);
   }
 
-  /** Has the device colour a layer anew, once a frame at most: a slider moves faster. */
+  /** Updates the colours of a layer, at most once in a frame: a slider moves faster. */
   #refresh(layer) {
     const scheduled = this.#pending.size > 0;
     this.#pending.add(layer);
     if (scheduled) return;
     requestAnimationFrame(() => {
-      for (const each of this.#pending) {
-        const volume = this.#nv.volumes[each];
-        if (volume !== undefined) this.#nv.refreshLayers(volume, each);
+      for (const pending of this.#pending) {
+        const volume = this.#nv.volumes[pending];
+        if (volume !== undefined) this.#nv.refreshLayers(volume, pending);
       }
       this.#pending.clear();
       this.#nv.drawScene();

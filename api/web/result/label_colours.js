@@ -1,4 +1,4 @@
-// The colours of labels: told apart on grey, by the colour-blind too (after Okabe and Ito, 2008).
+// The colours of labels. They differ on grey, for colour-blind people too (Okabe and Ito, 2008).
 
 const COLOURS = [
   [255, 96, 32],
@@ -11,12 +11,12 @@ const COLOURS = [
   [200, 200, 200],
 ];
 
-/** Red, green and blue of the label at `index` in the model's list. */
+/** Returns red, green and blue of the label at `index` in the model's list. */
 export function labelColour(index) {
   return COLOURS[index % COLOURS.length];
 }
 
-/** NiiVue's label map for `labels`, background first. */
+/** Returns NiiVue's label map for `labels`, background first. */
 export function labelMap(labels) {
   const colours = labels.map((_, index) => labelColour(index));
   return {

@@ -1,32 +1,32 @@
-// Which file is which: the names of scans, and which channel of a model a file holds.
+// File names: the name of a scan, and the channel of a model that a file contains.
 
 const ENDING = /\.nii(\.gz)?$/i;
 
-/** The name of a scan without its ending. */
+/** Returns a file's name without `.nii` or `.nii.gz`. */
 export function stem(name) {
   return name.replace(ENDING, "");
 }
 
 /**
- * Finds the file of each input by its name: `t1c.nii.gz`, or `sub-01_t1c.nii.gz`. Inputs that
- * none or several files match are left out.
+ * Returns the file of each input, found by name: `t1c.nii.gz` or `sub-01_t1c.nii.gz`. An input
+ * with no matching file, or with several, is left out.
  */
 export function matchChannels(files, inputs) {
   const matched = {};
   for (const { name } of inputs) {
     const wanted = name.toLowerCase();
     const stems = files.map((file) => stem(file.name).toLowerCase());
-    const found = files.filter(
+    const candidates = files.filter(
       (_, index) =>
         stems[index] === wanted ||
-        ["-", "_", "."].some((mark) => stems[index].endsWith(mark + wanted)),
+        ["-", "_", "."].some((separator) => stems[index].endsWith(separator + wanted)),
     );
-    if (found.length === 1) matched[name] = found[0];
+    if (candidates.length === 1) matched[name] = candidates[0];
   }
   return matched;
 }
 
-/** What the files of one scan have in common in their names, for a person to know it by. */
+/** Returns a name for a scan: what the names of its files have in common. */
 export function scanName(files) {
   const names = Object.values(files).map((file) => file.name);
   if (names.length === 1) return names[0];

@@ -1,6 +1,6 @@
-// Light or dark: as the system has it, until a person chooses.
+// The light and the dark theme: the system's setting, until the user chooses one.
 
-import { keep } from "./memory.js";
+import { save } from "./browser_storage.js";
 
 const system = matchMedia("(prefers-color-scheme: dark)");
 
@@ -12,15 +12,15 @@ function current() {
 
 /** Makes `button` switch between the two themes. */
 export function setUpTheme(button) {
-  const nameIt = () => {
+  const updateName = () => {
     button.setAttribute("aria-label", `Switch to the ${opposite[current()]} theme`);
   };
   button.addEventListener("click", () => {
     const chosen = opposite[current()];
     document.documentElement.dataset.theme = chosen;
-    keep("theme", chosen);
-    nameIt();
+    save("theme", chosen);
+    updateName();
   });
-  system.addEventListener("change", nameIt);
-  nameIt();
+  system.addEventListener("change", updateName);
+  updateName();
 }

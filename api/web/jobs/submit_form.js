@@ -1,44 +1,44 @@
-// The form: a model, a priority, and files that are dropped or chosen.
+// The form that submits scans: a model, a priority, and files that are dropped or chosen.
 
-import { listModels, sampleScan } from "./api.js";
-import { connection } from "./connection.js";
-import { byId, h, say } from "./dom.js";
-import { matchChannels, scanName } from "./files.js";
+import { listModels, sampleScan } from "../net/api.js";
+import { connection } from "../net/connection.js";
+import { byId, h, setText } from "../ui/dom.js";
+import { matchChannels, scanName } from "./scan_files.js";
 
-/** The form, which gives each scan to `uploads`. */
-export class Intake {
+/** Adds each submitted scan to `uploads`. */
+export class SubmitForm {
   #uploads;
   #models = [];
   #channels = {};
-  #early = []; // handed in before it was known which models there are
+  #earlyFiles = []; // added before the models were loaded
 
   constructor(uploads) {
     this.#uploads = uploads;
-    byId("intake").addEventListener("submit", (event) => event.preventDefault());
-    byId("model").addEventListener("change", () => this.#offerChannels());
-    byId("sample").addEventListener("click", () => this.#handInSample());
+    byId("submit-form").addEventListener("submit", (event) => event.preventDefault());
+    byId("model").addEventListener("change", () => this.#showChannels());
+    byId("sample").addEventListener("click", () => this.#submitSample());
     const chooser = byId("files");
     chooser.addEventListener("change", () => {
-      this.#take([...chooser.files]);
+      this.#addFiles([...chooser.files]);
       chooser.value = "";
     });
-    this.#acceptDrops();
+    this.#listenForDrops();
     connection.addEventListener("change", () => {
-      if (connection.reached && this.#models.length === 0) this.load();
+      if (connection.reachable && this.#models.length === 0) this.load();
     });
   }
 
-  /** Asks which models are served, and offers them. */
+  /** Loads the available models and lists them. */
   async load() {
     const select = byId("model");
     try {
       this.#models = await listModels();
     } catch (problem) {
-      select.replaceChildren(h("option", {}, "Not known"));
-      this.#complain(problem.message);
+      select.replaceChildren(h("option", {}, "Could not be loaded"));
+      this.#showProblem(problem.message);
       return;
     }
-    this.#complain(this.#models.length === 0 ? "The service has no model to run." : "");
+    this.#showProblem(this.#models.length === 0 ? "The service has no model to run." : "");
     const options = this.#models.map((model) => {
       const ref = `${model.name}@${model.version}`;
       return h("option", { value: ref, selected: model.default }, `${model.name} ${model.version}`);
@@ -46,8 +46,8 @@ export class Intake {
     select.replaceChildren(...options);
     select.disabled = options.length === 0;
     byId("sample").disabled = this.#sampleModel() === undefined;
-    this.#offerChannels();
-    this.#take(this.#early.splice(0));
+    this.#showChannels();
+    this.#addFiles(this.#earlyFiles.splice(0));
   }
 
   get #model() {
@@ -59,13 +59,13 @@ export class Intake {
     return single.find((model) => model.default) ?? single[0];
   }
 
-  #offerChannels() {
+  #showChannels() {
     const model = this.#model;
     this.#channels = {};
     const several = model !== undefined && model.inputs.length > 1;
     byId("channels").hidden = !several;
     byId("files").disabled = model === undefined;
-    say(
+    setText(
       byId("hint"),
       several
         ? `One file for each of ${model.inputs.map((input) => input.name).join(", ")}`
@@ -82,10 +82,15 @@ export class Intake {
     }
     const rows = model.inputs.map(({ name, modality }) => {
       const id = `channel-${name}`;
-      const chooser = h("input", { id, type: "file", class: "unseen", accept: ".nii,.gz,.nii.gz" });
+      const chooser = h("input", {
+        id,
+        type: "file",
+        class: "visually-hidden",
+        accept: ".nii,.gz,.nii.gz",
+      });
       chooser.addEventListener("change", () => {
         this.#channels[name] = chooser.files[0];
-        this.#complain("");
+        this.#showProblem("");
         this.#drawChannels();
         byId(id).focus();
       });
@@ -100,39 +105,39 @@ export class Intake {
     });
     const complete = model.inputs.every(({ name }) => this.#channels[name]);
     const button = h("button", { class: "button primary", type: "button", disabled: !complete });
-    button.textContent = "Hand in this scan";
+    button.textContent = "Submit this scan";
     button.addEventListener("click", () => {
-      this.#handIn(this.#channels);
+      this.#submit(this.#channels);
       this.#channels = {};
       this.#drawChannels();
     });
     byId("channels").replaceChildren(...rows, button);
   }
 
-  #take(files) {
+  #addFiles(files) {
     const model = this.#model;
     if (model === undefined) {
-      this.#early.push(...files);
+      this.#earlyFiles.push(...files);
       return;
     }
     if (files.length === 0) return;
     if (model.inputs.length === 1) {
-      for (const file of files) this.#handIn({ [model.inputs[0].name]: file });
+      for (const file of files) this.#submit({ [model.inputs[0].name]: file });
       return;
     }
     const matched = matchChannels(files, model.inputs);
     Object.assign(this.#channels, matched);
-    const left = files.filter((file) => !Object.values(matched).includes(file));
-    this.#complain(
-      left.length > 0
-        ? `No channel could be told from the name of ${left.map((file) => file.name).join(", ")}; choose it by hand.`
+    const unmatched = files.filter((file) => !Object.values(matched).includes(file));
+    this.#showProblem(
+      unmatched.length > 0
+        ? `No channel was found for ${unmatched.map((file) => file.name).join(", ")}. Choose a file for each channel.`
         : "",
     );
     this.#drawChannels();
   }
 
-  #handIn(files, { model = this.#model, show = false } = {}) {
-    this.#complain("");
+  #submit(files, { model = this.#model, show = false } = {}) {
+    this.#showProblem("");
     this.#uploads.add({
       name: scanName(files),
       files: { ...files },
@@ -142,32 +147,32 @@ export class Intake {
     });
   }
 
-  async #handInSample() {
+  async #submitSample() {
     const button = byId("sample");
     button.disabled = true;
     try {
       const model = this.#sampleModel();
       const file = await sampleScan();
-      this.#handIn({ [model.inputs[0].name]: file }, { model, show: true });
+      this.#submit({ [model.inputs[0].name]: file }, { model, show: true });
     } catch (problem) {
-      this.#complain(problem.message);
+      this.#showProblem(problem.message);
     } finally {
       button.disabled = false;
     }
   }
 
-  #complain(words) {
-    const place = byId("intake-problem");
-    say(place, words);
-    place.hidden = words === "";
+  #showProblem(text) {
+    const element = byId("submit-problem");
+    setText(element, text);
+    element.hidden = text === "";
   }
 
-  #acceptDrops() {
+  #listenForDrops() {
     const zone = byId("drop");
-    const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
-    // The whole page takes files: a browser would open a file that misses the zone.
+    const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+    // The whole page accepts files: the browser would open a file that is dropped beside the zone.
     document.addEventListener("dragover", (event) => {
-      if (!holdsFiles(event)) return;
+      if (!hasFiles(event)) return;
       event.preventDefault();
       zone.classList.add("over");
     });
@@ -175,10 +180,10 @@ export class Intake {
       if (event.relatedTarget === null) zone.classList.remove("over");
     });
     document.addEventListener("drop", (event) => {
-      if (!holdsFiles(event)) return;
+      if (!hasFiles(event)) return;
       event.preventDefault();
       zone.classList.remove("over");
-      this.#take([...event.dataTransfer.files]);
+      this.#addFiles([...event.dataTransfer.files]);
     });
   }
 }

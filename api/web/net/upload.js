@@ -1,27 +1,28 @@
-// Handing one scan in, with its progress: fetch cannot tell how much was sent, XMLHttpRequest can.
+// Uploading one scan. It uses XMLHttpRequest, because fetch does not report how much was sent.
 
-import { Problem, readProblem, UNREACHED } from "./api.js";
+import { Problem, readProblem, UNREACHABLE } from "./api.js";
 import { connection } from "./connection.js";
 
-/** A key that makes it safe to send the same scan again after a lost answer. */
+/** Returns an idempotency key: with it, sending the same scan again creates no second job. */
 export function newKey() {
-  // randomUUID is missing where the page comes over plain HTTP from another machine
+  // randomUUID does not exist if the page came over plain HTTP from another machine
   const random = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**
  * Sends `files`, a File for each field, and returns `{ job, abort }`: a promise of the job, which
- * is rejected with a `Problem` or, once aborted, an AbortError. `onShare` hears 0 to 1.
+ * is rejected with a `Problem` or, once aborted, an AbortError. `onProgress` gets the
+ * sent fraction, from 0 to 1.
  */
-export function send({ files, model, priority, key }, onShare) {
+export function uploadScan({ files, model, priority, key }, onProgress) {
   const request = new XMLHttpRequest();
   const job = new Promise((resolve, reject) => {
     request.upload.addEventListener("progress", (event) => {
-      if (event.lengthComputable) onShare(event.loaded / event.total);
+      if (event.lengthComputable) onProgress(event.loaded / event.total);
     });
     request.addEventListener("load", () => {
-      connection.note(true);
+      connection.update(true);
       if (request.status === 202 || request.status === 200) {
         resolve(JSON.parse(request.responseText));
       } else {
@@ -29,8 +30,8 @@ export function send({ files, model, priority, key }, onShare) {
       }
     });
     request.addEventListener("error", () => {
-      connection.note(false);
-      reject(new Problem(UNREACHED));
+      connection.update(false);
+      reject(new Problem(UNREACHABLE));
     });
     request.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")));
   });

@@ -1,4 +1,4 @@
-// The few icons, drawn as strokes in the colour of the text around them.
+// Icons, drawn as lines in the colour of the text around them.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -7,7 +7,7 @@ const ICONS = {
   again: "M15.5 8A6 6 0 1 0 16 11M16 4v4h-4",
 };
 
-/** Returns an icon, which says nothing to a screen reader: its button has the name. */
+/** Returns an icon that screen readers ignore: the button around it has the name. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const path = document.createElementNS(SVG, "path");

@@ -1,12 +1,12 @@
-// The viewer with its knobs, for one finished job at a time.
+// The viewer and its controls, for one finished job at a time.
 
-import { download, Problem } from "./api.js";
-import { byId, h, say } from "./dom.js";
+import { download, Problem } from "../net/api.js";
+import { byId, h, setText } from "../ui/dom.js";
+import { percent } from "../ui/format.js";
 import { CannotDraw, Viewer } from "./viewer.js";
-import { percent } from "./words.js";
 
-/** Connects the knobs of the page to a viewer, which starts with the first finished job. */
-export class Reading {
+/** Connects the controls of the page to a viewer, which is created for the first finished job. */
+export class ViewerPanel {
   #viewer = null;
   #starting = null;
   #loading = new AbortController();
@@ -33,30 +33,30 @@ export class Reading {
     byId("next-lesion").addEventListener("click", () => {
       this.#goToLesion((this.#lesion + 1) % this.#viewer.lesions.length);
     });
-    const stage = byId("stage");
-    // NiiVue keeps a press from giving focus, and without it no key would come
-    stage.addEventListener("mousedown", () => byId("canvas").focus({ preventScroll: true }));
-    // The right button windows; what it came to is read once it is let go.
+    const drawing = byId("drawing");
+    // NiiVue stops a mouse press from setting the focus, and keys need it
+    drawing.addEventListener("mousedown", () => byId("canvas").focus({ preventScroll: true }));
+    // Dragging with the right button changes the window: show the new values when it is released.
     for (const event of ["mouseup", "dblclick"]) {
-      stage.addEventListener(event, () => this.#readGreys());
+      drawing.addEventListener(event, () => this.#readGreys());
     }
-    // Caught on its way down, so that keys mean here what the page says and nothing else.
+    // Handle keys before NiiVue does: it has other meanings for them.
     const capture = { capture: true };
-    stage.addEventListener("keydown", (event) => this.#press(event), capture);
-    stage.addEventListener("keyup", (event) => event.stopPropagation(), capture);
+    drawing.addEventListener("keydown", (event) => this.#press(event), capture);
+    drawing.addEventListener("keyup", (event) => event.stopPropagation(), capture);
   }
 
-  /** Shows a finished job's scan and mask, unless they are on show already. */
+  /** Shows a finished job's scan and mask, unless they are shown already. */
   async show(job) {
     if (this.#job?.id === job.id) return;
-    this.leave();
+    this.clear();
     this.#job = job;
     const { signal } = this.#loading;
-    const bar = h("progress", { max: "1", "aria-label": "Fetching the scan" });
-    this.#state(h("p", {}, "Fetching the scan…"), bar);
+    const bar = h("progress", { max: "1", "aria-label": "Loading the scan" });
+    this.#showState(h("p", {}, "Loading the scan…"), bar);
     try {
       const [scan, mask, viewer] = await Promise.all([
-        download(job.links.scan, { signal, onShare: (share) => (bar.value = share) }),
+        download(job.links.scan, { signal, onProgress: (fraction) => (bar.value = fraction) }),
         download(job.links.mask, { signal }),
         this.#start(),
       ]);
@@ -66,13 +66,13 @@ export class Reading {
       this.#ready();
     } catch (error) {
       if (signal.aborted) return;
-      this.#loading.abort(); // what is still on its way is of no use
+      this.#loading.abort(); // the other download is of no use alone
       this.#failed(job, error);
     }
   }
 
-  /** Stops what is loading and clears the stage. */
-  leave() {
+  /** Stops the downloads and removes the volumes. */
+  clear() {
     this.#loading.abort();
     this.#loading = new AbortController();
     this.#job = null;
@@ -82,43 +82,43 @@ export class Reading {
   }
 
   async #start() {
-    // one canvas bears one viewer, however many jobs ask for it while it starts
-    this.#starting ??= Viewer.on(byId("canvas"), (place) => this.#tellPlace(place));
+    // create one viewer for the canvas, even if several jobs need it before it is ready
+    this.#starting ??= Viewer.on(byId("canvas"), (position) => this.#showPosition(position));
     this.#viewer = await this.#starting;
     return this.#viewer;
   }
 
   #ready() {
-    this.#state();
+    this.#showState();
     this.#drawn = true;
     this.#lesion = 0;
     this.#enableLesions();
     this.#readGreys();
-    byId("stage").dataset.shows = this.#job.id;
+    byId("drawing").dataset.shows = this.#job.id;
   }
 
   #failed(job, error) {
-    const told = error instanceof Problem || error instanceof CannotDraw;
-    const words = told ? error.message : "The scan could not be drawn.";
-    this.#state(
-      h("p", { role: "alert" }, words),
-      h("p", {}, "This is the picture that the service made."),
+    const isForUsers = error instanceof Problem || error instanceof CannotDraw;
+    const text = isForUsers ? error.message : "The scan could not be drawn.";
+    this.#showState(
+      h("p", { role: "alert" }, text),
+      h("p", {}, "The service made this picture of it."),
       h("img", { src: job.links.preview, alt: "The slice with the largest lesion" }),
     );
   }
 
-  #state(...content) {
-    const state = byId("stage-state");
+  #showState(...content) {
+    const state = byId("drawing-state");
     state.replaceChildren(...content);
     state.hidden = content.length === 0;
-    delete byId("stage").dataset.shows;
+    delete byId("drawing").dataset.shows;
   }
 
   #enableLesions() {
     const lesions = this.#viewer?.lesions ?? [];
     byId("largest").disabled = lesions.length === 0;
     byId("next-lesion").disabled = lesions.length < 2;
-    say(byId("next-lesion"), lesions.length < 2 ? "Next" : `Next of ${lesions.length}`);
+    setText(byId("next-lesion"), lesions.length < 2 ? "Next" : `Next of ${lesions.length}`);
   }
 
   #goToLesion(index) {
@@ -132,22 +132,23 @@ export class Reading {
     if (this.#viewer?.press(event.key)) event.preventDefault();
   }
 
-  #tellPlace({ mm, intensity, label }) {
+  #showPosition({ mm, intensity, label }) {
     const [x, y, z] = mm;
     const side = (value, plus, minus) => {
       const shown = Math.abs(value).toFixed(1);
       return `${shown} ${value < 0 && shown !== "0.0" ? minus : plus}`;
     };
-    say(byId("at-mm"), `${side(x, "R", "L")}  ${side(y, "A", "P")}  ${side(z, "S", "I")} mm`);
-    say(byId("at-intensity"), intensity === undefined ? "–" : String(Number(intensity.toFixed(2))));
+    setText(byId("at-mm"), `${side(x, "R", "L")}  ${side(y, "A", "P")}  ${side(z, "S", "I")} mm`);
+    const shown = intensity === undefined ? "–" : String(Number(intensity.toFixed(2)));
+    setText(byId("at-intensity"), shown);
     const name = this.#job?.result.labels.find(({ value }) => value === label)?.name;
-    say(byId("at-label"), name ?? "none");
+    setText(byId("at-label"), name ?? "none");
   }
 
   #setOpacity() {
-    const share = byId("opacity").value / 100;
-    say(byId("opacity-value"), percent(share));
-    this.#viewer?.setOpacity(share);
+    const opacity = byId("opacity").value / 100;
+    setText(byId("opacity-value"), percent(opacity));
+    this.#viewer?.setOpacity(opacity);
   }
 
   #setGreys() {
@@ -157,7 +158,7 @@ export class Reading {
     const level = least + byId("level").value * unit;
     const width = byId("window").value * unit;
     this.#viewer.setGreys(level - width / 2, level + width / 2);
-    this.#tellGreys(level, width);
+    this.#showGreys(level, width);
   }
 
   #readGreys() {
@@ -166,12 +167,12 @@ export class Reading {
     const unit = (most - least) / 1000;
     byId("level").value = ((black + white) / 2 - least) / unit;
     byId("window").value = (white - black) / unit;
-    this.#tellGreys((black + white) / 2, white - black);
+    this.#showGreys((black + white) / 2, white - black);
   }
 
-  #tellGreys(level, width) {
+  #showGreys(level, width) {
     const shown = (value) => (Math.abs(value) < 10 ? value.toFixed(2) : value.toFixed(0));
-    say(byId("level-value"), shown(level));
-    say(byId("window-value"), shown(width));
+    setText(byId("level-value"), shown(level));
+    setText(byId("window-value"), shown(width));
   }
 }

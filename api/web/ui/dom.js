@@ -1,8 +1,8 @@
-// Building elements. Text is only ever set as text, so a file's name can never become markup.
+// Creating and changing elements. Text is set as text, so a file's name cannot become markup.
 
 /**
- * Returns a new element. Attributes that are null or false are left out, `on` holds listeners,
- * children are elements or text.
+ * Returns a new element. Attributes that are null or false are left out, `on` maps events to
+ * listeners, children are elements or text.
  */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -21,14 +21,14 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Returns the element with this id; it must be there. */
+/** Returns the element with this id; throws if there is none. */
 export function byId(id) {
   const element = document.getElementById(id);
   if (element === null) throw new Error(`the page has no #${id}`);
   return element;
 }
 
-/** Sets the text of `element` if it differs, so that nothing is announced twice. */
-export function say(element, text) {
+/** Sets the text of `element` if it differs: screen readers announce every change. */
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -1,58 +1,58 @@
-// The scans on their way to the service: a few at once, the others wait their turn.
+// The scans that are being uploaded: two at once, the others wait.
 
-import { newKey, send } from "./upload.js";
+import { newKey, uploadScan } from "../net/upload.js";
 
-const AT_ONCE = 2;
+const MAX_UPLOADS = 2;
 
-/** Fires `change` when an upload appears, moves or goes, and `accepted` with its new job. */
-export class Uploads extends EventTarget {
+/** Fires `change` when an upload is added, updated or removed, and `accepted` with its new job. */
+export class UploadQueue extends EventTarget {
   #all = [];
 
-  /** Every upload that is not a job yet, in the order in which they were handed in. */
+  /** Every scan that is not a job yet, in the order of submission. */
   get all() {
     return this.#all;
   }
 
-  /** Whether anything is still to be sent. */
-  get underWay() {
+  /** Whether any scan is still to be sent. */
+  get pending() {
     return this.#all.some((upload) => upload.status !== "refused");
   }
 
   /**
-   * Takes one scan: `files` by field, under `name`, for a model and with a priority; `show` asks
-   * for its job to be put on show.
+   * Adds one scan: a file for each form field, its name, the model and the priority. With `show`
+   * the result panel shows its job.
    */
   add({ name, files, model, priority, show }) {
     const size = Object.values(files).reduce((sum, file) => sum + file.size, 0);
-    const state = { status: "waiting", share: 0, problem: null, abort: null };
+    const state = { status: "waiting", sent: 0, problem: null, abort: null };
     this.#all.push({ key: newKey(), name, files, model, priority, show, size, ...state });
-    this.#go();
+    this.#sendNext();
   }
 
-  /** Sends an upload again that was refused or lost. */
-  again(upload) {
-    Object.assign(upload, { status: "waiting", share: 0, problem: null });
-    this.#go();
+  /** Sends a scan again that was refused, or whose connection broke. */
+  sendAgain(upload) {
+    Object.assign(upload, { status: "waiting", sent: 0, problem: null });
+    this.#sendNext();
   }
 
-  /** Stops an upload, or takes a refused one off the list. */
+  /** Stops an upload, or removes a refused one from the list. */
   drop(upload) {
     upload.abort?.();
     this.#remove(upload);
-    this.#go();
+    this.#sendNext();
   }
 
-  #go() {
+  #sendNext() {
     const sending = this.#all.filter((upload) => upload.status === "sending").length;
     const next = this.#all.filter((upload) => upload.status === "waiting");
-    for (const upload of next.slice(0, AT_ONCE - sending)) this.#send(upload);
+    for (const upload of next.slice(0, MAX_UPLOADS - sending)) this.#send(upload);
     this.#changed();
   }
 
   async #send(upload) {
     upload.status = "sending";
-    const { job, abort } = send(upload, (share) => {
-      upload.share = share;
+    const { job, abort } = uploadScan(upload, (sent) => {
+      upload.sent = sent;
       this.#changed();
     });
     upload.abort = abort;
@@ -65,7 +65,7 @@ export class Uploads extends EventTarget {
       if (problem.name === "AbortError") return;
       Object.assign(upload, { status: "refused", problem, abort: null });
     }
-    this.#go();
+    this.#sendNext();
   }
 
   #remove(upload) {

@@ -1,37 +1,37 @@
-// Following one job to its end: by events, or where they do not come through, by long polling.
+// Updates of one job until it ends: by server-sent events, or by long polling where events fail.
 
 import { getJob } from "./api.js";
 
 const POLL_WAIT_S = 20;
-/** So many breaks without a message between them, and events are given up. */
-const MOST_BREAKS = 3;
-const PAUSE_MS = 2000;
+/** Connection errors without a message between them before polling replaces events. */
+const MAX_ERRORS = 3;
+const RETRY_MS = 2000;
 
 const TERMINAL = new Set(["finished", "failed", "canceled"]);
 
-/** Whether a job can no longer change. */
+/** Whether a job has ended: it can no longer change. */
 export function isTerminal(job) {
   return TERMINAL.has(job.status);
 }
 
 /**
- * Calls `onJob` at every change of the job until it is terminal, and `onGone` if it is no more.
- * Returns a function that stops it.
+ * Calls `onJob` at every change of the job until it has ended, and `onGone` if the job was deleted.
+ * Returns a function that stops the updates.
  */
-export function follow(id, onJob, onGone) {
+export function followJob(id, onJob, onGone) {
   const stopping = new AbortController();
   const source = new EventSource(`/jobs/${encodeURIComponent(id)}/events`);
-  let breaks = 0;
+  let errors = 0;
   source.addEventListener("job", (event) => {
-    breaks = 0;
+    errors = 0;
     const job = JSON.parse(event.data);
-    // a server that ends its stream would be asked again by the browser
+    // the browser would connect again after the server has ended the stream
     if (isTerminal(job)) source.close();
     onJob(job);
   });
   source.addEventListener("error", () => {
-    breaks += 1;
-    if (source.readyState !== EventSource.CLOSED && breaks < MOST_BREAKS) return;
+    errors += 1;
+    if (source.readyState !== EventSource.CLOSED && errors < MAX_ERRORS) return;
     source.close();
     poll(id, onJob, onGone, stopping.signal);
   });
@@ -52,7 +52,7 @@ async function poll(id, onJob, onGone, signal) {
         onGone();
         return;
       }
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 }

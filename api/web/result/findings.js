@@ -1,18 +1,18 @@
-// What was found, in words and numbers: presence, volumes, times, and what can be downloaded.
+// The findings beside the viewer: presence, volumes, downloads, times and facts about the scan.
 
-import { labelColour } from "./colours.js";
-import { h } from "./dom.js";
-import { timesBar } from "./times.js";
-import { count, duration, millilitres, percent } from "./words.js";
+import { h } from "../ui/dom.js";
+import { count, duration, millilitres, percent } from "../ui/format.js";
+import { labelColour } from "./label_colours.js";
+import { timingsBar } from "./timings.js";
 
-/** Returns the facts of a finished job. */
-export function facts(job) {
+/** Returns the sections that describe a finished job. */
+export function findingSections(job) {
   const { tumor, labels, scan } = job.result;
   return [
     h(
       "section",
       { class: "finding", "aria-label": "Finding" },
-      h("p", { class: "verdict" }, tumor.present ? "Tumour present" : "No tumour found"),
+      h("p", { class: "presence" }, tumor.present ? "Tumour present" : "No tumour found"),
       h(
         "dl",
         { class: "pairs" },
@@ -32,8 +32,8 @@ export function facts(job) {
     h(
       "section",
       {},
-      h("h3", {}, `Where ${duration(job.timings_s.total)} went`),
-      ...timesBar(job.timings_s),
+      h("h3", {}, `Time: ${duration(job.timings_s.total)}`),
+      ...timingsBar(job.timings_s),
     ),
     h(
       "section",
@@ -43,9 +43,9 @@ export function facts(job) {
         "dl",
         { class: "pairs" },
         ...pair("Grid", scan.shape.join(" × ")),
-        ...pair("Voxel", `${scan.voxel_mm.map((mm) => Number(mm.toFixed(2))).join(" × ")} mm`),
-        ...pair("Axes", scan.orientation),
-        ...pair("Batch of", count(job.batch.size)),
+        ...pair("Voxel size", `${scan.voxel_mm.map((mm) => Number(mm.toFixed(2))).join(" × ")} mm`),
+        ...pair("Orientation", scan.orientation),
+        ...pair("Batch size", count(job.batch.size)),
         ...pair("Attempts", count(job.attempts)),
       ),
     ),
@@ -56,8 +56,8 @@ function pair(name, value) {
   return [h("dt", {}, name), h("dd", {}, value)];
 }
 
-function downloadLink(path, name, words) {
-  return h("a", { class: "button", href: path, download: name }, words);
+function downloadLink(path, name, text) {
+  return h("a", { class: "button", href: path, download: name }, text);
 }
 
 function labelTable(labels) {
@@ -72,11 +72,11 @@ function labelTable(labels) {
       h("td", {}, count(label.voxels)),
     );
   });
-  const heads = ["Label", "Volume", "Voxels"].map((words) => h("th", { scope: "col" }, words));
+  const titles = ["Label", "Volume", "Voxels"].map((title) => h("th", { scope: "col" }, title));
   return h(
     "table",
     { class: "labels" },
-    h("thead", {}, h("tr", {}, ...heads)),
+    h("thead", {}, h("tr", {}, ...titles)),
     h("tbody", {}, ...rows),
   );
 }

@@ -1,10 +1,10 @@
-// Runs before anything is painted, so that a chosen theme never flashes in late.
+// Applies the chosen theme before the first paint, so that the page does not flash.
 {
   let chosen = null;
   try {
     chosen = JSON.parse(localStorage.getItem("voxelq.theme"));
   } catch {
-    // storage is closed to us: the system's theme holds
+    // storage is disabled: the system's theme applies
   }
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 }

@@ -1,17 +1,17 @@
-// The operator's strip: how the queue and the workers fare, asked every two seconds. It is also
-// what finds out that the service has gone, and that it is back.
+// The status of the queue and the workers at the top of the page, loaded every two seconds. These
+// calls also detect that the service cannot be reached, and that it is reachable again.
 
-import { getQueue } from "./api.js";
-import { connection } from "./connection.js";
-import { byId, h, say } from "./dom.js";
-import { about, bytes, count } from "./words.js";
+import { getQueue } from "../net/api.js";
+import { connection } from "../net/connection.js";
+import { byId, h, setText } from "../ui/dom.js";
+import { about, bytes, count } from "../ui/format.js";
 
-const EVERY_MS = 2000;
+const REFRESH_MS = 2000;
 const UNKNOWN = "–";
 
-/** Keeps the strip up to date for as long as the page is in sight. */
-export function setUpStrip() {
-  const ask = async () => {
+/** Keeps the status up to date while the page is visible. */
+export function showQueueStatus() {
+  const refresh = async () => {
     if (!document.hidden) {
       try {
         show(await getQueue());
@@ -19,27 +19,27 @@ export function setUpStrip() {
         show(null);
       }
     }
-    setTimeout(ask, EVERY_MS);
+    setTimeout(refresh, REFRESH_MS);
   };
-  ask();
+  refresh();
   const banner = byId("offline");
   connection.addEventListener("change", () => {
-    banner.hidden = connection.reached;
-    say(
+    banner.hidden = connection.reachable;
+    setText(
       banner,
-      connection.reached
+      connection.reachable
         ? ""
-        : "The service cannot be reached. What was accepted goes on; this page tries again by itself.",
+        : "The service cannot be reached. Accepted scans are not lost. The page tries again.",
     );
   });
 }
 
 function show(queue) {
   const figures = queue === null ? {} : figuresOf(queue);
-  for (const place of document.querySelectorAll("[data-figure]")) {
-    say(place, figures[place.dataset.figure] ?? UNKNOWN);
+  for (const element of document.querySelectorAll("[data-figure]")) {
+    setText(element, figures[element.dataset.figure] ?? UNKNOWN);
   }
-  byId("strip").classList.toggle("stale", queue === null);
+  byId("queue-status").classList.toggle("stale", queue === null);
   if (queue !== null) byId("workers").replaceChildren(workerTable(queue.workers));
 }
 
@@ -56,9 +56,9 @@ function figuresOf(queue) {
 
 function workerTable(workers) {
   if (workers.length === 0) {
-    return h("p", { class: "empty" }, "No worker listens. Jobs are kept until one does.");
+    return h("p", { class: "empty" }, "No worker is running. Jobs wait until one starts.");
   }
-  const heads = ["Worker", "Model", "Device", "Arithmetic", "In hand", "Peak memory"];
+  const titles = ["Worker", "Model", "Device", "Precision", "Active jobs", "Peak memory"];
   const rows = workers.map((worker) =>
     h(
       "tr",
@@ -74,7 +74,7 @@ function workerTable(workers) {
   return h(
     "table",
     {},
-    h("thead", {}, h("tr", {}, ...heads.map((words) => h("th", { scope: "col" }, words)))),
+    h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title)))),
     h("tbody", {}, ...rows),
   );
 }
