@@ -13,7 +13,7 @@ from shared.errors import BadRequest, BadScan, StoreFull, StoreUnavailable
 from shared.settings import Settings
 from shared.storage.decompressed_cache import DecompressedCopy
 from shared.storage.store import ScanStore
-from shared.volumes.nifti import Inspection, ScanInspector
+from shared.volumes.inspector import Inspection, ScanInspector
 from shared.volumes.nifti_header import VolumeHeader
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from shared.errors import InferenceFailed
 from shared.results import ScanGeometry, SegmentationResult, TumorFinding
-from shared.volumes.nifti import VolumeHeader
+from shared.volumes.nifti_header import VolumeHeader
 from worker.volume.postprocess import Segmentation
 
 

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import VoxelQError
-from shared.volumes.nifti import Inspection, ScanInspector, mask_bytes, read_volume
+from shared.volumes.inspector import Inspection, ScanInspector
+from shared.volumes.mask_writer import mask_bytes
+from shared.volumes.reader import read_volume
 from tests.support.scans import nifti, voxels
 
 DTYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]

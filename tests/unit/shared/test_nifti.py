@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 from shared.errors import BadScan, ScanTooLarge, UnsupportedMedia, VoxelQError
-from shared.volumes.nifti import Inspection, ScanInspector, VolumeHeader, mask_bytes, read_volume
+from shared.volumes.inspector import Inspection, ScanInspector
+from shared.volumes.mask_writer import mask_bytes
+from shared.volumes.nifti_header import VolumeHeader
+from shared.volumes.reader import read_volume
 from tests.support.scans import AFFINE, gz, nifti, voxels
 
 MAX_VOXELS = 512**3
