@@ -27,5 +27,5 @@ def test_an_unexpected_error_is_logged_without_its_message() -> None:
     assert (entry["event"], entry["log_level"]) == ("round_failed", "error")
     assert (entry["error"], entry["thread"]) == ("ValueError", "retention")
     assert len(entry["frames"]) == 3
-    assert "in fail" in entry["frames"][-1]
+    assert " in fail" in entry["frames"][-1]
     assert PATIENT not in json.dumps(entry)
