@@ -10,7 +10,7 @@ from shared.telemetry import log_unexpected_error
 
 log = structlog.get_logger()
 
-#: How long `SupervisedThread.stop` waits for a running round to end (seconds).
+#: By default `SupervisedThread.stop` waits this long for a running round (seconds).
 STOP_S = 10.0
 
 
@@ -20,10 +20,13 @@ class SupervisedThread(threading.Thread):
     An error ends the round, not the thread, and is logged.
     """
 
-    def __init__(self, name: str, round_: Callable[[], None], interval_s: float) -> None:
+    def __init__(
+        self, name: str, round_: Callable[[], None], interval_s: float, stop_s: float = STOP_S
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self._round = round_
         self._interval_s = interval_s
+        self._stop_s = stop_s
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -38,7 +41,7 @@ class SupervisedThread(threading.Thread):
             self._stopping.wait(self._interval_s)
 
     def stop(self) -> None:
-        """Ask the thread to end, and wait for a running round."""
+        """Ask the thread to end, and wait up to ``stop_s`` seconds for a running round."""
         self._stopping.set()
         if self.is_alive() and self is not threading.current_thread():
-            self.join(STOP_S)
+            self.join(self._stop_s)
