@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from shared.errors import ServiceUnavailable, VoxelQError
-from shared.queue.job_queue import JobQueue, QueueState, WorkerInfo
+from shared.queue.job_queue import JobQueue
 from shared.queue.redis_check import LOOK_AGAIN_S, Finding, log_findings
+from shared.queue.state import QueueState, WorkerInfo
 
 RETRY_AFTER_S = 5
 #: Those who probe and scrape do not wait for a Redis or a disk that hangs (seconds).

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from api.thread_pools import ThreadPool
 from shared.errors import StoreFull, StoreUnavailable
 from shared.jobs import Submission
-from shared.queue.connection import away, connect_blocking
+from shared.queue.connection import connect_blocking, redis_unavailable
 from shared.queue.data_set import DataSet
 from shared.recovery import SETTLING_S, Recovery
 from shared.settings import Settings
@@ -111,7 +111,7 @@ class StoreUpkeep:
         try:
             service = self._data_set.id()
         except RedisError as error:
-            raise away(error) from error
+            raise redis_unavailable(error) from error
         stripped = submission.model_copy(update={"idempotency_key": None})
         self._records.write(JobRecord(service=service, submission=stripped))
         # Where a mount has gone away, all of it was written to the folder below.
@@ -157,7 +157,7 @@ class StoreUpkeep:
     def _look(self) -> None:
         self._note_trouble()
         self._looked_at = time.monotonic()
-        if self._data_set.look():
+        if self._data_set.may_have_lost_jobs():
             # Workers have this long to give up what they computed for leases that are gone.
             self._recover_at = time.monotonic() + SETTLING_S
             self._pause_s = SETTLING_S

@@ -85,7 +85,7 @@ def is_script_fault(error: RedisError) -> bool:
 SUBMIT = Script("submit")
 VIEW = Script("view", flags="no-writes")
 VIEWS = Script("views", flags="no-writes")
-PLACES = Script("places", flags="no-writes")
+POSITIONS = Script("positions", flags="no-writes")
 LIST = Script("list", flags="no-writes")
 STATE = Script("state", flags="no-writes")
 BUNDLE_STATUSES = Script("bundle_statuses", flags="no-writes")

@@ -241,7 +241,7 @@ local function lose(id, queue, max_attempts, problem, exception, worker, retenti
 end
 
 -- Return how many jobs are ahead of a job; -1 if it is not queued.
-local function place(id)
+local function position(id)
     local job = redis.call('HMGET', RQ_JOB .. id, 'status', 'voxelq_priority')
     if job[1] ~= 'queued' then return -1 end
     if not job[2] then return 0 end
@@ -258,7 +258,7 @@ end
 local function view(id)
     local job = redis.call('HGETALL', RQ_JOB .. id)
     if #job == 0 then return false end
-    return {job, place(id), redis.call('XREVRANGE', RQ_RESULTS .. id, '+', '-', 'COUNT', 1), id}
+    return {job, position(id), redis.call('XREVRANGE', RQ_RESULTS .. id, '+', '-', 'COUNT', 1), id}
 end
 
 -- Return what estimates need: {seconds a scan costs or '', live workers}.

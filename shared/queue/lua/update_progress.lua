@@ -12,7 +12,7 @@ for i = 1, #ARGV, 5 do
         updates[#updates + 1] = job[2] .. ' ' .. stage .. ' ' .. progress
     end
 end
-if #updates > 0 and redis.call('EXISTS', LISTENED) == 1 then
+if #updates > 0 and redis.call('EXISTS', PROGRESS_WANTED) == 1 then
     redis.call('XADD', PROGRESS, 'MAXLEN', '~', PROGRESS_KEPT, '*', unpack(updates))
 end
 return #updates / 2

@@ -11,7 +11,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
 from shared.errors import ServiceUnavailable, StoreFull
-from shared.queue.connection import away
+from shared.queue.connection import redis_unavailable
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem
@@ -135,7 +135,7 @@ async def test_refusals_are_said_in_words(
 async def test_a_full_redis_is_said_in_words(queue: JobQueue, primary: RedisServer) -> None:
     """A call that needs memory which Redis does not have is answered with what to do."""
     primary.set("maxmemory", "1")
-    assert "maxmemory" in away(OutOfMemoryError("used memory > 'maxmemory'")).detail
+    assert "maxmemory" in redis_unavailable(OutOfMemoryError("used memory > 'maxmemory'")).detail
     with pytest.raises(StoreFull, match="no memory"):
         await queue.submit(submission())
 

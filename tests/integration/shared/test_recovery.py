@@ -227,11 +227,11 @@ def test_a_lost_data_set_gets_its_id_back(redis: Redis) -> None:
     """A process that knows the id writes it again, and tells of the loss once."""
     data_set = DataSet(redis)
     own = data_set.id()
-    assert not data_set.look()
+    assert not data_set.may_have_lost_jobs()
     redis.flushall()
-    assert data_set.look()
+    assert data_set.may_have_lost_jobs()
     assert redis.get(keys.SERVICE) == own.encode()
-    assert not data_set.look()
+    assert not data_set.may_have_lost_jobs()
     assert data_set.ids == {own}
 
 
@@ -241,7 +241,7 @@ def test_a_data_set_that_was_replaced_is_seen(redis: Redis) -> None:
     own = data_set.id()
     redis.flushall()
     other = DataSet(redis).id()
-    assert data_set.look()
+    assert data_set.may_have_lost_jobs()
     assert data_set.id() == other
     assert data_set.ids == {own, other}
 
@@ -249,12 +249,12 @@ def test_a_data_set_that_was_replaced_is_seen(redis: Redis) -> None:
 def test_a_server_that_was_started_again_is_suspicious(valkey: Valkey, redis: Redis) -> None:
     """After a restart the last jobs may be missing, so it counts as a possible loss."""
     data_set = DataSet(redis)
-    assert data_set.look()
-    assert not data_set.look()
+    assert data_set.may_have_lost_jobs()
+    assert not data_set.may_have_lost_jobs()
     valkey.kill()
     valkey.start()
-    assert data_set.look()
-    assert not data_set.look()
+    assert data_set.may_have_lost_jobs()
+    assert not data_set.may_have_lost_jobs()
 
 
 def test_a_server_that_tells_little_of_itself_will_do(redis: Redis, settings: Settings) -> None:
@@ -264,8 +264,8 @@ def test_a_server_that_tells_little_of_itself_will_do(redis: Redis, settings: Se
         port = settings.redis_url.rsplit(":", 1)[1].removesuffix("/0")
         with Redis.from_url(f"redis://plain:any@127.0.0.1:{port}/0") as plain:
             data_set = DataSet(plain)
-            assert data_set.look()
-            assert not data_set.look()
+            assert data_set.may_have_lost_jobs()
+            assert not data_set.may_have_lost_jobs()
             assert redis.get(keys.SERVICE) == data_set.id().encode()
     finally:
         redis.acl_deluser("plain")

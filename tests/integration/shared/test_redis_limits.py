@@ -40,7 +40,7 @@ async def test_without_memory_jobs_end_and_none_comes(
     assert refusal.value.retry_after_s
     (second,) = leases.begin(leases.draw(1), FACTS)
     leases.extend([first, second], FACTS)
-    await queue.listen()
+    await queue.request_progress()
     settled = [(leased, Finished(report(leased, "worker-1", 1))) for leased in (first, second)]
     assert leases.settle(settled, FACTS, batch_s=1, metrics={}) == []
     assert leases.give_back(leases.draw(1)) == 1
@@ -62,6 +62,6 @@ async def test_without_writes_the_queue_can_be_read(queue: JobQueue, client: Red
     client.config_set("min-replicas-to-write", 1)
     assert (await queue.get(job_id)).position == 0
     assert [job.id for job in (await queue.page(None, 9, None)).jobs] == [job_id]
-    assert (await queue.places([job_id]))[0] is not None
+    assert (await queue.positions([job_id]))[0] is not None
     assert (await queue.state()).queued == 2
     assert scripts.EXPIRED.run(client, 0, 10, 10) == []

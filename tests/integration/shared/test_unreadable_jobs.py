@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from api.schemas import JobPageView
 from shared.jobs import JobStatus
 from shared.queue import keys, scripts
-from shared.queue.events import StreamOffsets, read_news
+from shared.queue.events import StreamOffsets, read_events
 from shared.queue.job_queue import JobQueue
 from tests.conftest import Valkey
 from tests.support.fake_worker import report
@@ -274,7 +274,7 @@ def test_unknown_events_are_left_out() -> None:
             [(b"4-0", {b"a": b"1 thinking 0.5", b"b": b"?", b"c": b"1 load 0.5"})],
         ),
     ]
-    news = read_news(answer, StreamOffsets("0-0", "0-0"))
+    news = read_events(answer, StreamOffsets("0-0", "0-0"))
     assert [event.status for event in news.events] == [JobStatus.STARTED]
     assert [one.job_id for one in news.progress] == ["c"]
     assert news.offsets == StreamOffsets("3-0", "4-0")

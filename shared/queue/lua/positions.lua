@@ -1,5 +1,5 @@
 -- Return positions in the queue. ARGV: ids.
 -- Returns {positions (-1: not queued), pace}, in the order of the ids.
-local places = {}
-for i, id in ipairs(ARGV) do places[i] = place(id) end
-return {places, pace()}
+local positions = {}
+for i, id in ipairs(ARGV) do positions[i] = position(id) end
+return {positions, pace()}
