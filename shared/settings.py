@@ -11,7 +11,7 @@ BUNDLED_MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
 class Settings(BaseSettings):
-    """Every knob, with its default. ``VOXELQ_`` goes before each name, save ``REDIS_URL``."""
+    """Every setting with its default. Variables begin with ``VOXELQ_``, except ``REDIS_URL``."""
 
     model_config = SettingsConfigDict(env_prefix="VOXELQ_", frozen=True, populate_by_name=True)
 
@@ -129,6 +129,6 @@ class Settings(BaseSettings):
 
     @property
     def models_dirs(self) -> tuple[Path, ...]:
-        """Every folder of model bundles, the user's own before the bundled one."""
+        """All folders of model bundles: the user's own, then the one that VoxelQ ships with."""
         own = str(self.models_dir or "").split(os.pathsep)
         return (*(Path(folder) for folder in own if folder), BUNDLED_MODELS)

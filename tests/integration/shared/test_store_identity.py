@@ -144,7 +144,7 @@ def test_redis_away_is_no_fault_of_the_store(
         try:
             new.check()
             old.check()
-            old._known_until = 0.0
+            old._redis_id_until = 0.0
             old.check()
         finally:
             valkey.start()

@@ -87,7 +87,7 @@ def test_a_copy_of_before_a_crash_is_not_read(
     """After the machine was started again a copy may lack bytes, so the scan itself is read."""
     key = submitted(store)
     assert decompressed(store, key)
-    monkeypatch.setattr("shared.storage.store.this_boot", lambda: "another")
+    monkeypatch.setattr("shared.storage.store.read_boot_id", lambda: "another")
     assert read(ScanStore(f"file://{tmp_path}/store"), key) == PACKED
 
 
