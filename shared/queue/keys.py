@@ -34,9 +34,7 @@ INDEX = "voxelq:jobs"  # sorted set of ids; with ":<status>", those with that st
 PROGRESS_WANTED = "voxelq:listened"  # string: exists while a client follows a job's progress
 LOADING = "voxelq:loading"  # hash by worker: the bundle that it is loading
 LOADING_DEATHS = "voxelq:loading-deaths:"  # counter by bundle: workers that died loading it lately
-LOADING_PAUSE = (
-    "voxelq:loading-pause:"  # string by bundle: exists while no worker may load it after that
-)
+LOADING_PAUSE = "voxelq:loading-pause:"  # string by bundle: exists while no worker may load it
 METRICS = "voxelq:metrics"  # hash: counters and sums over all workers
 MODELS = "voxelq:models"  # set: models that may have queued jobs
 PENDING = "voxelq:pending:"  # sorted set by priority: ids by time of arrival
