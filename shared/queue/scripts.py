@@ -57,7 +57,6 @@ class Script:
     def __init__(self, name: str, *parts: str, flags: str = "") -> None:
         folder = resources.files("shared.queue") / "lua"
         texts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("job", *parts, name)]
-        self.name = name
         self.source = "\n".join([f"#!lua flags={flags}", _constants(), *texts])
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 

@@ -38,21 +38,21 @@ def read_volume(file: IO[bytes], *, max_voxels: int) -> Volume:
         BadScan: The volume cannot be used, is truncated, or its gzip is damaged.
 
     """
-    room: list[NDArray[np.uint8]] = []
+    buffers: list[NDArray[np.uint8]] = []
     filled = 0
 
     def keep(header: VolumeHeader, voxels: memoryview) -> None:
         nonlocal filled
-        if not room:
-            room.append(np.empty(header.data_bytes, dtype=np.uint8))
-        room[0][filled : filled + len(voxels)] = np.frombuffer(voxels, dtype=np.uint8)
+        if not buffers:
+            buffers.append(np.empty(header.data_bytes, dtype=np.uint8))
+        buffers[0][filled : filled + len(voxels)] = np.frombuffer(voxels, dtype=np.uint8)
         filled += len(voxels)
 
     stream = NiftiStream(max_voxels, keep)
     while block := file.read(PIECE_BYTES):
         stream.feed(block)
     header = stream.finish()
-    data = room[0].view(header.dtype)
+    data = buffers[0].view(header.dtype)
     if not data.dtype.isnative:
         data = data.byteswap(inplace=True).view(data.dtype.newbyteorder())
     return Volume(header, data.reshape(header.shape, order="F"))

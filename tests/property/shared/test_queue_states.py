@@ -355,9 +355,9 @@ class QueueStates(RuleBasedStateMachine):
 
 def test_the_queue_keeps_its_promises_in_any_order(valkey: Valkey, settings: Settings) -> None:
     """Whatever happens in whatever order, every job is where it should be, once."""
-    patient = settings.model_copy(update={"lease_s": 30.0, "redis_url": valkey.url})
+    slow = settings.model_copy(update={"lease_s": 30.0, "redis_url": valkey.url})
     run_state_machine_as_test(
-        partial(QueueStates, patient),  # type: ignore[arg-type]
+        partial(QueueStates, slow),  # type: ignore[arg-type]
         settings=hypothesis_settings(
             max_examples=100,
             stateful_step_count=50,
