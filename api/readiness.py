@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from shared.errors import ServiceUnavailable, VoxelQError
-from shared.queue.job_queue import JobQueue, QueueState, WorkerInfo
-from shared.queue.redis_check import LOOK_AGAIN_S, Finding, log_findings
+from shared.queue.job_queue import JobQueue
+from shared.queue.redis_check import CHECK_AGAIN_S, Finding, log_findings
+from shared.queue.state import QueueState, WorkerInfo
 
 RETRY_AFTER_S = 5
 #: Those who probe and scrape do not wait for a Redis or a disk that hangs (seconds).
@@ -83,7 +84,7 @@ class ServiceReadiness:
             log_findings(findings)
             if not any(finding.unusable for finding in findings):
                 return
-            await asyncio.sleep(LOOK_AGAIN_S)
+            await asyncio.sleep(CHECK_AGAIN_S)
 
 
 async def soon(question: Awaitable[T]) -> T:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from shared.bundles.available_models import AvailableModels, Unserved
 from shared.bundles.model_card import ModelCard, ModelInput, ModelLabel
 from shared.jobs import Job, JobStatus, Priority, Stage
-from shared.queue.job_queue import JobPage, QueueState
+from shared.queue.job_queue import JobPage
+from shared.queue.state import QueueState
 from shared.results import BatchInfo, SegmentationResult, Timings
 
 

@@ -5,7 +5,6 @@ that the queue lost while the process was running or just before it started.
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,13 +15,14 @@ from redis.exceptions import RedisError
 from api.thread_pools import ThreadPool
 from shared.errors import StoreFull, StoreUnavailable
 from shared.jobs import Submission
-from shared.queue.connection import away, connect_blocking
+from shared.queue.connection import connect_blocking, redis_unavailable
 from shared.queue.data_set import DataSet
 from shared.recovery import SETTLING_S, Recovery
 from shared.settings import Settings
 from shared.storage.identity import StoreIdentity
 from shared.storage.job_records import JobRecord, JobRecords
 from shared.storage.store import ScanStore
+from shared.supervised_thread import SupervisedThread
 
 log = structlog.get_logger()
 
@@ -47,7 +47,6 @@ class StoreUpkeep:
         self._data_set = DataSet(self._redis)
         self._records = JobRecords(store)
         self._recovery = Recovery(self._redis, store, settings)
-        self._stopping = threading.Event()
         self._looked_at = time.monotonic()
         self._recover_at: float | None = None
         self._recovered_at = float("-inf")
@@ -76,14 +75,13 @@ class StoreUpkeep:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Look at the store and the data set until the block is left."""
-        # A daemon, and not waited for long: a hung mount must not keep the process from ending.
-        thread = threading.Thread(target=self._keep_looking, name="storage", daemon=True)
+        # The process ends although a hung mount may never let a round end.
+        thread = SupervisedThread("storage", self._make_round, LOOK_EVERY_S, STOP_S)
         thread.start()
         try:
             yield
         finally:
-            self._stopping.set()
-            await asyncio.to_thread(thread.join, STOP_S)
+            await asyncio.to_thread(thread.stop)
             self._redis.close()
 
     def check(self) -> None:
@@ -113,7 +111,7 @@ class StoreUpkeep:
         try:
             service = self._data_set.id()
         except RedisError as error:
-            raise away(error) from error
+            raise redis_unavailable(error) from error
         stripped = submission.model_copy(update={"idempotency_key": None})
         self._records.write(JobRecord(service=service, submission=stripped))
         # Where a mount has gone away, all of it was written to the folder below.
@@ -150,20 +148,16 @@ class StoreUpkeep:
             self._recover_at = self._recovered_at + self._pause_s
         return lost
 
-    def _keep_looking(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._look()
-            except RedisError as error:
-                log.debug("data_set_not_seen", error=type(error).__name__)
-            except Exception as error:  # the next look may go well
-                log.error("storage_look_failed", error=type(error).__name__)  # noqa: TRY400
-            self._stopping.wait(LOOK_EVERY_S)
+    def _make_round(self) -> None:
+        try:
+            self._look()
+        except RedisError as error:  # other parts of the process report it
+            log.debug("data_set_not_seen", error=type(error).__name__)
 
     def _look(self) -> None:
         self._note_trouble()
         self._looked_at = time.monotonic()
-        if self._data_set.look():
+        if self._data_set.may_have_lost_jobs():
             # Workers have this long to give up what they computed for leases that are gone.
             self._recover_at = time.monotonic() + SETTLING_S
             self._pause_s = SETTLING_S

@@ -13,6 +13,7 @@ from api.thread_pools import ThreadPool
 from shared.errors import JobNotFound, ServiceUnavailable, StoreUnavailable, VoxelQError
 from shared.queue.job_queue import JobQueue
 from shared.storage.store import ScanStore
+from shared.telemetry import log_unexpected_error
 
 log = structlog.get_logger()
 
@@ -62,7 +63,7 @@ class UndecidedUploads:
         except VoxelQError:
             pass  # there is a job, readable or not
         except Exception as error:
-            log.error("orphan_undecided", job=job_id, error=type(error).__name__)  # noqa: TRY400
+            log_unexpected_error("orphan_undecided", error, job=job_id)
             return False
         return True
 

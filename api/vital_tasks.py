@@ -6,14 +6,11 @@ quote a scan. What a round cannot outlive is told by `VitalTasks.failure`, and e
 
 import asyncio
 import time
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import structlog
-
-log = structlog.get_logger()
+from shared.telemetry import log_unexpected_error
 
 #: Between a round that failed and the next.
 PAUSE_S = 1.0
@@ -70,11 +67,6 @@ class VitalTasks:
             try:
                 await round_()
             except Exception as error:  # the next round may go well
-                log.error(  # noqa: TRY400 - the message may quote a scan
-                    "round_failed",
-                    task=name,
-                    error=type(error).__name__,
-                    frames=traceback.format_tb(error.__traceback__)[-3:],
-                )
+                log_unexpected_error("round_failed", error, task=name)
                 await asyncio.sleep(PAUSE_S)
             self._vital[name].last_round_at = time.monotonic()

@@ -31,7 +31,7 @@ from shared.jobs import Priority, Submission
 from shared.settings import Settings
 from shared.storage.store import ScanStore
 from shared.telemetry import configure_logging
-from shared.volumes.nifti import read_volume
+from shared.volumes.reader import read_volume
 from worker.models.cache import open_model_cache
 from worker.models.loader import load_predictor
 from worker.pipeline.outcomes import Finished, LeasedJob

@@ -1,41 +1,41 @@
-"""Every error VoxelQ raises on purpose.
+"""Every error that VoxelQ raises on purpose.
 
 ::
 
     VoxelQError                          500
     ├── BadRequest                       400  the request itself is malformed
     ├── ScanPathForbidden                403  a path outside SCAN_ROOT, or no SCAN_ROOT
-    ├── OriginForbidden                  403  a write that another site's page asked for
+    ├── OriginForbidden                  403  a write that a page of another site sent
     ├── NotFound                         404
     │   ├── JobNotFound
     │   ├── ModelNotFound
-    │   └── ModelBroken                   its bundle is there, and cannot be served
-    ├── UploadTimeout                    408  the body came too slowly, or stopped
+    │   └── ModelBroken                   its bundle exists and cannot be served
+    ├── UploadTimeout                    408  the body arrived too slowly, or stopped
     ├── NotFinished                      409  the job has no mask yet
     ├── ScanTooLarge                     413  too many bytes, or too many voxels
     ├── UnsupportedMedia                 415  neither NIfTI nor gzip
-    ├── HostForbidden                    421  a Host that is not ALLOWED_HOSTS or loopback
+    ├── HostForbidden                    421  a Host that is not in ALLOWED_HOSTS or loopback
     ├── BadScan                          422  a volume that cannot be used
     │   └── ScanMissing                       its file is no longer in the store
     ├── IdempotencyConflict              422  the key was used for another scan
     ├── QueueFull                        429
     ├── ModelError                       500  a model bundle that cannot be served
     │   └── MissingRequirement                this worker's machine lacks what the model needs
-    ├── JobLost                          500  the workers died of it, too often
+    ├── JobLost                          500  its workers died too often
     ├── InferenceFailed                  500  the network raised on this scan alone
     ├── JobUnreadable                    500  its record in the queue cannot be read
-    ├── ServiceUnavailable               503  Redis is away
-    ├── ProcessFailing                   503  a vital task of this process cannot go on
-    ├── TooManyUploads                   503  MAX_UPLOADS are under way
+    ├── ServiceUnavailable               503  Redis cannot be reached
+    ├── ProcessFailing                   503  a task that this process needs has failed
+    ├── TooManyUploads                   503  MAX_UPLOADS uploads are running
     ├── StoreUnavailable                 503  the store does not answer
-    │   └── WrongStore                        it is not the one that this queue belongs to
-    ├── ModelNotReady                    503  its files are on their way, or memory is short
+    │   └── WrongStore                        it does not belong to this queue
+    ├── ModelNotReady                    503  its files are being copied, or memory is short
     ├── JobTimedOut                      504  alone in its worker, it ran over JOB_TIMEOUT_S
     └── StoreFull                        507
 
-An error carries its facts as a sentence for the person who can act on it, and never anything
-of a scan: no file name, no header text, no intensities. It travels as an RFC 9457 problem, over
-HTTP and on a failed job alike.
+An error's detail is a sentence for the person who can act on it. It never contains anything of a
+scan: no file name, no header text, no intensities. Over HTTP and in a failed job, an error is an
+RFC 9457 problem.
 """
 
 from typing import Any, ClassVar
@@ -81,13 +81,13 @@ class ScanPathForbidden(VoxelQError):
 
 
 class OriginForbidden(VoxelQError):
-    """A write that a page of another site asked a browser for."""
+    """A write that a browser sent for a page of another site."""
 
     slug, title, status = "origin-forbidden", "This origin may not write here", 403
 
 
 class UploadTimeout(VoxelQError):
-    """A body that came more slowly than ``MIN_UPLOAD_BYTES_PER_S``, or stopped."""
+    """A body that arrived more slowly than ``MIN_UPLOAD_BYTES_PER_S``, or stopped."""
 
     slug, title, status = "upload-timeout", "The upload was too slow", 408
 
@@ -99,7 +99,7 @@ class HostForbidden(VoxelQError):
 
 
 class NotFound(VoxelQError):
-    """Nothing lives at this address."""
+    """Nothing exists at this address."""
 
     slug, title, status = "not-found", "There is nothing here", 404
 
@@ -121,13 +121,13 @@ class ModelNotFound(NotFound):
 
 
 class ModelBroken(NotFound):
-    """The bundle of this name and version is there, and something is wrong with it."""
+    """The bundle of this name and version exists, and something is wrong with it."""
 
     slug, title = "model-broken", "This model is broken"
 
 
 class NotFinished(VoxelQError):
-    """The job has not come to the state that the call needs."""
+    """The job has not reached the status that the call needs."""
 
     slug, title, status = "not-finished", "The job is not finished", 409
 
@@ -151,11 +151,11 @@ class BadScan(VoxelQError):
 
 
 class ScanMissing(BadScan):
-    """A scan whose file is no longer in the store, though its job is in the queue."""
+    """A scan whose file is no longer in the store, although its job is in the queue."""
 
 
 class IdempotencyConflict(VoxelQError):
-    """An Idempotency-Key that already stands for another scan."""
+    """An Idempotency-Key that was used for another scan."""
 
     slug, title, status = "idempotency-conflict", "This key was used for another scan", 422
 
@@ -173,13 +173,13 @@ class ModelError(VoxelQError):
 
 
 class MissingRequirement(ModelError):
-    """A model that needs what is not installed on this worker's machine; another may have it."""
+    """A model that needs packages that this worker lacks; another worker may have them."""
 
     slug = "missing-requirement"
 
 
 class JobLost(VoxelQError):
-    """A job whose workers died of it, ``MAX_ATTEMPTS`` times."""
+    """A job whose workers died ``MAX_ATTEMPTS`` times while they computed it."""
 
     slug, title = "job-lost", "The job was lost too often"
 
@@ -203,31 +203,31 @@ class JobUnreadable(VoxelQError):
 
 
 class ProcessFailing(VoxelQError):
-    """This process has lost a task that it needs, and ends so that a fresh one takes over."""
+    """This process has lost a task that it needs, and will exit so that a new one replaces it."""
 
     slug, title, status = "process-failing", "This process is about to be replaced", 503
 
 
 class TooManyUploads(VoxelQError):
-    """``MAX_UPLOADS`` uploads are under way in this process."""
+    """``MAX_UPLOADS`` uploads are running in this process."""
 
     slug, title, status = "too-many-uploads", "Too many uploads at once", 503
 
 
 class StoreUnavailable(VoxelQError):
-    """The store cannot be read or written just now."""
+    """The store cannot be read or written at the moment."""
 
     slug, title, status = "store-unavailable", "The store cannot be reached", 503
 
 
 class WrongStore(StoreUnavailable):
-    """The store is there, and is not the one that this queue belongs to."""
+    """The store can be read, but does not belong to this queue."""
 
     slug, title = "wrong-store", "This is another store"
 
 
 class ModelNotReady(VoxelQError):
-    """A model that cannot be loaded just now, and may be a little later."""
+    """A model that cannot be loaded at the moment, and perhaps can be a little later."""
 
     slug, title, status = "model-not-ready", "The model is not ready", 503
 

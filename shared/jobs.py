@@ -1,4 +1,4 @@
-"""A job and its life.
+"""A job and the states it goes through.
 
 ::
 
@@ -9,11 +9,11 @@
                       ▼         transient                                          ▲
                    canceled ◀──────────g────── started      queued ───────h────────┘
 
-a  the scan is in the store and the job is in Redis, or the client was refused
-b  a worker holds a lease on the job and has begun to read its scan
+a  the scan is in the store and the job is in Redis, or the submit failed
+b  a worker holds a lease on the job and starts to read its scan
 c  the outcome and the end of the lease are one transaction
-d, g  the client cancelled; what a worker still computes of it is dropped
-e  the worker died, froze past its lease or met a transient fault
+d, g  the client cancelled; an outcome that a worker still computes is dropped
+e  the worker died, froze until its lease ran out, or met a transient fault
 f  at once for a fault of the scan itself, else after ``MAX_ATTEMPTS`` losses
 h  its record cannot be read, or workers died again and again before they began it
 """
@@ -28,13 +28,13 @@ from shared.results import Report
 
 
 class JobStatus(StrEnum):
-    """Where a job stands; the values are RQ's own."""
+    """The status of a job; the values are RQ's own."""
 
     QUEUED = "queued"  #: The job waits for a worker.
-    STARTED = "started"  #: A worker holds its lease and reads or computes it.
+    STARTED = "started"  #: A worker holds its lease, and reads or computes it.
     FINISHED = "finished"  #: The mask is in the store.
-    FAILED = "failed"  #: It ended with a problem.
-    CANCELED = "canceled"  #: The client withdrew it.
+    FAILED = "failed"  #: It ended with an error.
+    CANCELED = "canceled"  #: The client cancelled it.
 
     @property
     def terminal(self) -> bool:
@@ -44,7 +44,7 @@ class JobStatus(StrEnum):
 
 TERMINAL = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELED})
 
-#: Every step a job may take; the letters are those of the diagram above.
+#: Every change of status that a job may make; the letters are those of the diagram above.
 TRANSITIONS = frozenset(
     {
         (JobStatus.QUEUED, JobStatus.STARTED),  # b
@@ -59,28 +59,28 @@ TRANSITIONS = frozenset(
 
 
 class Priority(StrEnum):
-    """Who goes first. Order in this class is order of service."""
+    """How urgent a job is, in the order of service."""
 
-    STAT = "stat"  #: Somebody waits at the scanner.
-    ROUTINE = "routine"  #: Today's list.
-    BULK = "bulk"  #: Overnight research.
+    STAT = "stat"  #: Urgent: a patient is waiting.
+    ROUTINE = "routine"  #: The day's ordinary scans.
+    BULK = "bulk"  #: Research that may run overnight.
 
 
 class Stage(StrEnum):
-    """What is being done to a started job. Order in this class is order of work."""
+    """The stages of a started job, in the order of work."""
 
-    LOAD = "load"  #: Read from the store and unpacked.
-    PREPROCESS = "preprocess"  #: Brought to the network's grid.
-    INFERENCE = "inference"  #: In the network, or waiting for its turn on the device.
-    POSTPROCESS = "postprocess"  #: Brought back to the scan's grid and measured.
-    STORE = "store"  #: Mask and picture are written.
+    LOAD = "load"  #: Read from the store and decompressed.
+    PREPROCESS = "preprocess"  #: Resampled to the network's grid.
+    INFERENCE = "inference"  #: In the network, or waiting for the device.
+    POSTPROCESS = "postprocess"  #: Resampled to the scan's grid and measured.
+    STORE = "store"  #: Mask and picture are being written.
 
 
 class Submission(BaseModel):
-    """What a client asked for, once its scan is in the store.
+    """What a client submitted, once its scan is in the store.
 
-    ``scans`` maps each input channel of the model to a key of the store. ``sha256`` covers the
-    bytes as handed in. ``idempotency_key`` is the client's own word and is stored as a hash only.
+    ``scans`` maps each input channel of the model to a key of the store. ``sha256`` is of the bytes
+    as uploaded. ``idempotency_key`` is chosen by the client, and only its hash is stored.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -97,16 +97,17 @@ class Submission(BaseModel):
 
     @property
     def model_ref(self) -> str:
-        """``name@version``: the model a job keeps whatever is installed later."""
+        """``name@version``: the model of the job, even if a newer version is installed later."""
         return f"{self.model}@{self.version}"
 
 
 class Job(BaseModel):
-    """A job as the queue knows it. ``position`` counts the jobs ahead while it is queued.
+    """A job as the queue knows it.
 
-    ``progress`` is 0 while queued, 1 once finished, and never falls within an attempt.
-    ``losses`` counts the attempts that ended with the job back in the queue and were charged to
-    it, ``returns`` those that were not.
+    ``position`` is the number of jobs ahead while it is queued. ``progress`` is 0 while it is
+    queued and 1 once it is finished, and never falls within an attempt. ``losses`` counts the
+    attempts after which the job was requeued and charged with a loss, ``returns`` those after
+    which it was requeued without a charge.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,7 +1,7 @@
-"""Jobs that the queue lost and the store still has: found by their records, and written again.
+"""Recovers jobs that the queue lost and whose records are still in the store.
 
-A job whose mask is in the store comes back as finished. Any other is queued again under its own
-id, with its own priority and ahead of what came later.
+A job whose mask is in the store becomes a finished job again. Any other is queued again with its
+own id and priority, ahead of jobs that were submitted later.
 """
 
 from collections import Counter
@@ -23,20 +23,20 @@ from shared.storage.store import ScanStore
 
 log = structlog.get_logger()
 
-#: A job submitted later is left for now (seconds): its submit may be under way, and a worker may
-#: be about to remove what it computed for a lease that it lost.
+#: Younger jobs are left for a later call (seconds): their submit may still be running, or a worker
+#: may be about to delete what it computed for a lease that it lost.
 SETTLING_S = 5.0
 
 
 @dataclass
 class Recovered:
-    """What became of the jobs that the queue does not know."""
+    """How many lost jobs were recovered, and how many were not."""
 
-    queued: int = 0  #: They wait again.
-    finished: int = 0  #: Their masks were there.
-    waiting: int = 0  #: Too young to tell; they are to be looked at again.
-    unreadable: int = 0  #: Their records cannot be read.
-    #: Jobs of other data sets, by the id of each.
+    queued: int = 0  #: Jobs that are queued again.
+    finished: int = 0  #: Jobs whose masks were in the store.
+    waiting: int = 0  #: Jobs to try again later: too young, or the store failed.
+    unreadable: int = 0  #: Jobs whose records cannot be read.
+    #: Jobs of other data sets, by the data set's id.
     others: Counter[str] = field(default_factory=Counter)
 
 
@@ -50,14 +50,14 @@ class Recovery:
         self._records = JobRecords(store)
 
     def is_lost(self, job_id: str, services: Container[str]) -> bool:
-        """Return whether a job is one of the data sets ``services`` and the queue has lost it."""
+        """Return whether the queue lost a job that belongs to a data set of ``services``."""
         record = self._records.read(job_id)
         if record is None or record.service not in services:
             return False
         return not self._redis.exists(keys.RQ_JOB + job_id)
 
     def count_lost(self) -> Counter[str]:
-        """Return how many jobs the store has that the queue does not know, by their data sets."""
+        """Return how many jobs are in the store but not in the queue, by their data sets."""
         counted = Counter(
             self._records.service_of(job_id) for job_id in unknown_jobs(self._redis, self._store)
         )
@@ -69,24 +69,24 @@ class Recovery:
         services: Container[str],
         on_restored: Callable[[str], None] = lambda _: None,
     ) -> Recovered:
-        """Recover every lost job of the data sets ``services``; safe to repeat at any time.
+        """Recover every lost job of the data sets ``services``. Repeating a call is safe.
 
         Args:
-            service: The id of the data set that Redis holds now, which the jobs belong to then.
-            services: The ids of the data sets that were lost, that one included.
-            on_restored: Is told each job's id.
+            service: The id of the data set in Redis now, which the recovered jobs will belong to.
+            services: The ids of the data sets whose jobs are recovered, including ``service``.
+            on_restored: Called with the id of each recovered job.
 
         """
         recovered = Recovered()
         settled_before = datetime.now(UTC) - timedelta(seconds=SETTLING_S)
-        # The youngest first, for each is put before the others.
+        # The youngest first, because each one is put at the head of its queue.
         for job_id in sorted(unknown_jobs(self._redis, self._store), reverse=True):
             try:
-                found = self._records.service_of(job_id)
-                if found is None:
+                owner = self._records.service_of(job_id)
+                if owner is None:
                     continue
-                if found not in services:
-                    recovered.others[found] += 1
+                if owner not in services:
+                    recovered.others[owner] += 1
                     continue
                 record = self._records.read(job_id)
                 if record is None:
@@ -108,7 +108,7 @@ class Recovery:
         if not self._restore(submission, report):
             return False
         if not self._records.exists(submission.id):
-            # Its client was refused, or cancelled it, at this very moment.
+            # Its submit failed, or its client cancelled it, at the same time.
             scripts.CANCEL.run(
                 self._redis, submission.id, rq_stamp(datetime.now(UTC)), self._settings.retention_s
             )

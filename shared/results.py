@@ -1,4 +1,4 @@
-"""What a worker finds in a scan, and how long each stage took."""
+"""The result of a job: what a worker found in the scan, and how long each stage took."""
 
 from typing import Annotated, Self
 
@@ -9,13 +9,13 @@ def _millionths(value: float) -> float:
     return round(value, 6)
 
 
-#: A measured number. It is written to a millionth of its unit: no measurement is finer, and the
-#: record of a job that is kept in Redis stays small.
+#: A measured number, written with six decimals: no measurement is finer, and the record of a job
+#: in Redis stays small.
 Measured = Annotated[float, PlainSerializer(_millionths, return_type=float)]
 
 
 class _Frozen(BaseModel):
-    # JSON knows neither NaN nor infinity: what holds one could be written and never read back.
+    # JSON has neither NaN nor infinity: a record with one could be written but not read.
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
@@ -35,7 +35,7 @@ class LabelStats(_Frozen):
 
 
 class TumorFinding(_Frozen):
-    """Present or absent, how sure, and how large (millilitres)."""
+    """Whether a tumour is present, how probable that is, and its volume in millilitres."""
 
     present: bool
     probability: Measured
@@ -43,7 +43,7 @@ class TumorFinding(_Frozen):
 
 
 class ScanGeometry(_Frozen):
-    """The scan's grid: voxels per axis, millimetres per voxel, axis codes such as ``LPS``."""
+    """The scan's grid: voxels per axis, voxel size in millimetres, axis codes such as ``LPS``."""
 
     shape: tuple[int, int, int]
     voxel_mm: tuple[Measured, Measured, Measured]
@@ -51,7 +51,7 @@ class ScanGeometry(_Frozen):
 
 
 class SegmentationResult(_Frozen):
-    """The answer to one job; ``sha256`` is that of the scan's bytes as they were handed in."""
+    """The result of one job; ``sha256`` is of the scan's bytes as uploaded."""
 
     tumor: TumorFinding
     labels: tuple[LabelStats, ...]
@@ -62,8 +62,8 @@ class SegmentationResult(_Frozen):
 class Timings(_Frozen):
     """Seconds that a job spent in each stage; the parts are contiguous and add up to ``total``.
 
-    A job waits for its neighbours, so the stages between ``queue`` and ``store`` are those of
-    its batch.
+    The jobs of a batch wait for each other, so that the stages between ``queue`` and ``store`` are
+    those of the whole batch.
     """
 
     queue: Measured
@@ -80,17 +80,17 @@ class Timings(_Frozen):
 
 
 class BatchInfo(_Frozen):
-    """The forward pass that a job shared, and with how many."""
+    """The batch in which a job was computed, and how many jobs it had."""
 
     id: str
     size: int
 
 
 class Report(_Frozen):
-    """All that a worker hands back for one finished job.
+    """Everything that a worker returns for one finished job.
 
-    ``artefacts`` names the folder-relative files of this very execution, so that a worker that
-    lost its lease can never overwrite what another one wrote.
+    ``artefacts`` maps the kinds of files to their keys in the store. Each execution has files of
+    its own, so that a worker that lost its lease cannot overwrite what another one wrote.
     """
 
     result: SegmentationResult

@@ -1,4 +1,4 @@
-"""The sample scan that VoxelQ brings along: a synthetic lesion in real anatomy."""
+"""The sample scan that VoxelQ ships with: a synthetic lesion in real anatomy."""
 
 from pathlib import Path
 

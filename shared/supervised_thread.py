@@ -1,29 +1,32 @@
-"""A thread that repeats one round for as long as its process serves, whatever a round meets."""
+"""A thread that repeats a task as long as its process runs, even if one round fails."""
 
 import threading
-import traceback
 from collections.abc import Callable
 
 import structlog
 from redis.exceptions import RedisError
 
+from shared.telemetry import log_unexpected_error
+
 log = structlog.get_logger()
 
-#: How long `SupervisedThread.stop` waits for a round under way (seconds).
+#: By default `SupervisedThread.stop` waits this long for a running round (seconds).
 STOP_S = 10.0
 
 
 class SupervisedThread(threading.Thread):
     """Calls ``round_`` every ``interval_s`` seconds until it is stopped.
 
-    An error ends the round and not the thread: it is logged by its kind, never by its message,
-    which may quote a scan.
+    An error ends the round, not the thread, and is logged.
     """
 
-    def __init__(self, name: str, round_: Callable[[], None], interval_s: float) -> None:
+    def __init__(
+        self, name: str, round_: Callable[[], None], interval_s: float, stop_s: float = STOP_S
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self._round = round_
         self._interval_s = interval_s
+        self._stop_s = stop_s
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -34,16 +37,11 @@ class SupervisedThread(threading.Thread):
             except RedisError as error:
                 log.warning("round_failed", thread=self.name, error=type(error).__name__)
             except Exception as error:  # the next round may go well
-                log.error(  # noqa: TRY400 - the message may quote a scan
-                    "round_failed",
-                    thread=self.name,
-                    error=type(error).__name__,
-                    frames=traceback.format_tb(error.__traceback__)[-3:],
-                )
+                log_unexpected_error("round_failed", error, thread=self.name)
             self._stopping.wait(self._interval_s)
 
     def stop(self) -> None:
-        """Ask the thread to end, and wait for the round under way."""
+        """Ask the thread to end, and wait up to ``stop_s`` seconds for a running round."""
         self._stopping.set()
         if self.is_alive() and self is not threading.current_thread():
-            self.join(STOP_S)
+            self.join(self._stop_s)

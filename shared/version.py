@@ -1,3 +1,3 @@
-"""The version of VoxelQ: here, and read from here by the package, the API and the documentation."""
+"""The version of VoxelQ, which the package, the API and the documentation read from here."""
 
 VERSION = "0.1.0"

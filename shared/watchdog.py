@@ -1,9 +1,9 @@
-"""A process that looks after another: kills it when it hangs, and tells the queue when it dies.
+"""A process that guards a worker: kills it if it hangs, and reports its death to the queue.
 
-A forward pass that hangs in native code cannot stop itself, and no thread beside it can either.
-The guarded process writes ``<seconds>`` to arm, ``off`` to disarm and ``bye`` before it leaves,
-one a line. When the pipe closes without ``bye`` it has died, and its leases are ended at once
-instead of by silence.
+A forward pass that hangs in native code cannot be stopped from inside its process. The guarded
+process writes one line for each message: ``<seconds>`` arms the watchdog, ``off`` disarms it, and
+``bye`` ends it. If the pipe closes without ``bye``, the guarded process has died, and the watchdog
+ends its leases at once instead of when they run out.
 """
 
 import itertools
@@ -17,14 +17,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: How long the queue may take to hear of a death (seconds); its leases run out all the same.
-LAST_WORDS_S = 2.0
+#: The timeout for reporting a death to the queue (seconds); if it fails, the leases run out.
+REPORT_TIMEOUT_S = 2.0
 
 
 class Watchdog:
-    """The guarded process's end. Any thread may call it.
+    """The watchdog as the guarded process uses it. Thread-safe.
 
-    ``worker_id`` is the name that the queue knows this process by.
+    ``worker_id`` is the name of this process in the queue.
     """
 
     def __init__(self, worker_id: str) -> None:
@@ -36,11 +36,11 @@ class Watchdog:
 
     @contextmanager
     def armed(self, seconds: float) -> Iterator[None]:
-        """Have this process killed unless it comes out of the context within ``seconds``."""
+        """Have this process killed unless it leaves the context within ``seconds``."""
         number = next(self._numbers)
         self._set(number, time.monotonic() + seconds)
         yield
-        # Whoever raises stays on the clock: it has a death to report, or may hang on its way.
+        # Not after an error: the deadline stays armed, because the process may hang while it exits.
         self._set(number, None)
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class Watchdog:
         self._process.wait()
 
     def _set(self, number: int, deadline: float | None) -> None:
-        """Tell the watchdog the earliest deadline, of however many there are."""
+        """Set or remove a deadline, and send the earliest one to the watchdog."""
         with self._lock:
             self._deadlines.pop(number, None)
             if deadline is not None:
@@ -63,13 +63,13 @@ class Watchdog:
         try:
             _send(self._process, line)
         except BrokenPipeError:
-            # Somebody killed it, and a batch without a guard could hang for ever.
+            # The watchdog was killed; without a new one, a batch could hang for ever.
             self._process.wait()
             self._process = self._start()
             _send(self._process, line)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # A session of its own, so that Ctrl-C on the parent leaves it on guard.
+        # In a session of its own, so that Ctrl-C in a terminal does not end it too.
         return subprocess.Popen(  # noqa: S603 - our own module, our own name and number
             [sys.executable, "-m", "shared.watchdog", str(os.getpid()), self._worker_id],
             stdin=subprocess.PIPE,
@@ -78,14 +78,14 @@ class Watchdog:
 
 
 def guard(parent: int, worker_id: str) -> None:
-    """Watch over ``parent`` until its pipe on standard input closes."""
+    """Guard the process ``parent`` until the pipe on standard input closes."""
     deadline: float | None = None
     last = ""
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready, _, _ = select.select([0], [], [], left)
         if not ready:
-            if os.getppid() == parent:  # or it died, and its number may be another's by now
+            if os.getppid() == parent:  # else it died, and its pid may be another process by now
                 os.kill(parent, signal.SIGKILL)
             break
         received = os.read(0, 4096)
@@ -98,7 +98,7 @@ def guard(parent: int, worker_id: str) -> None:
 
 
 def _report_death(worker_id: str) -> None:
-    # Imported here, for a watchdog should weigh little as long as all is well.
+    # Imported here, so that a watchdog needs little memory until it has a death to report.
     from redis import Redis
     from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
@@ -109,14 +109,14 @@ def _report_death(worker_id: str) -> None:
 
     with Redis.from_url(
         Settings().redis_url,
-        socket_timeout=LAST_WORDS_S,
-        socket_connect_timeout=LAST_WORDS_S,
+        socket_timeout=REPORT_TIMEOUT_S,
+        socket_connect_timeout=REPORT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     ) as redis:
         try:
             ABANDON.run(redis, worker_id)
         except RedisError:
-            return  # the leases run out by themselves
+            return  # the leases run out later
 
 
 def _send(process: subprocess.Popen[bytes], line: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shared.volumes.geometry import cubic_voxel_ml
 from training.data.anatomy import Anatomy, fetch, load_all
 from training.data.synthesis import GRID, Sample, synthesise
 from training.report import answer_sample, picture_samples
@@ -170,7 +171,7 @@ def _validate(
 ) -> Case:
     size = (len(THRESHOLDS), len(SMALLEST_ML))
     dice, volume_ml = np.zeros(size), np.zeros(size)
-    voxel_ml = GRID.spacing_mm**3 / 1000
+    voxel_ml = cubic_voxel_ml(GRID.spacing_mm)
     pairs = product(enumerate(THRESHOLDS), enumerate(SMALLEST_ML))
     for (row, threshold), (column, smallest) in pairs:
         kept = keep_components(probability, MaskRules(threshold, smallest), GRID.spacing_mm)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from shared.volumes.geometry import voxel_volume_ml
 from training.gallery import Panel, picture_masks
 from worker.models.loader import Predictor, load_predictor
 from worker.volume.preprocess import background_of
@@ -102,7 +103,7 @@ def _validate(predictor: Predictor, case: Path) -> tuple[Row, Panel]:
     answer = predictor.postprocess(prepared, prediction)
     ticks.append(time.perf_counter())
     baseline = threshold_baseline(data)
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    voxel_ml = voxel_volume_ml(affine)
     found = answer.mask > 0
     lesions, hits, false = count_lesions(found, truth, voxel_ml)
     row = Row(

@@ -1,10 +1,10 @@
 """``python -m worker``: load and warm the model, then serve until SIGTERM."""
 
+import logging
 import os
 import socket
 import sys
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,7 +25,7 @@ from shared.queue.keys import queue_name
 from shared.settings import Settings
 from shared.storage.identity import StoreIdentity
 from shared.storage.store import ScanStore
-from shared.telemetry import configure_logging
+from shared.telemetry import configure_logging, log_unexpected_error
 from shared.watchdog import Watchdog
 from worker.device.gpu_lease import lease_device
 from worker.early_stop import EarlyStop
@@ -143,10 +143,9 @@ def _sign_off(settings: Settings, name: str, watchdog: Watchdog) -> None:
         Leases(redis, name, settings).sign_off()
 
 
-def _log_crash(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
-    """Say what ended the process and where, but not its message, which may quote a scan."""
-    frames = traceback.format_tb(error.__traceback__)[-5:]
-    log.critical("worker_crashed", error=kind.__name__, frames=frames)
+def _log_crash(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
+    """Log what ended the process, but not its message, which may quote a scan."""
+    log_unexpected_error("worker_crashed", error, level=logging.CRITICAL)
 
 
 def _when_redis_answers(ask: Callable[[], T]) -> T:

@@ -6,10 +6,11 @@ from fastapi import FastAPI
 
 from api.http.problems import MEDIA_TYPE
 from shared.errors import PROBLEM_TYPE_PREFIX, VoxelQError
+from shared.jobs import Priority
 
 _BINARY = {"type": "string", "format": "binary"}
 _MODEL = {"type": "string", "description": "`name` or `name@version`."}
-_PRIORITY = {"type": "string", "enum": ["stat", "routine", "bulk"], "default": "routine"}
+_PRIORITY = {"type": "string", "enum": [*Priority], "default": Priority.ROUTINE}
 
 #: The request body of both submits.
 SUBMIT_BODY: dict[str, Any] = {

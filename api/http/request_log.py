@@ -1,16 +1,13 @@
 """The outermost ring of a call: counts it, times it, and answers what nobody foresaw."""
 
 import time
-import traceback
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.problems import problem_response
 from api.metrics.registry import UNKNOWN, Metrics
 from shared.errors import VoxelQError
-
-log = structlog.get_logger()
+from shared.telemetry import log_unexpected_error
 
 # Whatever else a client writes there must not become a label.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -40,14 +37,7 @@ class RequestLog:
         try:
             await self._app(scope, receive, observed_send)
         except Exception as error:
-            # An error's own words may quote a scan, so only its kind and place are logged.
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            log.error(  # noqa: TRY400
-                "unexpected_error",
-                kind=type(error).__name__,
-                at=f"{frame.name}:{frame.lineno}",
-                route=_route(scope),
-            )
+            log_unexpected_error("unexpected_error", error, route=_route(scope))
             if status:
                 return  # half an answer is out: the server cuts the connection
             unforeseen = VoxelQError("An unexpected error happened; it was logged.")

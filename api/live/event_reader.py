@@ -11,6 +11,7 @@ from api.vital_tasks import VitalTasks
 from shared.errors import ServiceUnavailable
 from shared.queue.events import EventBatch, StreamOffsets
 from shared.queue.job_queue import JobQueue
+from shared.telemetry import log_unexpected_error
 
 log = structlog.get_logger()
 
@@ -108,8 +109,4 @@ class EventReader:
 
 
 def _log_failure(audience: Audience, error: Exception) -> None:
-    log.error(
-        "audience_failed",
-        audience=type(audience).__name__,
-        error=type(error).__name__,
-    )
+    log_unexpected_error("audience_failed", error, audience=type(audience).__name__)

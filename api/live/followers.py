@@ -19,7 +19,7 @@ from api.vital_tasks import VitalTasks
 from shared.errors import JobNotFound, ServiceUnavailable, VoxelQError
 from shared.jobs import Job, JobStatus
 from shared.queue.events import EventBatch, JobProgress
-from shared.queue.job_queue import LISTENED_S, JobQueue
+from shared.queue.job_queue import PROGRESS_WANTED_S, JobQueue
 
 #: Between two looks at the places of those who wait (seconds).
 PLACES_EVERY_S = 0.25
@@ -127,11 +127,11 @@ class JobFollowers:
     async def _listen(self) -> None:
         """Have reports written, which nobody does where nobody listens."""
         before, now = self._listened_at, time.monotonic()
-        if now - before < LISTENED_S / 4:
+        if now - before < PROGRESS_WANTED_S / 4:
             return
         self._listened_at = now  # others that come meanwhile need not say it too
         try:
-            await self._queue.listen()
+            await self._queue.request_progress()
         except ServiceUnavailable:
             self._listened_at = before
             raise
@@ -186,7 +186,7 @@ class JobFollowers:
         self._queue_moved.clear()
         try:
             for some in _portions(self._waiting()):
-                places = await self._queue.places(some)
+                places = await self._queue.positions(some)
                 for job_id, place in zip(some, places, strict=True):
                     if place is not None:
                         self._move(job_id, *place)

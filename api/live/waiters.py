@@ -7,14 +7,11 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from shared.errors import JobNotFound, ServiceUnavailable, VoxelQError
 from shared.jobs import Job
 from shared.queue.events import EventBatch
 from shared.queue.job_queue import JobQueue
-
-log = structlog.get_logger()
+from shared.telemetry import log_unexpected_error
 
 
 class JobWaiter:
@@ -80,7 +77,7 @@ class JobWaiter:
                     self._wake(job_id)
             except Exception as error:  # its own client will hear the same, and no other's
                 if not isinstance(error, VoxelQError):
-                    log.error("job_unreadable", job=job_id, error=type(error).__name__)  # noqa: TRY400
+                    log_unexpected_error("job_unreadable", error, job=job_id)
                 self._wake(job_id)
             else:
                 if job.status.terminal:

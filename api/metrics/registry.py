@@ -12,7 +12,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 
 from api.metrics.worker_counters import worker_lines
-from shared.queue.job_queue import QueueState
+from shared.queue.state import QueueState
 
 PREFIX = "voxelq_"
 

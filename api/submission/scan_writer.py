@@ -6,23 +6,19 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import IO, TypeVar
 
-import numpy as np
-
 from shared.bundles.model_card import ModelCard
 from shared.errors import BadRequest, BadScan, StoreFull, StoreUnavailable
 from shared.settings import Settings
 from shared.storage.decompressed_cache import DecompressedCopy
 from shared.storage.store import ScanStore
-from shared.volumes.nifti import Inspection, ScanInspector
+from shared.volumes.geometry import SAME_GRID_MM, affine_difference_mm
+from shared.volumes.inspector import Inspection, ScanInspector
 from shared.volumes.nifti_header import VolumeHeader
 
 T = TypeVar("T")
 
 #: The field that a scan may always take where a model has a single input.
 SCAN_FIELD = "scan"
-
-# Grids are the same up to the rounding of a header's floats.
-_AFFINE_TOLERANCE_MM = 1e-3
 
 
 class ChannelWriter:
@@ -192,8 +188,8 @@ def _grid_difference(header: VolumeHeader, first: VolumeHeader) -> str | None:
     """Say how a channel's grid differs from that of the first one, in numbers."""
     if header.shape != first.shape:
         return f"{_axes(header.shape)} voxels, not the {_axes(first.shape)}"
-    gap_mm = float(np.abs(header.affine - first.affine).max())
-    if gap_mm > _AFFINE_TOLERANCE_MM:
+    gap_mm = affine_difference_mm(header.affine, first.affine)
+    if gap_mm > SAME_GRID_MM:
         return f"an affine that differs by up to {gap_mm:.3g} from that"
     return None
 

@@ -25,7 +25,8 @@ from shared.results import Timings
 from shared.settings import Settings
 from shared.storage.store import ScanStore
 from shared.telemetry import configure_logging
-from shared.volumes.nifti import mask_bytes, read_volume
+from shared.volumes.mask_writer import mask_bytes
+from shared.volumes.reader import read_volume
 from worker.device.select import set_threads
 from worker.metrics.stage_timer import StageTimer
 from worker.models.loader import load_predictor

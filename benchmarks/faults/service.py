@@ -31,7 +31,7 @@ from benchmarks.faults.disks import mounted
 from benchmarks.faults.link import Link
 from benchmarks.faults.models import QUICK, write_models
 from benchmarks.faults.parts import ROOT, Part
-from shared.watchdog import LAST_WORDS_S
+from shared.watchdog import REPORT_TIMEOUT_S
 from voxelq.local.valkey import EmbeddedServer, free_port
 
 STORE_BYTES, QUEUE_BYTES = 96 << 20, 128 << 20
@@ -206,7 +206,7 @@ def faulted_service(folder: Path, kind: Kind) -> Iterator[FaultedService]:
             for part in [service.api, *service.workers, *(one.part for one in service.servers)]:
                 part.stop()
         # a watchdog outlives its worker for as long as it tells Redis of the death
-        deadline = time.monotonic() + 2 * LAST_WORDS_S
+        deadline = time.monotonic() + 2 * REPORT_TIMEOUT_S
         while (left := service.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
     if left:

@@ -4,7 +4,7 @@ import re
 
 from api.metrics.registry import PREFIX, Metrics
 from docs.generate.markdown import code, name, table
-from shared.queue.job_queue import QueueState, WorkerInfo
+from shared.queue.state import QueueState, WorkerInfo
 from shared.queue.worker_metrics import FAMILIES, observed
 
 _HELP = re.compile(rf"# HELP {PREFIX}(\w+) (.*)")

@@ -1,1 +1,1 @@
-"""The only door to Redis and RQ: keys, Lua scripts, jobs and events. No scans, no files."""
+"""The only access to Redis and RQ: keys, Lua scripts, jobs and events. No scans, no files."""

@@ -1,4 +1,4 @@
-"""An API process's connections to Redis, and what is said when it is away or refuses."""
+"""An API process's connections to Redis, and what users are told when a command fails."""
 
 from redis import Redis as BlockingRedis
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -19,12 +19,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from shared.errors import ServiceUnavailable
 from shared.queue.failover import DEMOTED, AsyncFailoverRedis, FailoverRedis
 
-#: A command without an answer for so long means that Redis is away (seconds).
+#: A command that takes longer than this means that Redis cannot be reached (seconds).
 COMMAND_TIMEOUT_S = 5.0
 RETRY_AFTER_S = 2
 
-#: What is said of an error, the first kind that fits.
-_WORDS: tuple[tuple[type[RedisError] | tuple[type[RedisError], ...], str], ...] = (
+#: What users are told of an error: the first kind that matches.
+_MESSAGES: tuple[tuple[type[RedisError] | tuple[type[RedisError], ...], str], ...] = (
     (BusyLoadingError, "Redis is still loading its data; try again shortly."),
     (DEMOTED, "Redis is read-only just now: this server is a replica. Try again shortly."),
     (
@@ -37,8 +37,8 @@ _WORDS: tuple[tuple[type[RedisError] | tuple[type[RedisError], ...], str], ...] 
     (RedisTimeoutError, "Redis takes too long to answer; try again shortly."),
     (RedisConnectionError, "Redis does not answer; try again shortly."),
 )
-#: Errors that have no kind of their own begin with one of these words.
-_PREFIXES = {
+#: What users are told of errors without a class of their own, by their first word.
+_MESSAGES_BY_CODE = {
     "MISCONF": "Redis cannot write to its disk and refuses changes; its operator must look there.",
     "NOREPLICAS": "Redis has too few replicas and refuses changes; its operator must look there.",
     "UNBLOCKED": "Redis has just become a replica; try again shortly.",
@@ -48,7 +48,7 @@ _REFUSED = "Redis refused a command of the queue; `voxelq doctor` says what may 
 
 
 def connect(url: str, timeout_s: float, connections: int) -> Redis:
-    """Return a client of so many connections, each of which waits so long for an answer."""
+    """Return a client with at most this many connections and this timeout for each reply."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
@@ -56,8 +56,8 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
         socket_timeout=timeout_s,
         socket_connect_timeout=COMMAND_TIMEOUT_S,
         health_check_interval=30,
-        # Scripts may be repeated: each is known by the job's id and changes nothing twice.
-        # A server that is merely silent is not asked again: its caller has waited enough.
+        # Scripts may be repeated: each knows its jobs by their ids and changes nothing twice.
+        # Timeouts are not retried, because the caller has waited long enough.
         retry=Retry(
             ExponentialBackoff(cap=0.5, base=0.05),
             4,
@@ -68,7 +68,7 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
 
 
 def connect_blocking(url: str) -> BlockingRedis:
-    """Return a client for an API process's threads, and for commands that are no service."""
+    """Return a client for an API process's threads and for commands."""
     return FailoverRedis.from_url(
         url,
         socket_timeout=COMMAND_TIMEOUT_S,
@@ -77,16 +77,16 @@ def connect_blocking(url: str) -> BlockingRedis:
     )
 
 
-def away(error: RedisError) -> ServiceUnavailable:
-    """Return what is said of Redis when it answered a command with ``error``, or not at all."""
-    return ServiceUnavailable(redis_words(error), retry_after_s=RETRY_AFTER_S)
+def redis_unavailable(error: RedisError) -> ServiceUnavailable:
+    """Return the error for a client whose request failed because of ``error``."""
+    return ServiceUnavailable(describe_redis_error(error), retry_after_s=RETRY_AFTER_S)
 
 
-def redis_words(error: RedisError) -> str:
-    """Return what ``error`` means, for those who run the service; nothing of its own text."""
-    for kind, words in _WORDS:
+def describe_redis_error(error: RedisError) -> str:
+    """Return what ``error`` means to users and operators, without the text of the error itself."""
+    for kind, message in _MESSAGES:
         if isinstance(error, kind):
-            return words
+            return message
     if isinstance(error, ResponseError):
-        return _PREFIXES.get(str(error).partition(" ")[0], _REFUSED)
+        return _MESSAGES_BY_CODE.get(str(error).partition(" ")[0], _REFUSED)
     return "Redis does not answer; try again shortly."

@@ -1,7 +1,8 @@
-"""The data set in Redis, which has an id of its own: one data set is one service.
+"""The id of the data set in Redis, which tells whether Redis lost its data.
 
-The record beside each scan names it. So a service whose data set was lost knows which scans are
-its own, and two services on one store leave each other's alone.
+Each data set has a random id and belongs to one service. The record beside each scan names it, so
+that a service whose data set was lost knows its scans, and ignores those of another service that
+uses the same store.
 """
 
 import threading
@@ -17,7 +18,7 @@ log = structlog.get_logger()
 
 
 class DataSet:
-    """The data set behind one Redis address, as one process knows it; any thread may call it.
+    """The data set behind one Redis address, as one process knows it. Thread-safe.
 
     Every method may raise RedisError.
     """
@@ -30,45 +31,45 @@ class DataSet:
 
     @property
     def ids(self) -> frozenset[str]:
-        """Every id that this process has known, so the jobs that it answers for."""
+        """All ids that the data set has had while this process ran; their jobs are its own."""
         with self._lock:
             return frozenset(self._ids)
 
     def id(self) -> str:
-        """Return the data set's id; the first process to ask gives it one."""
+        """Return the data set's id; create one if it has none."""
         with self._lock:
             if not self._ids:
-                self._look()
+                self._read()
             return self._ids[-1]
 
-    def look(self) -> bool:
-        """Return whether jobs may have been lost since the last look.
+    def may_have_lost_jobs(self) -> bool:
+        """Return whether jobs may have been lost since the last call.
 
-        The data set has gone or is another one, or the server was started again and may have
-        lost what it wrote last. A lost data set gets back the id that this process knows.
+        That is so if the data set is gone or is another one, or if the server was restarted and
+        may have lost its last writes. A lost data set gets the id again that this process knows.
         """
         with self._lock:
-            return self._look()
+            return self._read()
 
-    def _look(self) -> bool:
+    def _read(self) -> bool:
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.get(keys.SERVICE)
             pipeline.info("server")
             stored, server = pipeline.execute(raise_on_error=False)
         if isinstance(stored, RedisError):
             raise stored
-        # Some servers do not say which run of theirs this is.
+        # Some servers do not return a run id.
         run_id = server.get("run_id") if isinstance(server, dict) else None
-        suspicious = stored is None or run_id != self._run_id
+        may_be_lost = stored is None or run_id != self._run_id
         if stored is None:
             own = self._ids[-1] if self._ids else uuid.uuid4().hex
             self._redis.set(keys.SERVICE, own, nx=True)
             stored = self._redis.get(keys.SERVICE) or own.encode()
             if self._ids:
                 log.warning("data_set_lost")
-        found = stored.decode()
-        if not self._ids or found != self._ids[-1]:
-            suspicious = True
-            self._ids = [*(known for known in self._ids if known != found), found]
+        current = stored.decode()
+        if not self._ids or current != self._ids[-1]:
+            may_be_lost = True
+            self._ids = [*(known for known in self._ids if known != current), current]
         self._run_id = run_id
-        return suspicious
+        return may_be_lost

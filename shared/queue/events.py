@@ -1,7 +1,8 @@
-"""What the queue tells those who listen: changes of status, and how far started jobs have come.
+"""The queue's events: changes of jobs' status, and the progress of started jobs.
 
-Two streams of Redis, read together: one message a change of status, and one a worker's report,
-which may be about several jobs. Reports are only written while somebody listens.
+They are two Redis streams that are read together. A change of status is one entry; a worker's
+progress update is one entry too, for several jobs. Progress is only written while an API process
+requests it (`JobQueue.request_progress`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ class JobEvent:
 
 @dataclass(frozen=True)
 class JobProgress:
-    """How far a job has come in its attempt number ``attempt``; ``progress`` is from 0 to 1."""
+    """The progress of a job in its attempt number ``attempt``, from 0 to 1."""
 
     job_id: str
     attempt: int
@@ -34,38 +35,40 @@ class JobProgress:
 
 @dataclass(frozen=True)
 class StreamOffsets:
-    """Places in the two streams."""
+    """The ids of the last entries that were read from the two streams."""
 
     events: str
     progress: str
 
     @property
     def streams(self) -> dict[Any, Any]:
-        """The streams' keys, each with the place to read on from."""
+        """The streams' keys, each with the id to continue after."""
         return {keys.EVENTS: self.events, keys.PROGRESS: self.progress}
 
 
 @dataclass(frozen=True)
 class EventBatch:
-    """What one read brought, in order, and where the next begins."""
+    """The events of one read, in order, and the offsets that the next read continues after."""
 
     events: list[JobEvent]
     progress: list[JobProgress]
     offsets: StreamOffsets
 
 
-def read_news(answer: Any, after: StreamOffsets) -> EventBatch:
-    """Read the answer to an ``XREAD`` of both streams from ``after`` on.
+def read_events(reply: Any, after: StreamOffsets) -> EventBatch:
+    """Read the reply to an ``XREAD`` of both streams after the offsets ``after``.
 
-    What this version cannot read, such as a status of a newer one, is left out.
+    Entries that this version cannot read, such as a status of a newer version, are left out.
     """
-    entries = {key.decode(): found for key, found in _streams(answer)}
+    entries = {key.decode(): stream for key, stream in _streams(reply)}
     events, progress = entries.get(keys.EVENTS, []), entries.get(keys.PROGRESS, [])
     return EventBatch(
         events=list(_readable(_event(fields) for _, fields in events)),
         progress=list(
             _readable(
-                _progress(job_id, told) for _, fields in progress for job_id, told in fields.items()
+                _progress(job_id, update)
+                for _, fields in progress
+                for job_id, update in fields.items()
             )
         ),
         offsets=StreamOffsets(_last(events, after.events), _last(progress, after.progress)),
@@ -73,7 +76,7 @@ def read_news(answer: Any, after: StreamOffsets) -> EventBatch:
 
 
 def _readable(read: Iterable[T | None]) -> Iterator[T]:
-    return (one for one in read if one is not None)
+    return (event for event in read if event is not None)
 
 
 def _event(fields: Mapping[bytes, bytes]) -> JobEvent | None:
@@ -83,9 +86,9 @@ def _event(fields: Mapping[bytes, bytes]) -> JobEvent | None:
         return None
 
 
-def _progress(job_id: bytes, told: bytes) -> JobProgress | None:
+def _progress(job_id: bytes, update: bytes) -> JobProgress | None:
     try:
-        attempt, stage, progress = told.decode().split()
+        attempt, stage, progress = update.decode().split()
         return JobProgress(job_id.decode(), int(attempt), Stage(stage), float(progress))
     except ValueError:
         return None
@@ -95,8 +98,8 @@ def _last(entries: list[Any], before: str) -> str:
     return str(entries[-1][0].decode()) if entries else before
 
 
-def _streams(answer: Any) -> Iterator[tuple[bytes, list[Any]]]:
-    # RESP2 answers with pairs, RESP3 with a mapping.
-    for key, entries in answer.items() if isinstance(answer, dict) else answer or []:
-        # RESP3 wraps the entries once more.
+def _streams(reply: Any) -> Iterator[tuple[bytes, list[Any]]]:
+    # RESP2 returns pairs, RESP3 a mapping.
+    for key, entries in reply.items() if isinstance(reply, dict) else reply or []:
+        # RESP3 puts the entries into one more list.
         yield key, entries[0] if entries and isinstance(entries[0], list) else entries

@@ -1,8 +1,9 @@
-"""Clients of a Redis that may be demoted to a replica while they are connected to it.
+"""Redis clients that survive a failover, in which their server becomes a replica.
 
 After a failover the address leads to the new primary, but an open connection still leads to the
-old one, which answers READONLY. So all idle connections are closed and the call is made again:
-what was refused has changed nothing. A call that finds no primary in time raises that refusal.
+old one, which answers READONLY. These clients then close all idle connections and repeat the
+command, which changed nothing when it was refused. If there is no primary in time, they raise the
+last refusal.
 """
 
 import asyncio
@@ -13,9 +14,9 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import MasterDownError, ReadOnlyError
 
-#: What a replica answers to a write, and to a read when it has lost its primary.
+#: A replica's errors for a write, and for a read while it has no connection to its primary.
 DEMOTED = (ReadOnlyError, MasterDownError)
-#: Pauses before a refused call is made again (seconds).
+#: Pauses before a refused command is repeated (seconds).
 PAUSES_S = (0.0, 0.1, 0.2, 0.4)
 
 
@@ -23,7 +24,7 @@ class FailoverRedis(Redis):
     """The blocking client."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Run a command, on new connections where the server was demoted."""
+        """Run a command; repeat it on a new connection if the server has become a replica."""
         for pause_s in PAUSES_S:
             try:
                 return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
@@ -37,7 +38,7 @@ class AsyncFailoverRedis(AsyncRedis):
     """The asyncio client."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Run a command, on new connections where the server was demoted."""
+        """Run a command; repeat it on a new connection if the server has become a replica."""
         for pause_s in PAUSES_S:
             try:
                 return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]

@@ -1,12 +1,12 @@
-"""How a job is read back from RQ's own layout, whatever stands there.
+"""Reads a job from RQ's layout, even if its record is damaged or of another version.
 
-A record of another version, or a damaged one, is shown as far as it can be read: the job's error
-says that it cannot be read, and neither a listing nor another job is harmed.
+Such a job has the fields that can be read, and its error says that the record cannot be read.
+Reading it never fails, so that it breaks no listing and no other job.
 """
 
 import json
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
@@ -17,7 +17,7 @@ from ulid import ULID
 
 from shared.errors import InferenceFailed, JobUnreadable
 from shared.jobs import Job, JobStatus, Priority, Stage, Submission
-from shared.queue.rq_jobs import RQ_STAMP, UNREADABLE, estimate
+from shared.queue.rq_jobs import RQ_STAMP, UNREADABLE, estimate, pairs
 from shared.results import Report
 
 _STATUS = {
@@ -33,7 +33,7 @@ Fields = Mapping[bytes, bytes]
 
 
 class _Problem(BaseModel):
-    """What a problem must hold to be shown."""
+    """The members that a stored problem must have."""
 
     type: str
     title: str
@@ -42,20 +42,20 @@ class _Problem(BaseModel):
 
 
 def read_job(view: list[Any], pace: tuple[float | None, int]) -> Job:
-    """Build a job from what the scripts' ``view`` function returns, and the queue's pace.
+    """Build a job from what the Lua functions ``view`` and ``pace`` return.
 
-    Of a job that cannot be read whole, ``error`` is the problem `JobUnreadable`.
+    If some of its record cannot be read, its ``error`` is the problem `JobUnreadable`.
     """
-    fields, result, job_id = dict(_pairs(view[0])), _latest(view[2]), view[3].decode()
+    fields, result, job_id = dict(pairs(view[0])), _latest(view[2]), view[3].decode()
     known_status = _STATUS.get(_text(fields, b"status"))
     status = known_status or JobStatus.FAILED
-    written = fields.get(b"voxelq_submission") or result.get(b"voxelq_submission") or b""
-    submission = _submission(written)
+    stored = fields.get(b"voxelq_submission") or result.get(b"voxelq_submission") or b""
+    submission = _submission(stored)
     report = _report(result) if status is JobStatus.FINISHED else None
     readable = known_status and submission and (report or status is not JobStatus.FINISHED)
     position = max(0, int(view[1])) if status is JobStatus.QUEUED else None
     return Job(
-        submission=submission or _submission_in_part(job_id, written, fields),
+        submission=submission or _submission_in_part(job_id, stored, fields),
         status=status,
         attempts=_count(fields, b"voxelq_attempts"),
         losses=_count(fields, b"voxelq_losses"),
@@ -72,17 +72,17 @@ def read_job(view: list[Any], pace: tuple[float | None, int]) -> Job:
     )
 
 
-def _submission(written: bytes) -> Submission | None:
+def _submission(stored: bytes) -> Submission | None:
     try:
-        return Submission.model_validate_json(written)
+        return Submission.model_validate_json(stored)
     except ValidationError:
         return None
 
 
-def _submission_in_part(job_id: str, written: bytes, fields: Fields) -> Submission:
+def _submission_in_part(job_id: str, stored: bytes, fields: Fields) -> Submission:
     """Return what can be read of a submission; the rest is empty."""
     try:
-        read = json.loads(written)
+        read = json.loads(stored)
     except (ValueError, RecursionError):
         read = None
     facts = read if isinstance(read, dict) else {}
@@ -166,8 +166,4 @@ def _stage(fields: Fields) -> Stage | None:
 
 
 def _latest(entries: list[Any]) -> Fields:
-    return dict(_pairs(entries[0][1])) if entries else {}
-
-
-def _pairs(flat: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
-    return zip(flat[::2], flat[1::2], strict=True)
+    return dict(pairs(entries[0][1])) if entries else {}

@@ -1,6 +1,6 @@
-"""What the queue assumes of Redis, held against what the server says of itself.
+"""Checks that Redis is configured as the queue needs it.
 
-Only ``INFO`` is read: a managed Redis often refuses ``CONFIG``.
+Only ``INFO`` is read, because a managed Redis often refuses ``CONFIG``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ log = structlog.get_logger()
 
 #: The oldest Redis whose scripts can do what the queue's scripts do.
 LEAST_VERSION = (7, 0)
-#: Between two looks at a server that the queue cannot use (seconds).
-LOOK_AGAIN_S = 10.0
+#: The time between two checks of a server that the queue cannot use (seconds).
+CHECK_AGAIN_S = 10.0
 #: From this share of ``maxmemory`` on, the memory counts as nearly full.
 NEARLY_FULL = 0.85
 
@@ -23,9 +23,9 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: what it is, what it means, and what to do about it.
+    """One problem: what is wrong, what it means, and what to do about it.
 
-    While it lasts Redis may refuse jobs; with an ``unusable`` one the queue cannot work at all.
+    ``refuses`` tells that Redis may refuse jobs meanwhile, ``unusable`` that the queue cannot work.
     """
 
     code: str
@@ -37,11 +37,11 @@ class Finding:
 
     @property
     def words(self) -> str:
-        """All of it in one paragraph."""
+        """The whole finding in one paragraph."""
         return f"{self.wrong} {self.todo}"
 
 
-#: Said where the server does not let this user read ``INFO``.
+#: The finding if the server does not let this user read ``INFO``.
 UNKNOWN = Finding(
     "redis-unchecked",
     "warning",
@@ -51,7 +51,7 @@ UNKNOWN = Finding(
 
 
 def check_redis(info: Mapping[str, Any]) -> list[Finding]:
-    """Return what is wrong with the server that says this of itself, the worst first."""
+    """Return what is wrong with the server of this ``INFO``, the worst first."""
     found = [*_kind(info), *_role(info), *_memory(info), *_persistence(info)]
     return sorted(found, key=lambda finding: (not finding.unusable, finding.severity))
 
@@ -70,11 +70,11 @@ def memory_share(info: Mapping[str, Any]) -> float | None:
 
 
 def log_findings(findings: Sequence[Finding]) -> None:
-    """Log that the server was looked at, and each thing that is wrong with it."""
+    """Log that the server was checked, and each finding."""
     log.info("redis_checked", codes=[finding.code for finding in findings])
     for finding in findings:
-        say = log.error if finding.severity == "error" else log.warning
-        say("redis_unfit", code=finding.code, wrong=finding.wrong, todo=finding.todo)
+        write = log.error if finding.severity == "error" else log.warning
+        write("redis_unfit", code=finding.code, wrong=finding.wrong, todo=finding.todo)
 
 
 def _kind(info: Mapping[str, Any]) -> list[Finding]:
@@ -114,7 +114,7 @@ def _role(info: Mapping[str, Any]) -> list[Finding]:
                 "redis-replica",
                 "error",
                 "This Redis is a replica, so nothing can be written to it.",
-                "Have REDIS_URL name the primary, or an address that follows it.",
+                "Set REDIS_URL to the primary, or to an address that always leads to the primary.",
                 refuses=True,
             )
         )
@@ -185,7 +185,7 @@ def _persistence(info: Mapping[str, Any]) -> list[Finding]:
                 "redis-aof-fails",
                 "error",
                 "Redis cannot write its append-only file, and refuses to accept jobs.",
-                "Look at the free space and the permissions of its data folder.",
+                "Check the free space and the permissions of its data folder.",
                 refuses=True,
             )
         ]
@@ -195,7 +195,7 @@ def _persistence(info: Mapping[str, Any]) -> list[Finding]:
                 "redis-aof-grows",
                 "warning",
                 "Redis could not rewrite its append-only file, which grows without bound.",
-                "Look at the free space of its data folder, and at vm.overcommit_memory (1).",
+                "Check the free space of its data folder, and vm.overcommit_memory (1).",
             )
         ]
     else:
@@ -206,7 +206,7 @@ def _persistence(info: Mapping[str, Any]) -> list[Finding]:
                 "redis-snapshot-fails",
                 "warning",
                 "The last snapshot of Redis failed; it may refuse to accept jobs for that reason.",
-                'Look at its data folder, or turn snapshots off (save ""): '
+                'Check its data folder, or turn snapshots off (save ""): '
                 "the append-only file is enough.",
             )
         )

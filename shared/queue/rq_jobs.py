@@ -1,12 +1,13 @@
-"""Jobs in RQ's own layout: how a submission becomes an RQ job, and how its parts are encoded.
+"""How a submission becomes an RQ job, and how the parts of a job are encoded in RQ's layout.
 
-RQ writes the hash (:meth:`rq.job.Job.to_dict`) and defines the encodings used here, those of
-:class:`rq.results.Result`; a test compares them with what a stock worker leaves behind.
+The hash comes from RQ itself (:meth:`rq.job.Job.to_dict`), and the encodings are those of
+:class:`rq.results.Result`; a test compares them with what a stock worker writes.
 """
 
 import json
 import zlib
 from base64 import b64encode
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,17 +22,18 @@ from shared.queue.keys import queue_name
 from shared.results import Report
 from shared.settings import Settings
 
-#: What is said of a job whose record this version cannot read.
+#: What users are told of a job whose record this version cannot read.
 UNREADABLE = (
     "Its record in the queue is damaged or was written by another version of VoxelQ. "
     "Submit the scan again."
 )
 
-#: The function every job names; a stock ``rq worker`` that runs it computes a batch of one.
+#: The function that every job names. A stock ``rq worker`` that runs it computes a batch of one.
 TASK = "worker.tasks.segment"
 
-# Creating a job talks to no server; RQ merely wants the attribute, and this one never connects.
+# RQ needs a connection to create a job, but does not use it; this one never connects.
 _UNUSED = Redis()
+#: The format of times in RQ's hashes.
 RQ_STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -49,19 +51,19 @@ def rq_fields(submission: Submission, settings: Settings) -> list[str | bytes | 
         timeout=int(settings.job_timeout_s),
         result_ttl=int(settings.retention_s),
         failure_ttl=int(settings.retention_s),
-        # For registry clean-ups of RQ's own, which fail an abandoned job that has no retry.
+        # RQ's registry clean-ups would fail an abandoned job without retries.
         retry=Retry(max=settings.max_attempts - 1) if settings.max_attempts > 1 else None,
     )
     job.created_at = job.enqueued_at = submission.created_at
     fields = job.to_dict(include_meta=False, include_result=False)
-    # RQ reads it uncompressed too, and so short Redis packs it.
+    # RQ reads it uncompressed too, and Redis packs a hash only if its values are short.
     fields["data"] = json.dumps([TASK, None, [submission.id], {}], separators=(",", ":"))
     fields["voxelq_submission"] = submission.model_dump_json(exclude_none=True)
     return [part for item in fields.items() if item[1] != "" for part in item]
 
 
 def estimate(position: int, pace: tuple[float | None, int]) -> float | None:
-    """Return the seconds until a job with ``position`` ahead is done; None if nothing is known."""
+    """Return the seconds until a job with ``position`` jobs ahead is done; None if unknown."""
     seconds_per_scan, workers = pace
     if seconds_per_scan is None or workers == 0:
         return None
@@ -69,8 +71,13 @@ def estimate(position: int, pace: tuple[float | None, int]) -> float | None:
 
 
 def read_pace(pace: list[Any]) -> tuple[float | None, int]:
-    """Read the scripts' ``pace``: seconds a scan costs now, and live workers."""
+    """Read the ``pace`` that scripts return: current seconds per scan, and live workers."""
     return (float(pace[0]) if pace[0] else None, int(pace[1]))
+
+
+def pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield the fields and values of what Redis returns as one flat list."""
+    return zip(flat[::2], flat[1::2], strict=True)
 
 
 def encode_return_value(report: Report) -> str:
@@ -79,7 +86,7 @@ def encode_return_value(report: Report) -> str:
 
 
 def encode_exception(problem: dict[str, Any]) -> str:
-    """Encode a problem's words as RQ's results stream holds an exception."""
+    """Encode a problem's text as RQ's results stream holds an exception."""
     text = f"{problem['title']}: {problem['detail']}"
     return b64encode(zlib.compress(text.encode())).decode()
 

@@ -1,8 +1,8 @@
-"""What the workers count in Redis and the front desk shows: names, kinds and what they tell.
+"""The metrics that workers count in Redis and the API exports: names, kinds and descriptions.
 
-A field of the hash in Redis is a metric's name with its labels. Of a histogram each observation
-counts in its own bucket only, so it costs two fields however many buckets there are; whoever
-shows them adds up the lower ones.
+A field of the hash in Redis is a metric's name with its labels. An observation of a histogram
+counts in its own bucket only, so that it changes two fields however many buckets there are; the
+API adds up the lower buckets when it exports them.
 """
 
 from bisect import bisect_left
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from shared.results import Timings
 
-#: From a small scan in memory to a large one that waited behind others.
+#: From a small scan in memory to a large one that waited for others.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 256)
 
@@ -21,7 +21,7 @@ INFINITY = "+Inf"
 
 @dataclass(frozen=True)
 class Family:
-    """A counter, or a histogram when it has bounds; ``label`` tells its samples apart."""
+    """A counter, or a histogram if it has bounds; ``label`` is the name of its label, if any."""
 
     description: str
     bounds: tuple[float, ...] = ()
@@ -34,7 +34,7 @@ FAMILIES = {
     "jobs_retried_total": Family("Jobs put back after a fault that may pass."),
     "jobs_returned_total": Family("Started jobs that a worker gave back uncharged."),
     "unreadable_jobs_total": Family("Jobs whose record in the queue could not be read."),
-    "leases_lost_total": Family("Started jobs whose worker died or fell silent."),
+    "leases_lost_total": Family("Started jobs whose worker died or stopped sending heartbeats."),
     "outcomes_dropped_total": Family("Outcomes of jobs that were cancelled or lost meanwhile."),
     "batches_total": Family("Batches settled."),
     "batch_size": Family("Scans in a batch.", _SIZES),
@@ -42,27 +42,27 @@ FAMILIES = {
         "Seconds that a finished scan spent in each stage.", _SECONDS, label="stage"
     ),
     "oom_splits_total": Family("Passes that ran out of memory and were halved."),
-    "worker_seconds_total": Family("Seconds that workers were there."),
+    "worker_seconds_total": Family("Seconds that workers ran."),
     "device_busy_seconds_total": Family("Seconds in which a worker's network computed."),
-    "lane_seconds_total": Family("Seconds that workers' lanes were there."),
-    "lane_busy_seconds_total": Family("Seconds in which lanes had a batch in hand."),
+    "lane_seconds_total": Family("Seconds that workers' lanes existed."),
+    "lane_busy_seconds_total": Family("Seconds in which lanes worked on a batch."),
 }
 
 
 def observed(name: str, value: float, labels: str = "") -> dict[str, float]:
     """Return the fields of one observation of a histogram; ``labels`` as ``stage="load"``."""
     bounds = FAMILIES[name].bounds
-    place = bisect_left(bounds, value)
-    bound = bucket_bound(bounds[place]) if place < len(bounds) else INFINITY
-    before = f"{labels}," if labels else ""
+    index = bisect_left(bounds, value)
+    bound = bucket_bound(bounds[index]) if index < len(bounds) else INFINITY
+    prefix = f"{labels}," if labels else ""
     return {
-        f'{name}_bucket{{{before}le="{bound}"}}': 1.0,
+        f'{name}_bucket{{{prefix}le="{bound}"}}': 1.0,
         f"{name}_sum{{{labels}}}" if labels else f"{name}_sum": value,
     }
 
 
 def bucket_bound(bound: float) -> str:
-    """Return a bucket's upper bound as its label has it."""
+    """Return a bucket's upper bound as the label ``le`` writes it."""
     return f"{bound:g}"
 
 
@@ -76,7 +76,7 @@ def added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def batch_counts(size: int, finished: Iterable[Timings]) -> dict[str, float]:
-    """Return what a settled batch of ``size`` adds, with the timings of the scans that finished."""
+    """Return the metrics of a settled batch of ``size``, with the timings of finished scans."""
     stages = (
         observed("stage_seconds", seconds, f'stage="{stage}"')
         for timings in finished

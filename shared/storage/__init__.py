@@ -1,1 +1,1 @@
-"""The only door to scans, masks and pictures, and what belongs to a store; no queue logic."""
+"""The only access to scans, masks and pictures, and what belongs to a store; no queue logic."""

@@ -1,11 +1,11 @@
-"""Decompressed copies of queued scans, so that a worker need not repeat what the API did.
+"""Decompressed copies of queued scans, so that workers need not decompress them again.
 
-To refuse a damaged upload at once the front desk unpacks it all; on the same machine it is ten
-times cheaper to leave a copy of that than to unpack again. A copy is a shortcut only: it may be
-missing, goes as soon as it is read, and the scan itself lies in the store as it was handed in.
+The API decompresses every upload to check it. For a worker on the same machine, reading a copy of
+that is ten times cheaper than decompressing the scan again. A copy is only an optimisation: it may
+be missing, it is deleted as soon as it is read, and the store keeps the scan as it was uploaded.
 
-Copies are named for the machine's run since it was started: one that outlived a crash of the
-machine may lack what never reached the disk, and another machine reads the scan itself as fast.
+The name of a copy contains the kernel's boot id. A copy from before a crash of the machine may
+lack data that never reached the disk, and on another machine a copy saves no time.
 """
 
 import os
@@ -19,15 +19,15 @@ from typing import IO
 
 from ulid import ULID
 
-#: A copy of a job handed in longer ago is swept: what waits that long waits for other reasons.
+#: Copies of jobs that were submitted longer ago are deleted (seconds).
 KEPT_S = 600.0
 
 _PARTIAL = ".partial"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def this_boot() -> str | None:
-    """Return the kernel's name for its run since the machine was started; None if it has none."""
+def read_boot_id() -> str | None:
+    """Return the kernel's boot id; None where there is none."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
@@ -35,35 +35,35 @@ def this_boot() -> str | None:
 
 
 class DecompressedCache:
-    """Copies in the folder of a store on disk, together never much larger than the budget.
+    """Copies in the folder of a store on disk, with a budget for their total size.
 
-    They count as large as they will be from the beginning; processes that begin one at the same
-    moment may exceed the budget by what they begin.
+    A copy counts with its final size from its start on. Processes that start copies at the same
+    moment may exceed the budget by those copies.
     """
 
     def __init__(self, folder: Path, budget_bytes: int, boot_id: str) -> None:
         self._folder = folder
         self._boot_id = boot_id
         self._budget_bytes = budget_bytes
-        self._beginning = threading.Lock()
+        self._start_lock = threading.Lock()
 
     def begin(self, key: str, size_bytes: int) -> "DecompressedCopy | None":
-        """Begin a copy of the scan ``key``; None where there is no room for it."""
+        """Start a copy of the scan ``key``; return None if there is no room for it."""
         if size_bytes > self._budget_bytes:
             return None
         path = self._path(key)
-        with suppress(OSError), self._beginning:
+        with suppress(OSError), self._start_lock:
             self._folder.mkdir(parents=True, exist_ok=True)
             free_bytes = shutil.disk_usage(self._folder).free
             taken_bytes = sum(self._sizes())
-            # a disk that fills up is left to the scans themselves
+            # on a disk that fills up, scans matter more than copies
             if taken_bytes + size_bytes <= self._budget_bytes <= free_bytes // 2:
                 path.parent.mkdir(exist_ok=True)
                 return DecompressedCopy(path, size_bytes)
         return None
 
     def take(self, key: str) -> IO[bytes] | None:
-        """Open the copy of ``key`` if there is one; its place is free once the file is closed."""
+        """Open the copy of ``key``, if there is one, and delete it once it is closed."""
         path = self._path(key)
         try:
             file = path.open("rb", buffering=0)
@@ -71,26 +71,26 @@ class DecompressedCache:
             return None
         with suppress(OSError):
             path.unlink()
-            path.parent.rmdir()  # unless another channel is still there
+            path.parent.rmdir()  # fails while there is a copy of another channel
         return file
 
-    def drop(self, job_id: str) -> None:
-        """Remove the copies of a job, if there are any."""
+    def delete(self, job_id: str) -> None:
+        """Delete the copies of a job, if there are any."""
         shutil.rmtree(self._folder / job_id, ignore_errors=True)
 
-    def sweep(self) -> None:
-        """Remove copies that nobody came for."""
+    def delete_old(self) -> None:
+        """Delete copies that no worker has read within `KEPT_S` seconds."""
         limit = time.time() - KEPT_S
         for job_id in self._job_ids():
-            begun_at = _begun_at(job_id)
-            if begun_at is not None and begun_at < limit:
-                self.drop(job_id)
+            started_at = _started_at(job_id)
+            if started_at is not None and started_at < limit:
+                self.delete(job_id)
 
     def clear(self) -> bool:
-        """Remove every copy, for the disk is short; return whether there were any."""
-        job_ids = [name for name in self._job_ids() if _begun_at(name) is not None]
+        """Delete every copy to free disk space; return whether there were any."""
+        job_ids = [name for name in self._job_ids() if _started_at(name) is not None]
         for job_id in job_ids:
-            self.drop(job_id)
+            self.delete(job_id)
         return bool(job_ids)
 
     def _job_ids(self) -> list[str]:
@@ -100,19 +100,19 @@ class DecompressedCache:
 
     def _sizes(self) -> Iterator[int]:
         for job_id in self._job_ids():
-            # a worker took it, or it is no folder
+            # a worker may read and delete it meanwhile, or it is not a folder
             with suppress(OSError), os.scandir(self._folder / job_id) as copies:
                 for copy in copies:
                     yield copy.stat().st_size
 
     def _path(self, key: str) -> Path:
-        """Return where the copy of ``<shard>/<job id>/<channel>.nii.gz`` lies."""
+        """Return the path of the copy of ``<shard>/<job id>/<channel>.nii.gz``."""
         _, job_id, name = key.split("/")
         return self._folder / job_id / f"{name.removesuffix('.gz')}.{self._boot_id}"
 
 
 class DecompressedCopy:
-    """A copy under way; it can be read once it is whole. What goes wrong with it ends it only."""
+    """A copy that is being written. Its own errors end the copy and never the upload."""
 
     def __init__(self, path: Path, size_bytes: int) -> None:
         self._path = path
@@ -125,34 +125,34 @@ class DecompressedCopy:
             raise
 
     def write(self, piece: bytes) -> None:
-        """Add the next bytes."""
+        """Append the next bytes."""
         if self._file is not None:
             try:
-                whole = self._file.write(piece) == len(piece)
+                complete = self._file.write(piece) == len(piece)
             except OSError:
-                whole = False
-            if not whole:
+                complete = False
+            if not complete:
                 self.abandon()
 
     def finish(self) -> None:
-        """Have the copy found from now on."""
+        """Make the copy available to workers."""
         if self._file is None:
             return
-        with suppress(OSError):  # it was swept, or its job deleted
+        with suppress(OSError):  # it was deleted, alone or with its job
             if self._close():
                 self._partial.rename(self._path)
             else:
                 self._partial.unlink()
 
     def abandon(self) -> None:
-        """Give the copy up, unless it is finished."""
+        """Delete the copy, unless it is finished."""
         if self._file is not None:
             self._close()
             with suppress(OSError):
                 self._partial.unlink()
 
     def _close(self) -> bool:
-        """Close the file; return whether the system took all of it."""
+        """Close the file; return whether that succeeded."""
         file, self._file = self._file, None
         try:
             if file is not None:
@@ -162,8 +162,8 @@ class DecompressedCopy:
         return True
 
 
-def _begun_at(name: str) -> float | None:
-    """Return when the upload of the job of this folder began; None if it is no job's."""
+def _started_at(name: str) -> float | None:
+    """Return when the job of this folder was submitted; None if it is not a job's folder."""
     try:
         return ULID.from_str(name).timestamp
     except ValueError:

@@ -1,8 +1,8 @@
-"""Whether the store is the one that the queue's scans are in.
+"""Checks that the store is the one that holds the queue's scans.
 
-A folder that is not mounted, or a relative ``STORE_URL``, looks like an empty store: workers would
-fail every job for a scan that is not there. So the store holds a small file with a random id, and
-Redis holds the same id.
+A folder that is not mounted, or a relative ``STORE_URL``, looks like an empty store, and workers
+would fail every job because its scan is missing. So the store has a small file with a random id,
+and Redis has the same id.
 """
 
 import json
@@ -24,28 +24,28 @@ log = structlog.get_logger()
 #: The file at the store's root that holds its id.
 FILE_NAME = "voxelq-store.json"
 
-#: What Redis knows is asked for again after this time (seconds).
-KNOWN_FOR_S = 1.0
-#: What a store that is no disk holds is read again after this time (seconds).
-FOUND_FOR_S = 30.0
+#: The id in Redis is read again after this time (seconds).
+REDIS_ID_VALID_S = 1.0
+#: The id in a store that is not on a disk is read again after this time (seconds).
+STORE_ID_VALID_S = 30.0
 
-# What Redis holds while one process creates the store, which takes no longer (seconds).
+# The value in Redis while one process creates the store, and how long that may take (seconds).
 _CREATING = "creating"
 _CREATED_WITHIN_S = 2.0
 _CREATING_TICK_S = 0.02
 
-# A mask is rarely larger than this, so a store that takes it takes the next mask.
+# Masks are rarely larger than this, so that a store that accepts it will accept the next mask.
 _PROBE_BYTES = 1 << 20
 
 
 class StoreIdentity:
-    """Compares the store's id with the one in Redis; any thread may call it.
+    """Compares the store's id with the one in Redis. Thread-safe.
 
     Args:
         redis: A blocking client.
         store: The store.
-        takes_scans: Whether scans are uploaded through this process. While the queue holds no
-            jobs, its store is the right one, whichever Redis knew before.
+        takes_scans: Whether scans are uploaded through this process. If so, and the queue has no
+            jobs, its store becomes the queue's store, whatever the id in Redis was.
 
     """
 
@@ -53,17 +53,17 @@ class StoreIdentity:
         self._redis = redis
         self._store = store
         self._takes_scans = takes_scans
-        self._known: str | None = None
-        self._known_until = 0.0
-        self._found: str | None = None
-        self._found_until = 0.0
+        self._redis_id: str | None = None
+        self._redis_id_until = 0.0
+        self._store_id: str | None = None
+        self._store_id_until = 0.0
         if store.is_relative:
             log.warning("store_url_relative", store=store.url)
 
     def check(self) -> None:
-        """Return if the store is there and is the right one; costs well under a millisecond.
+        """Return if the store exists and belongs to the queue; takes well under a millisecond.
 
-        While Redis does not answer, what it said last holds.
+        While Redis does not answer, its last known id is used.
 
         Raises:
             StoreUnavailable: The store cannot be read, or a new one cannot be written.
@@ -71,14 +71,14 @@ class StoreIdentity:
 
         """
         try:
-            known = self._ask_redis()
+            redis_id = self._read_redis_id()
         except RedisError:
-            self._known_until = time.monotonic() + KNOWN_FOR_S
-            known = self._known
-            if known is None:
+            self._redis_id_until = time.monotonic() + REDIS_ID_VALID_S
+            redis_id = self._redis_id
+            if redis_id is None:
                 return
-        found = self._look()
-        if found is not None and found == known:
+        store_id = self._read_store_id()
+        if store_id is not None and store_id == redis_id:
             return
         try:
             self._agree()
@@ -86,7 +86,7 @@ class StoreIdentity:
             log.warning("store_identity_unknown", error=type(error).__name__)
 
     def probe(self) -> None:
-        """Return if the store is the right one and can be written, read and deleted from.
+        """Return if the store belongs to the queue and files can be written, read and deleted.
 
         Raises:
             StoreUnavailable: It cannot.
@@ -107,27 +107,27 @@ class StoreIdentity:
             self._store.delete(key)
 
     def adopt(self) -> None:
-        """Have Redis know this store from now on, whatever it knew before.
+        """Make this store the queue's store, whatever the id in Redis was.
 
         Raises:
             RedisError: Redis does not answer, or refuses writes.
             StoreUnavailable: The store cannot be read or written.
 
         """
-        found = self._read() or self._write(uuid.uuid4().hex)
-        self._redis.set(keys.STORE, found)
-        self._known, self._found = found, found
+        store_id = self._read() or self._write(uuid.uuid4().hex)
+        self._redis.set(keys.STORE, store_id)
+        self._redis_id, self._store_id = store_id, store_id
 
     def _agree(self) -> None:
-        """Compare the ids themselves, with nothing remembered; raises as `check` and RedisError."""
-        known, found = self._introduce()
-        if known == found:
+        """Compare the ids without caches; raises as `check` does, and RedisError."""
+        redis_id, store_id = self._agreed_ids()
+        if redis_id == store_id:
             return
-        if found and self._takes_scans and not self._redis.exists(keys.INDEX):
+        if store_id and self._takes_scans and not self._redis.exists(keys.INDEX):
             self.adopt()
             log.warning("store_adopted", store=self._store.url)
             return
-        what = "holds the scans of another queue" if found else "is not a store of VoxelQ"
+        what = "holds the scans of another queue" if store_id else "is not a store of VoxelQ"
         raise WrongStore(
             f"The folder at STORE_URL ({self._store.url}) {what}, and not the scans of this one. "
             "Is it mounted? Is STORE_URL the same for the API and all workers? If it was replaced "
@@ -135,41 +135,41 @@ class StoreIdentity:
             retry_after_s=5,
         )
 
-    def _introduce(self) -> tuple[str, str | None]:
-        """Return the ids in Redis and in the store; make Redis know this store if it knows none.
+    def _agreed_ids(self) -> tuple[str, str | None]:
+        """Return the ids in Redis and in the store, and create them if there are none yet.
 
-        One process alone creates an id, and the others wait: were two of them to create one, each
-        in a folder of its own, neither could tell that the other's folder is another.
+        Only one process creates an id, and the others wait. If two processes created ids at once,
+        each in a folder of its own, they would not notice that their folders differ.
         """
         end_at = time.monotonic() + 2 * _CREATED_WITHIN_S
         while time.monotonic() < end_at:
-            self._known_until = self._found_until = 0.0
-            known, found = self._ask_redis(), self._look()
-            if known not in (None, _CREATING):
-                return str(known), found
-            if found is not None and known is None:
-                self._redis.set(keys.STORE, found, nx=True)
-            elif known is None and self._redis.set(
+            self._redis_id_until = self._store_id_until = 0.0
+            redis_id, store_id = self._read_redis_id(), self._read_store_id()
+            if redis_id not in (None, _CREATING):
+                return str(redis_id), store_id
+            if store_id is not None and redis_id is None:
+                self._redis.set(keys.STORE, store_id, nx=True)
+            elif redis_id is None and self._redis.set(
                 keys.STORE, _CREATING, nx=True, px=int(_CREATED_WITHIN_S * 1000)
             ):
                 self._redis.set(keys.STORE, self._write(uuid.uuid4().hex))
-            elif known == _CREATING:
+            elif redis_id == _CREATING:
                 time.sleep(_CREATING_TICK_S)
         raise StoreUnavailable("The store is about to be created.", retry_after_s=1)
 
-    def _ask_redis(self) -> str | None:
-        if time.monotonic() >= self._known_until:
-            answer = self._redis.get(keys.STORE)
-            self._known = answer.decode() if isinstance(answer, bytes) else None
-            self._known_until = time.monotonic() + KNOWN_FOR_S
-        return self._known
+    def _read_redis_id(self) -> str | None:
+        if time.monotonic() >= self._redis_id_until:
+            stored = self._redis.get(keys.STORE)
+            self._redis_id = stored.decode() if isinstance(stored, bytes) else None
+            self._redis_id_until = time.monotonic() + REDIS_ID_VALID_S
+        return self._redis_id
 
-    def _look(self) -> str | None:
-        # A disk is looked at each time: it costs little, and mounts go away.
-        if self._store.on_disk or time.monotonic() >= self._found_until:
-            self._found = self._read()
-            self._found_until = time.monotonic() + FOUND_FOR_S
-        return self._found
+    def _read_store_id(self) -> str | None:
+        # A disk is read each time: that is cheap, and a mount may go away.
+        if self._store.on_disk or time.monotonic() >= self._store_id_until:
+            self._store_id = self._read()
+            self._store_id_until = time.monotonic() + STORE_ID_VALID_S
+        return self._store_id
 
     def _read(self) -> str | None:
         try:

@@ -1,6 +1,6 @@
-"""What the store itself holds of a job, so that a queue that lost its data can be recovered.
+"""Records of jobs in the store, from which a queue that lost its data can be recovered.
 
-Beside a job's scan are a record of what was asked for, written before the job is queued, and a
+Beside a job's scan there is a record of its submission, written before the job is queued, and a
 report for each execution that computed its mask.
 """
 
@@ -27,7 +27,7 @@ _BATCH = 200
 
 
 class JobRecord(BaseModel):
-    """A submission, and the id of the data set that its job is in."""
+    """A submission, and the id of the data set that its job belongs to."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,15 +55,15 @@ class JobRecords:
         self._store = store
 
     def write(self, record: JobRecord) -> None:
-        """Write the record of a job, which has none yet; raises StoreFull too."""
+        """Write the record of a new job; raises StoreFull too."""
         self._store.write(_record_key(record.submission.id), _encode(record))
 
     def replace(self, record: JobRecord) -> None:
-        """Write the record of a job that has one, which is never half written; raises StoreFull."""
+        """Replace the record of a job in one step; raises StoreFull too."""
         self._store.replace(_record_key(record.submission.id), _encode(record))
 
     def remove(self, job_id: str) -> None:
-        """Remove the record of a job that is not to be recovered."""
+        """Remove the record of a job, so that it will not be recovered."""
         self._store.delete(_record_key(job_id))
 
     def exists(self, job_id: str) -> bool:
@@ -74,7 +74,7 @@ class JobRecords:
             return False
 
     def read(self, job_id: str) -> JobRecord | None:
-        """Return the record of a job; None if it has none that this version can read."""
+        """Return the record of a job; None if there is none, or this version cannot read it."""
         try:
             record = JobRecord.model_validate_json(self._store.read(_record_key(job_id)))
         except (FileNotFoundError, ValidationError):
@@ -82,20 +82,20 @@ class JobRecords:
         return record if record.submission.id == job_id else None
 
     def service_of(self, job_id: str) -> str | None:
-        """Return the id that a job's record names; None if it has no record that names one."""
+        """Return the data set's id from a job's record; None if it cannot be read."""
         with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             return str(json.loads(self._store.read(_record_key(job_id)))["service"])
         return None
 
     def write_report(self, job_id: str, execution: str, report: Report) -> None:
-        """Write the report of an execution. A store that fails costs this copy only."""
+        """Write the report of an execution. If the store fails, only this copy is missing."""
         try:
             self._store.write(report_key(job_id, execution), report.model_dump_json().encode())
         except (StoreFull, StoreUnavailable) as error:
             log.warning("report_not_stored", job=job_id, error=type(error).__name__)
 
     def find_report(self, job_id: str) -> StoredReport | None:
-        """Return a report of a job whose mask is in the store too; None if there is none."""
+        """Return a report of a job whose mask is in the store as well; None if there is none."""
         for name in sorted(self._store.file_names(job_id)):
             if not name.endswith(_REPORT_END):
                 continue
@@ -108,7 +108,7 @@ class JobRecords:
 
 
 def unknown_jobs(redis: Redis, store: ScanStore) -> Iterator[str]:
-    """Yield the ids of jobs that have files and that the queue does not know.
+    """Yield the ids of jobs that are in the store but not in the queue.
 
     May raise RedisError and StoreUnavailable.
     """
@@ -117,8 +117,8 @@ def unknown_jobs(redis: Redis, store: ScanStore) -> Iterator[str]:
         with redis.pipeline(transaction=False) as pipeline:
             for job_id in batch:
                 pipeline.exists(keys.RQ_JOB + job_id)
-            known = pipeline.execute()
-        yield from (job_id for job_id, there in zip(batch, known, strict=True) if not there)
+            exists = pipeline.execute()
+        yield from (job_id for job_id, known in zip(batch, exists, strict=True) if not known)
 
 
 def report_key(job_id: str, execution: str) -> str:

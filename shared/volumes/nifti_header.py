@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from shared.errors import BadScan, ScanTooLarge, UnsupportedMedia
 
-#: Header extensions lie between the header and the voxels; more than this is no scan.
+#: Header extensions are between the header and the voxels; a file with more is refused.
 MAX_EXTENSION_BYTES = 16 << 20
 
-#: What numpy makes of each NIfTI data type that holds one real number.
+#: The numpy type of each NIfTI data type that holds one real number.
 DTYPES = {
     2: "uint8",
     4: "int16",
@@ -42,15 +42,15 @@ _REFUSED_DTYPES = {
     2304: "RGBA colours",
 }
 
-#: A voxel's edge and a volume's extent, in millimetres: from microscopy of tissue to a body with
-#: room around it. A header beyond these is in other units or damaged, and would make volumes
-#: that are no numbers, or a grid that fits no memory.
+#: Limits of a voxel's edge and a volume's extent, in millimetres: from microscopy of tissue to a
+#: whole body. A header beyond these uses other units or is damaged, and would lead to volumes
+#: that are not finite or to a grid that fits into no memory.
 MIN_EDGE_MM, MAX_EDGE_MM = 0.01, 100.0
 MAX_EXTENT_MM = 5_000.0
-#: How far from the scanner's origin a volume may lie.
+#: The largest distance of a volume from the scanner's origin.
 MAX_OFFSET_MM = 100_000.0
 
-# Unit axes whose determinant is below this lie in one plane.
+# Unit axes whose determinant is below this count as lying in one plane.
 _SINGULAR = 1e-6
 
 _HEADERS: dict[int, tuple[type[Any], slice, bytes, bytes]] = {
@@ -61,13 +61,13 @@ _HEADERS: dict[int, tuple[type[Any], slice, bytes, bytes]] = {
 
 @dataclass(frozen=True, eq=False)
 class VolumeHeader:
-    """What a scan's header says of its volume.
+    """The numbers of a scan's header.
 
     ``shape`` is (x, y, z) in voxels, ``dims`` the axes as written (trailing ones included),
     ``dtype`` the stored type with its byte order, ``affine`` the 4 x 4 map from voxel indices to
     RAS+ millimetres, ``voxel_mm`` the voxel's edges, ``orientation`` axis codes such as ``LPS``,
     and ``vox_offset`` the byte at which the voxels begin. A stored value ``v`` means
-    ``slope * v + inter``. ``raw`` is the header as it came, for a mask to copy its geometry.
+    ``slope * v + inter``. ``raw`` is the header as uploaded; a mask copies its geometry.
     """
 
     shape: tuple[int, int, int]
@@ -88,11 +88,11 @@ class VolumeHeader:
 
     @property
     def data_bytes(self) -> int:
-        """How many bytes the voxels take, unpacked."""
+        """How many bytes the voxels take, decompressed."""
         return self.voxels * self.dtype.itemsize
 
     def nifti(self) -> Any:
-        """Return nibabel's header object, made afresh from ``raw``."""
+        """Return a new nibabel header object, made from ``raw``."""
         endianness, size = _byte_order(self.raw)
         return _HEADERS[size][0](self.raw, endianness=endianness, check=False)
 
@@ -100,7 +100,7 @@ class VolumeHeader:
     def parse(cls, prefix: bytes, *, max_voxels: int) -> "VolumeHeader | None":
         """Read the header from the first bytes of a NIfTI-1 or NIfTI-2 file, of either endianness.
 
-        Returns ``None`` while ``prefix`` is too short to tell.
+        Returns None while ``prefix`` is too short.
 
         Raises:
             UnsupportedMedia: These are not the first bytes of a single-file NIfTI.
@@ -124,7 +124,7 @@ class VolumeHeader:
                 "This is not NIfTI, though it begins like an Analyze header; "
                 "a single .nii or .nii.gz is needed."
             )
-        # With its checks on, nibabel logs what it finds in a header.
+        # With its checks on, nibabel would log what it finds in a header.
         header = make(raw, endianness=endianness, check=False)
         with np.errstate(all="ignore"):
             return cls._from_fields(header, raw, max_voxels)

@@ -48,7 +48,7 @@ def test_a_dropped_scan_is_followed_to_its_end(
     expect(visit.at(".big")).to_have_text("Next in line")
     worker.settle([first])
     (second,) = worker.start(most=1)
-    worker.leases.report([Step(second, Stage.INFERENCE, 0.42)])
+    worker.leases.update_progress([Step(second, Stage.INFERENCE, 0.42)])
     expect(visit.at(".big")).to_have_text("42 %")
     expect(visit.at("[aria-current=step]")).to_have_text("Running the network")
     expect(visit.row("second.nii.gz")).to_contain_text("Running the network · 42 %")

@@ -11,7 +11,8 @@ from playwright.sync_api import expect
 from scipy import ndimage
 
 from shared.results import LabelStats, TumorFinding
-from shared.volumes.nifti import mask_bytes, read_volume
+from shared.volumes.mask_writer import mask_bytes
+from shared.volumes.reader import read_volume
 from tests.browser.conftest import Visiting
 from tests.support.api_server import SCAN, ApiServer
 from tests.support.browser_pages import Visit, coloured

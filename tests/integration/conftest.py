@@ -1,4 +1,4 @@
-"""What tests of the front desk lean on."""
+"""Fixtures of the tests that need a running API."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def two_channel_model(models_dir: Path) -> str:
 
 @pytest.fixture
 def server(settings: Settings) -> Iterator[ApiServer]:
-    """A front desk with this test's settings."""
+    """An API server with this test's settings."""
     started = ApiServer(settings)
     started.start()
     yield started
@@ -30,17 +30,17 @@ def server(settings: Settings) -> Iterator[ApiServer]:
 
 @pytest.fixture
 async def client(server: ApiServer) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of that front desk."""
+    """A client of that API server."""
     async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as opened:
         yield opened
 
 
 @pytest.fixture
 def scripted_worker(settings: Settings) -> Iterator[ScriptedWorker]:
-    """A stand-in for the workers of this test's queue."""
-    room = ScriptedWorker(settings)
-    yield room
-    room.close()
+    """A worker whose steps this test decides."""
+    worker = ScriptedWorker(settings)
+    yield worker
+    worker.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is promised when things die, with real processes and a real server."""
+"""What the queue promises when processes die, with real processes and a real server."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from tests.support.jobs import Workers, submission, wait_for
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Short leases, so that a dead worker is noticed within a test's patience."""
+    """Short leases, so that a dead worker is noticed soon."""
     return settings.model_copy(update={"lease_s": 1.0, "max_batch_size": 8})
 
 
@@ -74,37 +74,37 @@ async def test_a_scan_that_kills_its_worker_fails_alone(
     assert failed[0].error["type"].endswith("job-lost")
 
 
-async def test_a_killed_worker_is_known_dead_at_once(
+async def test_the_death_of_a_killed_worker_is_reported_at_once(
     queue: JobQueue, settings: Settings, valkey: Valkey
 ) -> None:
-    """With leases of an hour, the jobs of a killed worker finish: its watchdog tells the queue."""
-    patient = Workers(settings.model_copy(update={"lease_s": 3600.0, "adaptive_batching": False}))
+    """Even with leases of an hour, the jobs of a killed worker finish soon."""
+    fleet = Workers(settings.model_copy(update={"lease_s": 3600.0, "adaptive_batching": False}))
     try:
         ids = await submit_all(queue, ["slow:0.5"] * 4)
-        first = patient.start()
+        first = fleet.start()
         await wait_for(queue, ids, JobStatus.STARTED)
         first.kill()
-        patient.start()
+        fleet.start()
         jobs = await wait_for(queue, ids)
     finally:
-        patient.kill_all()
+        fleet.kill_all()
     assert {job.status for job in jobs} == {JobStatus.FINISHED}
     assert {job.attempts for job in jobs} == {2}
 
 
-async def test_a_worker_that_crashes_gives_its_jobs_up_at_once(
+async def test_a_worker_that_crashes_loses_its_jobs_at_once(
     queue: JobQueue, settings: Settings
 ) -> None:
-    """A worker that falls over an error of its own dies, and its job is tried elsewhere."""
-    patient = Workers(settings.model_copy(update={"lease_s": 3600.0}))
+    """A worker exits after an error of its own, and its job is tried by another one."""
+    fleet = Workers(settings.model_copy(update={"lease_s": 3600.0}))
     try:
         (job_id,) = await submit_all(queue, ["crash"])
         for attempt in range(settings.max_attempts):
-            assert await asyncio.to_thread(patient.start().wait) == 1, attempt
-        patient.start()
+            assert await asyncio.to_thread(fleet.start().wait) == 1, attempt
+        fleet.start()
         (job,) = await wait_for(queue, [job_id])
     finally:
-        patient.kill_all()
+        fleet.kill_all()
     assert (job.status, job.attempts) == (JobStatus.FAILED, settings.max_attempts)
 
 
@@ -130,27 +130,27 @@ async def test_a_frozen_worker_cannot_add_a_second_outcome(
 async def test_a_hung_batch_gets_its_worker_killed(
     queue: JobQueue, settings: Settings, valkey: Valkey
 ) -> None:
-    """A forward pass that never returns is ended from outside; its neighbour finishes."""
-    hurried = Workers(settings.model_copy(update={"job_timeout_s": 1.0}))
+    """The worker of a forward pass that never returns is killed; the other job finishes."""
+    fleet = Workers(settings.model_copy(update={"job_timeout_s": 1.0}))
     ids = await submit_all(queue, ["hang", "ok"])
     try:
         waiting = asyncio.create_task(wait_for(queue, ids))
         while not waiting.done():
-            if all(process.poll() is not None for process in hurried.processes):
-                hurried.start()
+            if all(process.poll() is not None for process in fleet.processes):
+                fleet.start()
             await asyncio.sleep(0.05)
         hung, neighbour = await waiting
     finally:
-        hurried.kill_all()
+        fleet.kill_all()
     assert neighbour.status is JobStatus.FINISHED
     assert hung.status is JobStatus.FAILED
     assert hung.error is not None
     assert hung.error["type"].endswith("job-timed-out")
-    assert -signal.SIGKILL in [process.returncode for process in hurried.processes]
+    assert -signal.SIGKILL in [process.returncode for process in fleet.processes]
 
 
-async def test_sigterm_finishes_the_batch_in_hand(queue: JobQueue, workers: Workers) -> None:
-    """A worker asked to stop finishes what it began, leaves the rest queued, and exits with 0."""
+async def test_sigterm_finishes_the_active_batch(queue: JobQueue, workers: Workers) -> None:
+    """On SIGTERM a worker finishes what it began, leaves the rest queued, and exits with 0."""
     ids = await submit_all(queue, ["slow:0.3"] * 12)
     process = workers.start()
     await wait_for(queue, ids[:8], JobStatus.STARTED)
@@ -161,8 +161,8 @@ async def test_sigterm_finishes_the_batch_in_hand(queue: JobQueue, workers: Work
     assert (await queue.state()).workers == ()
 
 
-async def test_a_started_job_can_be_cancelled_under_way(queue: JobQueue, workers: Workers) -> None:
-    """A job cancelled while it computes stays cancelled; its neighbours finish."""
+async def test_a_job_can_be_cancelled_while_it_computes(queue: JobQueue, workers: Workers) -> None:
+    """A job cancelled while it computes stays cancelled; the others of its batch finish."""
     ids = await submit_all(queue, ["slow:0.3"] * 3)
     workers.start()
     await wait_for(queue, ids, JobStatus.STARTED)
@@ -174,7 +174,7 @@ async def test_a_started_job_can_be_cancelled_under_way(queue: JobQueue, workers
 async def test_a_transient_fault_ends_after_the_last_attempt(
     queue: JobQueue, settings: Settings, workers: Workers
 ) -> None:
-    """A job that meets a passing fault each time fails with it after MAX_ATTEMPTS tries."""
+    """A job that meets a transient fault in each attempt fails after MAX_ATTEMPTS attempts."""
     workers.start()
     (job,) = await wait_for(queue, await submit_all(queue, ["retry"]))
     assert (job.status, job.attempts) == (JobStatus.FAILED, settings.max_attempts)
@@ -184,7 +184,7 @@ async def test_a_transient_fault_ends_after_the_last_attempt(
 
 @pytest.fixture
 def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
-    """A server that a test may kill without hurting another test."""
+    """A server of its own, which a test may kill."""
     server = Valkey(tmp_path)
     server.start()
     yield server
@@ -194,7 +194,7 @@ def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
 async def test_nothing_accepted_is_lost_when_redis_dies(
     own_valkey: Valkey, settings: Settings
 ) -> None:
-    """Redis is killed while jobs are queued and computed; with its AOF all of them finish."""
+    """If Redis is killed while jobs are queued and computed, all finish after its restart."""
     settings = settings.model_copy(update={"redis_url": own_valkey.url})
     workers = Workers(settings)
     try:
@@ -215,7 +215,7 @@ async def test_nothing_accepted_is_lost_when_redis_dies(
 async def test_a_burst_against_a_small_queue_loses_nothing(
     settings: Settings, workers: Workers
 ) -> None:
-    """While workers drain, every submit is either refused or finished, and none in between."""
+    """Every submit to a small queue is either refused or finishes."""
     async with JobQueue(settings.model_copy(update={"max_queued": 20})) as queue:
         workers.start()
         answers = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""A disk that the queue's append-only file shares with the store, and that fills up."""
+"""A full disk on which both the queue's append-only file and the store are."""
 
 import asyncio
 import time
@@ -46,13 +46,13 @@ def on_disk(settings: Settings, disk: Path) -> Iterator[Settings]:
 
 @pytest.fixture
 async def queue(on_disk: Settings) -> AsyncIterator[JobQueue]:
-    """The door to that queue."""
+    """The queue on that disk."""
     async with JobQueue(on_disk) as opened:
         yield opened
 
 
 def writes(redis: Redis) -> bool:
-    """Tell whether Redis takes a write, which it notes in its file."""
+    """Return whether Redis accepts a write, for which it must write its file."""
     try:
         redis.set("written", bytes(1000))
     except ResponseError:
@@ -61,7 +61,7 @@ def writes(redis: Redis) -> bool:
 
 
 async def until(redis: Redis, *, written: bool) -> None:
-    """Return once Redis takes writes, or refuses them."""
+    """Return once Redis accepts writes, or refuses them."""
     deadline = time.monotonic() + 30
     while writes(redis) is not written:
         assert time.monotonic() < deadline
@@ -71,20 +71,20 @@ async def until(redis: Redis, *, written: bool) -> None:
 async def test_a_full_disk_is_freed_without_redis(
     on_disk: Settings, queue: JobQueue, disk: Path
 ) -> None:
-    """Redis that can write no more keeps nobody from removing what is over its time.
+    """Retention deletes expired files even if Redis cannot write any more.
 
-    The files go first, Redis writes again by itself, and then the records go.
+    That frees the disk, so that Redis accepts writes again, and then the records are deleted.
     """
     store = ScanStore(on_disk.store_url)
-    over, kept = [submission() for _ in range(8)], submission()
-    for one in (*over, kept):
+    expired, kept = [submission() for _ in range(8)], submission()
+    for one in (*expired, kept):
         store.write(store.scan_key(one.id, "scan", gzipped=False), bytes(MIB))
         await queue.submit(one)
         await queue.cancel(one.id)
     with connect(on_disk) as redis:
         retention = Retention(redis, store, on_disk)
         retention.make_round()
-        for one in over:
+        for one in expired:
             redis.zincrby(keys.ENDED, -8 * 86_400, one.id)
         fill(disk)
         await until(redis, written=False)
@@ -97,7 +97,7 @@ async def test_a_full_disk_is_freed_without_redis(
 
 
 async def test_uploads_stop_before_redis_does(on_disk: Settings, disk: Path) -> None:
-    """The reserve is left to the queue: scans are refused with 507 while jobs can be cancelled."""
+    """Scans are refused with 507 while the reserve still allows jobs to be cancelled."""
     server = ApiServer(on_disk)
     server.start()
     try:
@@ -114,10 +114,10 @@ async def test_uploads_stop_before_redis_does(on_disk: Settings, disk: Path) -> 
         server.stop()
 
 
-async def test_a_disk_filled_by_others_is_told(on_disk: Settings, disk: Path) -> None:
-    """Where others fill the disk to the last byte, a scan is refused in words and leaves nothing.
+async def test_scans_are_refused_while_others_fill_the_disk(on_disk: Settings, disk: Path) -> None:
+    """If other files fill the disk, a scan is refused and leaves nothing behind.
 
-    Once there is room again scans are taken, without a restart.
+    Once there is room again scans are accepted, without a restart.
     """
     server = ApiServer(on_disk)
     server.start()

@@ -81,12 +81,12 @@ class ApiServer:
     @property
     def blocked(self) -> int:
         """How many clients wait for a job."""
-        return int(self.server.config.app.state.desk.waiter.blocked)  # type: ignore[union-attr]
+        return int(self.server.config.app.state.services.waiter.blocked)  # type: ignore[union-attr]
 
     @property
     def following(self) -> int:
         """How many clients follow a job."""
-        return int(self.server.config.app.state.desk.followers.count)  # type: ignore[union-attr]
+        return int(self.server.config.app.state.services.followers.count)  # type: ignore[union-attr]
 
     async def until_blocked(self, clients: int) -> None:
         """Return once exactly so many clients wait."""

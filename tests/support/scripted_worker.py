@@ -16,7 +16,8 @@ from shared.results import (
 )
 from shared.settings import Settings
 from shared.storage.store import ScanStore
-from shared.volumes.nifti import mask_bytes, read_volume
+from shared.volumes.mask_writer import mask_bytes
+from shared.volumes.reader import read_volume
 from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome
 from worker.queueing.connection import connect
 from worker.queueing.leases import Leases, WorkerFacts

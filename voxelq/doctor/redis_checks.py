@@ -8,9 +8,10 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from shared.errors import ServiceUnavailable
 from shared.queue import keys
-from shared.queue.connection import redis_words
-from shared.queue.job_queue import JobQueue, QueueState, WorkerInfo
+from shared.queue.connection import describe_redis_error
+from shared.queue.job_queue import JobQueue
 from shared.queue.redis_check import UNKNOWN, Finding, check_redis, memory_share, server_words
+from shared.queue.state import QueueState, WorkerInfo
 from shared.version import VERSION
 from voxelq.doctor.finding import Diagnosis, Surroundings, ok, problem, warning
 
@@ -28,7 +29,7 @@ def look_at_redis(here: Surroundings) -> list[Diagnosis]:
     except NoPermissionError:
         return [_told("Redis", UNKNOWN)]
     except RedisError as error:
-        says = f"{here.redis_place}: {redis_words(error)}"
+        says = f"{here.redis_place}: {describe_redis_error(error)}"
         return [problem("Redis", says, _START_REDIS, reached=False)]
     except ValueError:
         return [problem("Redis", "REDIS_URL is no address.", _START_REDIS, reached=False)]

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from shared.bundles.bundle import Bundle
 from shared.queue import keys
-from shared.queue.scripts import BUNDLE_STATUSES, TELL_BUNDLE_STATUS
+from shared.queue.scripts import BUNDLE_STATUSES, STORE_BUNDLE_STATUS
 
 log = structlog.get_logger()
 
@@ -147,7 +147,7 @@ class BundleStatuses:
         own = self._own[key]
         kind = own.kind if own.shared else "unsaid"
         self._ask(
-            lambda: TELL_BUNDLE_STATUS.run(
+            lambda: STORE_BUNDLE_STATUS.run(
                 self._redis, self._worker_id, key, kind, own.reason, VERDICT_TTL_S
             ),
             None,

@@ -15,7 +15,6 @@ the folder has changed or gone.
 import gc
 import threading
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from shared.errors import (
     VoxelQError,
 )
 from shared.settings import BUNDLED_MODELS, Settings
+from shared.telemetry import log_unexpected_error
 from worker.device.select import choose_device, choose_precision, release_idle_memory
 from worker.inference.oom import is_out_of_memory
 from worker.models.bundle_status import BundleStatuses
@@ -357,9 +357,5 @@ def _words(error: Exception, bundle: Bundle) -> str:
     if is_out_of_memory(error):
         return "There is no memory for it just now."
     # A foreign error may say anything, at any length; its kind is safe to show.
-    log.error(
-        "loading failed",
-        error=type(error).__name__,
-        frames=traceback.format_tb(error.__traceback__)[-3:],
-    )
+    log_unexpected_error("model_loading_failed", error)
     return f"{type(error).__name__} was raised while it was loaded; the worker's log says where."

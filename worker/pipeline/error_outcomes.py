@@ -1,7 +1,5 @@
 """What becomes of a job that met an error: its own fault, its worker's, or one that may pass."""
 
-import traceback
-
 import structlog
 
 from shared.errors import (
@@ -13,6 +11,7 @@ from shared.errors import (
     VoxelQError,
     WrongStore,
 )
+from shared.telemetry import log_unexpected_error
 from worker.inference.oom import is_out_of_memory
 from worker.pipeline.outcomes import Failed, LeasedJob, Outcome, Retry, Returned
 from worker.pipeline.trouble import Trouble
@@ -63,12 +62,7 @@ def outcome_of(error: Exception, job: LeasedJob, *, log_it: bool = True) -> Outc
         )
         return Retry(lacking.problem(instance))
     if log_it:
-        log.error(
-            "scan_failed",
-            job=job.id,
-            error=type(error).__name__,
-            frames=traceback.format_tb(error.__traceback__)[-3:],
-        )
+        log_unexpected_error("scan_failed", error, job=job.id)
     failure = InferenceFailed(
         f"{type(error).__name__} was raised while this scan was computed; "
         "the worker's log says where."

@@ -34,7 +34,9 @@ from shared.results import BatchInfo, Report, SegmentationResult
 from shared.settings import Settings
 from shared.storage.job_records import JobRecords, report_key
 from shared.storage.store import ScanStore
-from shared.volumes.nifti import Volume, VolumeHeader, mask_bytes, read_volume
+from shared.volumes.mask_writer import mask_bytes
+from shared.volumes.nifti_header import VolumeHeader
+from shared.volumes.reader import Volume, read_volume
 from worker.device.compute_mode import ComputeMode
 from worker.device.select import release_idle_memory, set_threads
 from worker.device.sharing import SharedDevice

@@ -5,7 +5,8 @@ from pydantic import ValidationError
 
 from shared.errors import InferenceFailed
 from shared.results import ScanGeometry, SegmentationResult, TumorFinding
-from shared.volumes.nifti import VolumeHeader
+from shared.volumes.geometry import voxel_volume_ml
+from shared.volumes.nifti_header import VolumeHeader
 from worker.volume.postprocess import Segmentation
 
 
@@ -25,7 +26,7 @@ def findings(header: VolumeHeader, segmentation: Segmentation, sha256: str) -> S
 
 
 def _findings(header: VolumeHeader, segmentation: Segmentation, sha256: str) -> SegmentationResult:
-    voxel_ml = float(abs(np.linalg.det(header.affine[:3, :3]))) / 1000
+    voxel_ml = voxel_volume_ml(header.affine)
     return SegmentationResult(
         tumor=TumorFinding(
             present=segmentation.present,

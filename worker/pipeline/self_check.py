@@ -5,13 +5,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 
-import structlog
-
 from shared.errors import VoxelQError
+from shared.telemetry import log_unexpected_error
 from worker.inference.oom import is_out_of_memory
 from worker.pipeline.trouble import Trouble
-
-log = structlog.get_logger()
 
 #: A store that does not answer within this time hangs (seconds).
 STORE_ANSWERS_WITHIN_S = 5.0
@@ -48,7 +45,7 @@ class StoreCheck:
                 return Trouble(error.detail)
             except Exception as error:  # whatever a file system may raise
                 self._hung = None
-                log.error("store_check_failed", error=type(error).__name__)  # noqa: TRY400
+                log_unexpected_error("store_check_failed", error)
                 return Trouble(f"The store cannot be looked at: {type(error).__name__}.")
             self._hung = None
             return None
@@ -64,7 +61,7 @@ def check_device(warm_up: Callable[[], None]) -> Trouble | None:
         warm_up()
     except Exception as error:  # what a sick device may raise has no bounds
         kind = type(error).__name__
-        log.error("device_check_failed", error=kind)  # noqa: TRY400 - it may quote a scan
+        log_unexpected_error("device_check_failed", error)
         if is_out_of_memory(error):
             return Trouble("There is no memory on this worker's device just now.")
         return Trouble(f"The network no longer runs on this device: {kind}.", restart=True)

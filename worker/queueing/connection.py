@@ -8,7 +8,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from shared.queue.failover import FailoverRedis
-from shared.queue.redis_check import LOOK_AGAIN_S, UNKNOWN, check_redis, log_findings
+from shared.queue.redis_check import CHECK_AGAIN_S, UNKNOWN, check_redis, log_findings
 from shared.settings import Settings
 
 #: Longest that a call may block on the server's side (seconds).
@@ -43,4 +43,4 @@ def await_usable(redis: Redis) -> None:
         if not any(finding.unusable for finding in findings):
             return
         redis.connection_pool.disconnect()  # its address may lead to another server by then
-        time.sleep(LOOK_AGAIN_S)
+        time.sleep(CHECK_AGAIN_S)

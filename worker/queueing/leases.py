@@ -1,4 +1,4 @@
-"""The worker's door to the queue: draw, begin, report, settle, give back, extend, reap.
+"""The worker's door to the queue: draw, begin, update progress, settle, give back, extend, reap.
 
 A drawn job is held by a lease, which is its entry in RQ's registry of started jobs. The lease is
 the fence too: settling removes it and writes the outcome in one script, so whoever lost it (to
@@ -222,10 +222,10 @@ class Leases:
         members = {member.decode() for member in lost}
         return [job for job in jobs if f"{job.id}:{job.execution}" in members]
 
-    def report(self, steps: Sequence[Step]) -> int:
-        """Say how far jobs have come; return for how many this worker still may."""
+    def update_progress(self, steps: Sequence[Step]) -> int:
+        """Store the progress of jobs; return how many of them this worker still holds."""
         return int(
-            scripts.REPORT.run(
+            scripts.UPDATE_PROGRESS.run(
                 self._redis,
                 *(
                     part

@@ -28,4 +28,4 @@ class Reporter(SupervisedThread):
     def _report(self) -> None:
         steps = self._board.take()
         if steps:
-            self._leases.report(steps)
+            self._leases.update_progress(steps)

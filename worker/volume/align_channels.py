@@ -7,13 +7,11 @@ from numpy.typing import NDArray
 
 from shared.bundles.model_card import ModelCard
 from shared.errors import BadScan
+from shared.volumes.geometry import is_same_grid
 from worker.volume.resample import Affine, sample_affine
 
 #: One channel: intensities ``[I, J, K]``, slope and intercept applied, and their 4x4 affine.
 Channel = tuple[NDArray[np.generic], Affine]
-
-#: Affines that differ by less than this, in mm or mm per voxel, are the same grid.
-_SAME_MM = 1e-3
 
 
 def on_first_grid(channels: Sequence[Channel], card: ModelCard) -> list[NDArray[np.generic]]:
@@ -29,7 +27,7 @@ def on_first_grid(channels: Sequence[Channel], card: ModelCard) -> list[NDArray[
     (first, affine), *others = channels
     volumes = [first]
     for place, (data, other) in zip(card.inputs[1:], others, strict=True):
-        if data.shape == first.shape and np.allclose(other, affine, rtol=0, atol=_SAME_MM):
+        if is_same_grid(data.shape, other, first.shape, affine):
             volumes.append(data)
         elif card.resample_inputs:
             to_channel = np.asarray(np.linalg.inv(other) @ affine, dtype=np.float64)

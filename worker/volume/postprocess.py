@@ -14,10 +14,13 @@ from scipy import ndimage
 
 from shared.bundles.model_card import ModelLabel
 from shared.results import LabelStats
+from shared.volumes.geometry import cubic_voxel_ml, voxel_volume_ml
 from worker.volume.preprocess import Frame
 from worker.volume.resample import Affine, Volume, sample_affine
 
 Mask = NDArray[np.uint8]
+
+_MAX_ABSENT_PROBABILITY = 0.499
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,17 @@ class Segmentation:
     present: bool
     probability: float
     labels: list[LabelStats]
+
+
+def empty_segmentation(mask: Mask, probability: float) -> Segmentation:
+    """Return the answer for a scan in which nothing was found.
+
+    Args:
+        mask: Gives the shape of the empty mask.
+        probability: Of anything being there; cut so that it stays below one half, as a probability
+            of one half means present.
+    """
+    return Segmentation(np.zeros_like(mask), False, min(probability, _MAX_ABSENT_PROBABILITY), [])
 
 
 def to_scan_grid(probability: Volume, frame: Frame, rules: MaskRules) -> Mask:
@@ -74,7 +88,7 @@ def keep_components(probability: Volume, rules: MaskRules, spacing_mm: float) ->
     low, high = _box(above)
     inside = tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
     pieces, _ = ndimage.label(above[inside])
-    sizes_ml = np.bincount(pieces.ravel()) * (spacing_mm**3 / 1000)
+    sizes_ml = np.bincount(pieces.ravel()) * cubic_voxel_ml(spacing_mm)
     sizes_ml[0] = 0
     large = sizes_ml >= max(rules.min_component_ml, 1e-9)
     above[inside] = large[pieces]
@@ -89,7 +103,7 @@ def label_statistics(mask: Mask, affine: Affine, labels: Sequence[ModelLabel]) -
         affine: 4x4, from voxel indices to RAS+ millimetres.
         labels: The values to look for and their names.
     """
-    voxel_ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000
+    voxel_ml = voxel_volume_ml(affine)
     measured = []
     for label in labels:
         inside = mask == label.value

@@ -1,5 +1,5 @@
--- A worker is known to be dead: its leases end now rather than by silence. ARGV: worker.
--- Returns how many ended.
+-- End the leases of a dead worker at once instead of when they run out. ARGV: worker.
+-- Returns how many leases ended.
 local DEATHS_KEPT_S, LONGEST_PAUSE_S = 600, 60
 local ended = 0
 for _, queue in ipairs(redis.call('SMEMBERS', QUEUES)) do
@@ -10,7 +10,7 @@ for _, queue in ipairs(redis.call('SMEMBERS', QUEUES)) do
         end
     end
 end
--- A hint, for it may have been killed for any reason: the next try is put off a little.
+-- The bundle that it was loading may have killed it, or may not: delay the next attempt a little.
 local bundle = stop_loading(ARGV[1])
 if bundle then
     local deaths = redis.call('INCR', LOADING_DEATHS .. bundle)

@@ -1,5 +1,5 @@
--- A stock RQ worker runs this job: keep the listings beside RQ's own in step. ARGV: id.
--- Returns 1, or 0 when the job is none of ours.
+-- A stock RQ worker runs this job: update our listings as begin.lua would. ARGV: id.
+-- Returns 1, or 0 when VoxelQ did not submit the job.
 local id = ARGV[1]
 local priority = redis.call('HGET', RQ_JOB .. id, 'voxelq_priority')
 if not priority then return 0 end

@@ -1,6 +1,6 @@
--- ARGV: worker, what it is as JSON, lease seconds, started at, deadline in seconds from now,
---       then id, execution, queue of each job.
--- Returns for each job 1, or 0 when it was cancelled or lost meanwhile.
+-- Mark drawn jobs as started. ARGV: worker, its facts as JSON, lease seconds, started at, deadline
+--       in seconds from now, then id, execution, queue of each job.
+-- Returns for each job 1, or 0 when it was cancelled or lost since it was drawn.
 local worker, started_at = ARGV[1], ARGV[4]
 local deadline = stamp(now() + tonumber(ARGV[5]))
 local begun, first = {}, nil
@@ -25,6 +25,6 @@ for i = 6, #ARGV, 3 do
     if held then first = first or id end
     begun[#begun + 1] = held and 1 or 0
 end
-show_worker(worker, ARGV[2], ARGV[3])
+store_worker(worker, ARGV[2], ARGV[3])
 set_rq_worker(worker, 'busy', first)
 return begun

@@ -1,11 +1,11 @@
--- ARGV: id, ended at, retention. Returns 'missing', 'terminal' or 'canceled'.
+-- Cancel a job. ARGV: id, ended at, retention. Returns 'missing', 'terminal' or 'canceled'.
 local id = ARGV[1]
 local job = redis.call('HMGET', RQ_JOB .. id, 'status', 'origin', 'voxelq_execution')
 local status, queue = job[1], job[2]
-local there = redis.call('EXISTS', RQ_JOB .. id) == 1 and redis.call('ZSCORE', INDEX, id)
-if not there then return 'missing' end
+local exists = redis.call('EXISTS', RQ_JOB .. id) == 1 and redis.call('ZSCORE', INDEX, id)
+if not exists then return 'missing' end
 if is_live(status) and not queue then
-    -- its record was damaged: it stands in a queue that it does not name, and can only be purged
+    -- its record is damaged: it is in a queue that it does not name, and can only be purged
     for _, name in ipairs(redis.call('SMEMBERS', QUEUES)) do
         redis.call('LREM', RQ_QUEUE .. name, 0, id)
         redis.call('LREM', RQ_QUEUE .. name .. RQ_INTERMEDIATE, 0, id)
@@ -22,7 +22,7 @@ if status == 'queued' then
     redis.call('LREM', RQ_QUEUE .. queue .. RQ_INTERMEDIATE, 0, id)
     for _, priority in ipairs(PRIORITIES) do redis.call('ZREM', PENDING .. priority, id) end
 end
--- Without its lease, whatever its worker still computes is dropped when it settles.
+-- Without the lease, the outcome is dropped when the worker settles.
 if job[3] then release(id, job[3], queue) end
 finish(id, queue, status, 'canceled', RQ_CANCELED, tonumber(ARGV[3]), ARGV[2])
 return 'canceled'

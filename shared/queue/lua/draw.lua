@@ -1,11 +1,11 @@
--- Draw up to a batch of one model's jobs, each with a lease, in the order of service.
+-- Draw the next jobs in the order of service, each with a lease: all of one model, at most a batch.
 -- ARGV: worker, most, lease seconds, ageing seconds, ladders as "model=1,1,2;..." (a ladder holds
 --       the lengths of the queue from which on 1, 2, 3... jobs are drawn; the one of '' is for
 --       models without one), model ref or '' for any, token for the executions' ids, draw jobs that
 --       run alone (0 or 1), other lanes of this worker that are idle, models to skip as "a;b".
 -- Returns {{jobs left, jobs ever queued, live workers, idle ones with this and its other lanes},
 -- {id, execution, queue, submission, losses, seconds since it was queued}...}; the first is empty
--- while the workers are suspended.
+-- if the workers are suspended.
 local worker, most, lease_s, aging_s = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local wanted, token, alone_too = ARGV[6], ARGV[7], ARGV[8] == '1'
 local AGED_EVERY = 4
@@ -15,7 +15,7 @@ if redis.call('EXISTS', RQ_SUSPENDED) == 1 then return {{}} end
 
 local before, workers = pending_count(), math.max(1, live_workers())
 local ever_queued = before + tonumber(redis.call('GET', TURN) or 0)
--- Idle is who has nothing in hand; whoever draws has room, whatever it has in hand already.
+-- A worker without active jobs is idle, and so is this one: it draws because a lane is free.
 local busy = redis.call('ZCOUNT', BUSY, stamp(time), '+inf')
 local itself = tonumber(redis.call('ZSCORE', BUSY, worker) or 0) >= time and 1 or 0
 local idle = math.max(1, workers - busy + itself) + tonumber(ARGV[9])
@@ -55,7 +55,7 @@ local function head(model, priority)
     return {id = id, queue = queue, model = model, priority = priority, arrival = tonumber(arrival or 0)}
 end
 
--- The longest waiting head of one priority, over all models asked for.
+-- Return the longest waiting job of one priority, over all wanted models.
 local function first(priority)
     local best
     for _, model in ipairs(models) do
@@ -65,6 +65,7 @@ local function first(priority)
     return best
 end
 
+-- Return the next job in the order of service.
 local function choose()
     local best, aged
     for _, priority in ipairs(PRIORITIES) do
@@ -87,7 +88,7 @@ while #drawn <= most do
     local job = choose()
     if not job then
         if wanted == '' then
-            -- the sets of queued models stay small, whatever versions come and go
+            -- or MODELS would keep every version that ever had a job
             for _, model in ipairs(models) do redis.call('SREM', MODELS, model) end
         end
         break
@@ -97,7 +98,7 @@ while #drawn <= most do
         'voxelq_submission', 'voxelq_losses', 'voxelq_model', 'voxelq_priority')
     local leased = fields[2] and redis.call('ZSCORE', RQ_WIP .. job.queue, job.id .. ':' .. fields[2])
     if fields[1] ~= 'queued' or leased then
-        redis.call('LPOP', list) -- gone, or queued twice by a registry clean-up of RQ's own
+        redis.call('LPOP', list) -- deleted, or queued twice by a registry clean-up of RQ's own
         redis.call('ZREM', PENDING .. job.priority, job.id)
         if not fields[1] then forget(job.id) end
     elseif not (fields[3] and fields[5] and fields[6]) then

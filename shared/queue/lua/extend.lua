@@ -1,8 +1,8 @@
--- A worker's heartbeat. ARGV: worker, what it is as JSON, lease seconds, last heartbeat,
--- count of metrics, then name and amount of each, then id, execution, queue of each job it holds.
--- Returns "<job>:<execution>" of those it holds no longer.
+-- A worker's heartbeat: extend its leases, add its metrics. ARGV: worker, its facts as JSON, lease
+-- seconds, last heartbeat, count of metrics, then name and amount of each, then id, execution,
+-- queue of each job it holds. Returns "<job>:<execution>" of the leases that it has lost.
 local time, lease_s = now(), tonumber(ARGV[3])
-show_worker(ARGV[1], ARGV[2], lease_s)
+store_worker(ARGV[1], ARGV[2], lease_s)
 local rq_worker = RQ_WORKER .. ARGV[1]
 if redis.call('EXISTS', rq_worker) == 1 then
     redis.call('HSET', rq_worker, 'last_heartbeat', ARGV[4])
@@ -19,7 +19,7 @@ for i = 6 + 2 * metrics, #ARGV, 3 do
     end
     if redis.call('ZSCORE', RQ_WIP .. queue, member) then
         redis.call('ZADD', RQ_WIP .. queue, 'XX', stamp(time + lease_s), member)
-        -- all of it: a clock that is stepped forward lets the hash expire
+        -- write all fields: the hash is gone if the clock was stepped forward and it expired
         redis.call('HSET', RQ_EXECUTION .. member, 'id', execution, 'worker_name', ARGV[1],
             'voxelq_lease_s', lease_s, 'last_heartbeat', stamp(time))
         redis.call('EXPIRE', RQ_EXECUTION .. member, math.ceil(lease_s) + 60)

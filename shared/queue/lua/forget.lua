@@ -1,10 +1,10 @@
--- Forget a terminal job, or what is left of one whose hash is gone.
+-- Delete a terminal job, or what is left of one whose hash is gone.
 -- Returns 'live' (and keeps it), 'missing' or 'purged'.
 local function forget(id)
     local job = redis.call('HMGET', RQ_JOB .. id, 'status', 'origin', 'voxelq_idempotency')
     local status, queue = job[1], job[2]
     if is_live(status) then return 'live' end
-    local there = redis.call('EXISTS', RQ_JOB .. id) == 1
+    local exists = redis.call('EXISTS', RQ_JOB .. id) == 1
     redis.call('DEL', RQ_JOB .. id, RQ_RESULTS .. id, RQ_EXECUTIONS .. id)
     local queues = queue and {queue} or redis.call('SMEMBERS', QUEUES)
     for _, name in ipairs(queues) do
@@ -16,5 +16,5 @@ local function forget(id)
     redis.call('ZREM', INDEX, id)
     unlist(id)
     if job[3] and job[3] ~= '' then redis.call('DEL', IDEMPOTENCY .. job[3]) end
-    return there and 'purged' or 'missing'
+    return exists and 'purged' or 'missing'
 end

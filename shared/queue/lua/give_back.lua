@@ -1,5 +1,5 @@
--- Return jobs to their old places at no cost to them, those begun as well as those only drawn.
--- ARGV: id, execution, queue of each job, in the order drawn. Returns how many went back.
+-- Put drawn or started jobs back at their old places in the queue, without charging them.
+-- ARGV: id, execution, queue of each job, in the order drawn. Returns how many were put back.
 local returned = 0
 for i = #ARGV - 2, 1, -3 do
     local id, execution, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2]

@@ -1,14 +1,14 @@
--- What every script may call. Times are Unix seconds on the server's clock, so that
--- clocks of workers that differ cannot shorten a lease.
-local PRIORITIES = {'stat', 'routine', 'bulk'}
--- Seconds. A reader that is further behind finds what it missed by looking at the jobs themselves.
+-- Functions that every script may call. Times are Unix seconds on the server's clock, so that
+-- different clocks of workers cannot shorten a lease.
+
+-- Seconds. A reader that is further behind reads the jobs themselves to catch up.
 local EVENTS_KEPT_S = 15
 local WAKE_TOKENS_KEPT = 64
 local RATE_MINUTES = 10
--- After so many returns at no cost a job is charged once, so that none comes back for ever.
+-- After this many uncharged returns a job is charged with one loss, so that none returns for ever.
 local RETURNS_PER_LOSS = 50
 local DEAD_LETTERS_KEPT = 1000
--- The end of a lease whose worker is known to be dead.
+-- The end of a lease is set to this once its worker is known to be dead.
 local KNOWN_DEAD = 1
 local KEPT_ONCE_FINISHED = {'status', 'origin', 'data', 'description', 'created_at', 'enqueued_at',
     'started_at', 'ended_at', 'worker_name', 'timeout', 'result_ttl', 'failure_ttl',
@@ -24,8 +24,6 @@ local function stamp(seconds)
     return string.format('%.6f', seconds)
 end
 
-local STATUSES = {'queued', 'started', 'finished', 'failed', 'canceled'}
-
 local function is_live(status) return status == 'queued' or status == 'started' end
 
 -- Take a job out of every listing by state.
@@ -36,7 +34,7 @@ end
 
 -- List a job under its new state, and write the event that clients wait for.
 local function move(id, from, to)
-    -- RQ's own tools change a job's state without our listings: then it is listed elsewhere
+    -- RQ's own tools change a job's state and not our listings: then it is in another listing
     if from and redis.call('ZREM', INDEX .. ':' .. from, id) == 0 then unlist(id) end
     redis.call('ZADD', INDEX .. ':' .. to, 0, id)
     if not is_live(to) then redis.call('ZADD', ENDED, stamp(now()), id) end
@@ -63,25 +61,25 @@ local function live_workers()
     return redis.call('ZCOUNT', WORKERS, stamp(now()), '+inf')
 end
 
--- The first job that a worker says it has in hand.
-local function first_job(about)
-    local decoded, facts = pcall(cjson.decode, about)
+-- Return the first active job in a worker's facts; nil if it has none.
+local function first_job(facts_json)
+    local decoded, facts = pcall(cjson.decode, facts_json)
     if not decoded or type(facts) ~= 'table' or type(facts.batch) ~= 'table' then return nil end
     return facts.batch[1]
 end
 
--- What the queue's state shows of a worker, for as long as it is heard of.
-local function show_worker(worker, about, lease_s)
-    local silent_at = stamp(now() + tonumber(lease_s))
-    redis.call('ZADD', WORKERS, silent_at, worker)
-    if first_job(about) then
-        redis.call('ZADD', BUSY, silent_at, worker)
+-- Store a worker's facts until its heartbeat is overdue.
+local function store_worker(worker, facts_json, lease_s)
+    local live_until = stamp(now() + tonumber(lease_s))
+    redis.call('ZADD', WORKERS, live_until, worker)
+    if first_job(facts_json) then
+        redis.call('ZADD', BUSY, live_until, worker)
     else
         redis.call('ZREM', BUSY, worker)
     end
-    redis.call('SET', WORKER .. worker, about, 'PX', math.ceil(tonumber(lease_s) * 1000))
+    redis.call('SET', WORKER .. worker, facts_json, 'PX', math.ceil(tonumber(lease_s) * 1000))
     if redis.call('HEXISTS', GPUS, worker) == 1 then
-        redis.call('ZADD', GPU_LEASES, silent_at, worker)
+        redis.call('ZADD', GPU_LEASES, live_until, worker)
     end
 end
 
@@ -90,7 +88,7 @@ local function leave_gpu(worker)
     redis.call('ZREM', GPU_LEASES, worker)
 end
 
--- A worker that left or died is not seen any more, and its GPU is free.
+-- Remove a worker that stopped or died, and free its GPU.
 local function forget_worker(worker)
     redis.call('ZREM', WORKERS, worker)
     redis.call('ZREM', BUSY, worker)
@@ -98,7 +96,7 @@ local function forget_worker(worker)
     leave_gpu(worker)
 end
 
--- A worker no longer loads a bundle, well or not; returns which one it was, if any.
+-- Record that a worker no longer loads a bundle; return that bundle, or false if there was none.
 local function stop_loading(worker)
     local bundle = redis.call('HGET', LOADING, worker)
     if not bundle then return false end
@@ -107,7 +105,7 @@ local function stop_loading(worker)
     return bundle
 end
 
--- What `rq info` shows of it.
+-- Set what `rq info` shows of a worker.
 local function set_rq_worker(worker, state, job)
     local key = RQ_WORKER .. worker
     if redis.call('EXISTS', key) == 0 then return end
@@ -119,7 +117,7 @@ local function set_rq_worker(worker, state, job)
     end
 end
 
--- Take a job out of its worker's hands; false when the lease was lost before.
+-- End a job's lease; return false if it had ended before.
 local function release(id, execution, queue)
     local member = id .. ':' .. execution
     if redis.call('ZREM', RQ_WIP .. queue, member) == 0 then return false end
@@ -129,15 +127,15 @@ local function release(id, execution, queue)
     return true
 end
 
--- Write RQ's one result of a job. `entry` is the tail of its stream's entry.
+-- Write a job's only result for RQ. `entry` holds the fields and values of the stream's entry.
 local function write_result(id, entry)
     local key = RQ_RESULTS .. id
     redis.call('XADD', key, 'MAXLEN', 1, '*', unpack(entry))
-    -- Redis reserves 4 KiB for a new stream; a restored one takes no more than it needs
+    -- Redis reserves 4 KiB for a new stream, and only what is needed for a restored one
     redis.call('RESTORE', key, 0, redis.call('DUMP', key), 'REPLACE')
 end
 
--- Fail a job that VoxelQ did not submit, or whose fields are gone, and list it for operators.
+-- Fail a job that VoxelQ did not submit or whose fields are gone, and list it as a dead letter.
 local function set_aside(id, queue)
     redis.call('LREM', RQ_QUEUE .. queue, 0, id)
     redis.call('LREM', RQ_QUEUE .. queue .. RQ_INTERMEDIATE, 0, id)
@@ -156,8 +154,8 @@ local function set_aside(id, queue)
     end
 end
 
--- Put a job back at the head of its queue, at the place it had by its arrival.
--- Returns false when it had to be set aside.
+-- Put a job back at the head of its queue, with its old time of arrival.
+-- Returns false if it had to be set aside.
 local function requeue(id, queue)
     redis.call('HDEL', RQ_JOB .. id, 'voxelq_stage', 'voxelq_progress')
     local job = redis.call('HMGET', RQ_JOB .. id, 'voxelq_model', 'voxelq_priority', 'voxelq_arrival')
@@ -173,8 +171,8 @@ local function requeue(id, queue)
     return true
 end
 
--- Make a finished job's hash small: its submission stands in its result from then on, and what
--- no client reads of an ended job goes. Redis packs a hash only when it is made of short values.
+-- Make a finished job's hash small: its submission moves to its result, and fields that no client
+-- reads any more are deleted. Redis packs a hash only if all its values are short.
 local function shrink(id)
     local job, kept = redis.call('HMGET', RQ_JOB .. id, unpack(KEPT_ONCE_FINISHED)), {}
     for i, value in ipairs(job) do
@@ -187,7 +185,7 @@ local function shrink(id)
     redis.call('HSET', RQ_JOB .. id, unpack(kept))
 end
 
--- End a job that holds no lease any more. `result` is the tail of RQ's stream entry.
+-- End a job whose lease has ended. `result` holds the fields and values of RQ's result, if any.
 local function finish(id, queue, from, to, registry, retention_s, ended_at, result)
     redis.call('HSET', RQ_JOB .. id, 'status', to, 'ended_at', ended_at)
     redis.call('ZADD', registry .. queue, stamp(now() + retention_s), id)
@@ -211,7 +209,7 @@ local function fail(id, queue, from, problem, exception, worker, retention_s, en
         {'type', 2, 'worker_name', worker, 'exc_string', exception})
 end
 
--- Back to the queue at no cost to the job: its worker could not serve it, whatever the scan.
+-- Put a job back into the queue without charging it: its worker could serve no scan.
 local function return_uncharged(id, queue)
     redis.call('HINCRBY', RQ_JOB .. id, 'voxelq_returns', 1)
     redis.call('HSET', RQ_JOB .. id, 'status', 'queued')
@@ -221,14 +219,14 @@ local function return_uncharged(id, queue)
     end
 end
 
--- Whether a job that is to be returned has been returned so often that it may be at fault itself.
+-- Return whether a job was returned so often that the job itself may be at fault.
 local function returned_too_often(id)
     local returns = tonumber(redis.call('HGET', RQ_JOB .. id, 'voxelq_returns') or 0)
     return returns > 0 and returns % RETURNS_PER_LOSS == 0
 end
 
--- One more loss: back to the queue, or out of it when there were too many.
--- Returns true when the job failed.
+-- Charge a job with one loss, and put it back into the queue or, after too many losses, fail it.
+-- Returns true if the job failed.
 local function lose(id, queue, max_attempts, problem, exception, worker, retention_s, ended_at)
     local losses = redis.call('HINCRBY', RQ_JOB .. id, 'voxelq_losses', 1)
     local from = redis.call('HGET', RQ_JOB .. id, 'status')
@@ -242,8 +240,8 @@ local function lose(id, queue, max_attempts, problem, exception, worker, retenti
     return false
 end
 
--- The jobs ahead of a job; -1 when it is not queued.
-local function place(id)
+-- Return how many jobs are ahead of a job; -1 if it is not queued.
+local function position(id)
     local job = redis.call('HMGET', RQ_JOB .. id, 'status', 'voxelq_priority')
     if job[1] ~= 'queued' then return -1 end
     if not job[2] then return 0 end
@@ -256,14 +254,14 @@ local function place(id)
     return ahead
 end
 
--- All that a client may know of a job: {hash, position, latest result, id}.
+-- Return all data of a job: {hash, position, latest result, id}; false if there is no such job.
 local function view(id)
     local job = redis.call('HGETALL', RQ_JOB .. id)
     if #job == 0 then return false end
-    return {job, place(id), redis.call('XREVRANGE', RQ_RESULTS .. id, '+', '-', 'COUNT', 1), id}
+    return {job, position(id), redis.call('XREVRANGE', RQ_RESULTS .. id, '+', '-', 'COUNT', 1), id}
 end
 
--- What an estimate of time needs: {seconds a scan costs or '', live workers}.
+-- Return what estimates need: {seconds a scan costs or '', live workers}.
 local function pace()
     return {redis.call('HGET', METRICS, 'seconds_per_scan') or '', live_workers()}
 end

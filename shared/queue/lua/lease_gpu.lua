@@ -1,12 +1,12 @@
--- Give a worker the GPU that the fewest live workers are on; of equals the one named first.
--- ARGV: worker, seconds to hold it for at first, then the GPUs it may have, at least one.
--- Returns the place of the chosen GPU among them, from 1.
+-- Lease to a worker the GPU with the fewest live workers; of equals the one named first.
+-- ARGV: worker, seconds of the first lease, then the GPUs it may have, at least one.
+-- Returns the number of the chosen GPU among them, from 1.
 local worker, time = ARGV[1], now()
--- A worker that only froze counts again when it wakes, so that nobody is forgotten at once.
+-- A frozen worker may go on later, so that leases are kept for an hour after their end.
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', GPU_LEASES, '-inf', stamp(time - 3600))) do
     leave_gpu(gone)
 end
--- One that a clock stepped back left in the future ends as if it were given now.
+-- If the clock was stepped back, leases end too late: shorten them to one that starts now.
 local latest = stamp(time + tonumber(ARGV[2]))
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', GPU_LEASES, '(' .. latest, '+inf')) do
     redis.call('ZADD', GPU_LEASES, latest, other)

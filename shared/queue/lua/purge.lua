@@ -1,2 +1,2 @@
--- ARGV: id. Returns 'missing', 'live' or 'purged'.
+-- Delete a terminal job. ARGV: id. Returns 'missing', 'live' or 'purged'.
 return forget(ARGV[1])

@@ -1,8 +1,8 @@
--- Settle a whole batch, each job with its own outcome, and only those still held.
--- ARGV: worker, what it is as JSON, lease seconds, ended at, retention, max attempts,
+-- Settle a batch: each job gets its own outcome, unless its lease was lost.
+-- ARGV: worker, its facts as JSON, lease seconds, ended at, retention, max attempts,
 --       seconds the batch cost, count of metrics, then name and amount of each,
 --       then id, execution, queue, outcome, problem or '', RQ's encoded result of each job.
--- Returns for each job 1, or 0 when its outcome was dropped.
+-- Returns for each job 1, or 0 if its outcome was dropped.
 local worker, ended_at = ARGV[1], ARGV[4]
 local retention_s, max_attempts = tonumber(ARGV[5]), tonumber(ARGV[6])
 local batch_s, metrics = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -17,7 +17,7 @@ for i = 9 + 2 * metrics, #ARGV, 6 do
         held = false
         count('outcomes_dropped_total', 1)
     elseif not held then
-        -- an earlier try may have settled it, and only its answer was lost
+        -- an earlier call may have settled it, with its answer lost on the way
         held = redis.call('HGET', RQ_JOB .. id, 'voxelq_settled') == execution
         if held then repeated = true else count('outcomes_dropped_total', 1) end
     else
@@ -53,9 +53,9 @@ if finished > 0 then
     redis.call('INCRBY', minute, finished)
     redis.call('EXPIRE', minute, 60 * (RATE_MINUTES + 1))
 end
-show_worker(worker, ARGV[2], ARGV[3])
-local other = first_job(ARGV[2])
-set_rq_worker(worker, other and 'busy' or 'idle', other)
+store_worker(worker, ARGV[2], ARGV[3])
+local current = first_job(ARGV[2])
+set_rq_worker(worker, current and 'busy' or 'idle', current)
 if redis.call('EXISTS', RQ_WORKER .. worker) == 1 then
     redis.call('HINCRBY', RQ_WORKER .. worker, 'successful_job_count', finished)
     redis.call('HINCRBY', RQ_WORKER .. worker, 'failed_job_count', failed)

@@ -1,4 +1,4 @@
--- A worker leaves by itself, maybe while it loads a model. ARGV: worker.
+-- A worker stops as planned, perhaps while it loads a model. ARGV: worker.
 stop_loading(ARGV[1])
 forget_worker(ARGV[1])
 return 1

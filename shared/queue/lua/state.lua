@@ -1,10 +1,10 @@
--- Returns {queued, started, pace, workers as JSON, age of the oldest queued job, metrics,
--- jobs that wait by priority, scans finished lately, in how many seconds}.
+-- Return the queue's state: {queued, started, pace, workers as JSON, age of the oldest queued job, metrics,
+-- waiting jobs by priority, scans finished in the last minutes, in how many seconds}.
 local time = now()
 local workers = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, stamp(time), '+inf')) do
-    local about = redis.call('GET', WORKER .. id)
-    if about then workers[#workers + 1] = about end
+    local facts = redis.call('GET', WORKER .. id)
+    if facts then workers[#workers + 1] = facts end
 end
 local oldest, waiting = time, {}
 for _, priority in ipairs(PRIORITIES) do

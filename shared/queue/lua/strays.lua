@@ -1,7 +1,9 @@
--- Jobs that RQ's own tools, or stock workers, left where no script of ours would see them again.
+-- Finds live jobs that RQ's own tools or stock workers left in no queue and with no lease, where no
+-- other script would find them again. They are called strays.
 local SWEPT_AT_ONCE = 100
 local STRAYS_AT_ONCE = 20
--- A stock worker takes a job from its queue and begins it a moment later; RQ waits a minute too.
+-- A stock worker takes a job from its queue a moment before it begins it, so that a job is rescued
+-- only after this time. RQ waits a minute too.
 local ASTRAY_S = 60
 
 local function is_leased(id, queue)
@@ -13,7 +15,7 @@ local function is_leased(id, queue)
     return false
 end
 
--- Whether a live job is in no hand and in no queue.
+-- Return whether a live job has no lease and is in no queue.
 local function is_astray(id, status, queue)
     if not is_live(status) or not queue or is_leased(id, queue) then return false end
     return status == 'started' or not redis.call('LPOS', RQ_QUEUE .. queue, id)
@@ -32,7 +34,7 @@ local function note_intermediate(queue, time)
     end
 end
 
--- The next ids of a listing, round and round.
+-- Return the next ids of a listing, and start again after the last one.
 local function next_ids(status, most)
     local after = redis.call('GET', SWEPT .. status)
     local ids = redis.call('ZRANGE', INDEX .. ':' .. status, after and '(' .. after or '-', '+',
@@ -45,10 +47,10 @@ local function next_ids(status, most)
     return ids
 end
 
--- Bring the listings of some live jobs in step with their hashes. `listed` holds how many jobs the
+-- Correct the listings of some live jobs to match their hashes. `listed` holds how many jobs the
 -- queues of each priority have.
 local function sweep(time, listed)
-    local vanished = false -- some job stands in no queue; which one, costs more to tell
+    local vanished = false -- whether some job is in no queue; to find which one costs more
     for _, priority in ipairs(PRIORITIES) do
         vanished = vanished or redis.call('ZCARD', PENDING .. priority) > (listed[priority] or 0)
     end
@@ -82,7 +84,7 @@ local function sweep(time, listed)
     end
 end
 
--- Queue again what has been astray for a minute.
+-- Requeue the jobs that have been astray for a minute.
 local function rescue_strays(time, lose_job)
     local known = redis.call('ZRANGE', STRAYS, 0, STRAYS_AT_ONCE - 1, 'WITHSCORES')
     for i = 1, #known, 2 do

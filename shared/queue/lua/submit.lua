@@ -1,20 +1,20 @@
--- ARGV: id, model ref, priority, queue, max queued, hashed idempotency key or '', fingerprint,
---       seconds to keep that key, then the fields and values of RQ's hash.
+-- Queue a new job. ARGV: id, model ref, priority, queue, max queued, hashed idempotency key or '',
+--       fingerprint, seconds to keep that key, then the fields and values of RQ's hash.
 -- Returns {'created' | 'known', view, pace}, {'conflict'} or {'full', pace}.
 local id, model, priority, queue = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key, fingerprint = ARGV[6], ARGV[7]
 
 if redis.call('EXISTS', RQ_JOB .. id) == 1 then
-    return {'created', view(id), pace()} -- the first answer was lost on its way
+    return {'created', view(id), pace()} -- a repeated call, whose first answer was lost
 end
 if key ~= '' then
     local known = redis.call('GET', IDEMPOTENCY .. key)
     if known then
         local print, job = string.match(known, '^(%S+) (%S+)$')
-        local seen = job and view(job)
-        if seen then
+        local known_job = job and view(job)
+        if known_job then
             if print ~= fingerprint then return {'conflict'} end
-            return {'known', seen, pace()}
+            return {'known', known_job, pace()}
         end
     end
 end

@@ -1,6 +1,6 @@
--- Take a turn that comes every interval_s seconds, by the server's clock and not by a key's time to
--- live, which a clock that is stepped back would prolong. Returns false when it was taken lately,
--- else true and the seconds since it was taken last (nil the first time).
+-- Take a turn that comes once in interval_s seconds, measured by the server's clock: a key's time to
+-- live would become longer if the clock was stepped back. Returns false if the turn was taken within
+-- the interval, else true and the seconds since it was last taken (nil the first time).
 local function take_turn(key, interval_s)
     local time = now()
     local last = tonumber(redis.call('GET', key) or '')

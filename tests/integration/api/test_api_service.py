@@ -249,7 +249,7 @@ async def test_a_full_store(
     client: httpx.AsyncClient, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store without room is a 507 that leaves nothing behind."""
-    store = server.server.config.app.state.desk.store  # type: ignore[union-attr]
+    store = server.server.config.app.state.services.store  # type: ignore[union-attr]
     path = store._path
     monkeypatch.setattr(store, "_path", lambda key: str(FULL) if key.endswith(".gz") else path(key))
     response = await client.post("/jobs", content=SCAN, headers=RAW)

@@ -47,7 +47,7 @@ async def test_a_job_is_followed_to_its_end(
         (leased,) = scripted_worker.start()
         heard += await until(reading, status="started")
         assert heard[-1].job == (await client.get(f"/jobs/{job_id}")).json()
-        scripted_worker.leases.report([Step(leased, Stage.INFERENCE, 0.25)])
+        scripted_worker.leases.update_progress([Step(leased, Stage.INFERENCE, 0.25)])
         heard += await until(reading, progress=0.25)
         assert heard[-1].job == (await client.get(f"/jobs/{job_id}")).json()
         scripted_worker.settle([leased])
@@ -145,7 +145,7 @@ async def test_progress_never_falls_within_an_attempt(
             (leased,) = scripted_worker.start()
             await until(reading, attempts=attempt, progress=0.0, status="started")
             for progress in (0.25, 0.5):
-                scripted_worker.leases.report([Step(leased, Stage.INFERENCE, progress)])
+                scripted_worker.leases.update_progress([Step(leased, Stage.INFERENCE, progress)])
                 (*_, heard) = await until(reading, progress=progress)
                 assert heard.job["attempts"] == attempt
             if attempt == 1:
@@ -164,14 +164,14 @@ async def test_a_report_of_a_lost_job_is_not_heard(
     job_id = await submit(client)
     (lost,) = scripted_worker.start()
     scripted_worker.settle([lost], lose)
-    assert scripted_worker.leases.report([Step(lost, Stage.STORE, 0.9)]) == 0
+    assert scripted_worker.leases.update_progress([Step(lost, Stage.STORE, 0.9)]) == 0
     (held,) = scripted_worker.start()
-    assert scripted_worker.leases.report([Step(held, Stage.PREPROCESS, 0.2)]) == 1
-    assert scripted_worker.leases.report([Step(lost, Stage.STORE, 0.9)]) == 0
+    assert scripted_worker.leases.update_progress([Step(held, Stage.PREPROCESS, 0.2)]) == 1
+    assert scripted_worker.leases.update_progress([Step(lost, Stage.STORE, 0.9)]) == 0
     job = (await client.get(f"/jobs/{job_id}")).json()
     assert (job["stage"], job["progress"]) == ("preprocess", 0.2)
     scripted_worker.settle([held])
-    assert scripted_worker.leases.report([Step(held, Stage.STORE, 0.9)]) == 0
+    assert scripted_worker.leases.update_progress([Step(held, Stage.STORE, 0.9)]) == 0
 
 
 async def test_reports_are_not_sent_where_nobody_listens(
@@ -180,19 +180,19 @@ async def test_reports_are_not_sent_where_nobody_listens(
     """A report is one command, and becomes a message only while somebody follows a job."""
     job_id = await submit(client)
     (leased,) = scripted_worker.start()
-    scripted_worker.leases.report(
+    scripted_worker.leases.update_progress(
         [Step(leased, Stage.LOAD, 0.1)]
     )  # the script is known from here on
     with redis.Redis.from_url(valkey.url) as admin:
         admin.config_resetstat()
-        scripted_worker.leases.report([Step(leased, Stage.PREPROCESS, 0.2)])
+        scripted_worker.leases.update_progress([Step(leased, Stage.PREPROCESS, 0.2)])
         calls = {name: told["calls"] for name, told in admin.info("commandstats").items()}
         assert calls["cmdstat_evalsha"] == calls["cmdstat_hset"] == 1
         assert "cmdstat_xadd" not in calls
         assert admin.exists("voxelq:progress") == 0
         async with following(client, job_id) as reading:
             assert (await anext(reading)).job["progress"] == 0.2
-            scripted_worker.leases.report([Step(leased, Stage.INFERENCE, 0.3)])
+            scripted_worker.leases.update_progress([Step(leased, Stage.INFERENCE, 0.3)])
             await until(reading, progress=0.3)
         assert admin.xlen("voxelq:progress") == 1
 
@@ -323,7 +323,7 @@ async def test_the_client_follows_as_the_service_tells(
         await server.until(lambda: server.following == 1)
         leased_jobs = scripted_worker.start()
         await server.until(lambda: heard[-1].status == "started")
-        scripted_worker.leases.report([Step(leased_jobs[0], Stage.INFERENCE, 0.5)])
+        scripted_worker.leases.update_progress([Step(leased_jobs[0], Stage.INFERENCE, 0.5)])
         await server.until(lambda: heard[-1].progress == 0.5)
         scripted_worker.settle(leased_jobs)
         assert (await end).result is not None

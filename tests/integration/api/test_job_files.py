@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.queue import keys
 from shared.settings import Settings
-from shared.volumes.nifti import read_volume
+from shared.volumes.reader import read_volume
 from tests.support.api_server import SCAN, ApiServer, assert_problem, finished, submit
 from tests.support.scripted_worker import PICTURE, ScriptedWorker, blame_the_scan
 from worker.queueing.connection import connect

@@ -148,7 +148,7 @@ def test_a_worker_waits_for_a_redis_that_it_can_use(
     settings: Settings, sharded: RedisServer, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker does not end on an unusable Redis: it says so, and goes on once that has changed."""
-    monkeypatch.setattr("worker.queueing.connection.LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr("worker.queueing.connection.CHECK_AGAIN_S", 0.01)
     answers = [_info_of(sharded.url), _info_of(valkey.url)]
     looks: list[float] = []
 

@@ -29,9 +29,9 @@ def redis(settings: Settings) -> Iterator[Redis]:
         yield opened
 
 
-def storage(server: ApiServer) -> object:
+def store_upkeep(server: ApiServer) -> object:
     """What looks after the store in this server."""
-    return server.server.config.app.state.desk.storage  # type: ignore[union-attr]
+    return server.server.config.app.state.services.store_upkeep  # type: ignore[union-attr]
 
 
 async def test_a_record_is_beside_each_scan(
@@ -114,7 +114,7 @@ async def test_a_store_that_cannot_be_written_is_told(
     client: httpx.AsyncClient, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk with a fault is a 503 that leaves nothing, wherever in the upload it shows."""
-    store = server.server.config.app.state.desk.store  # type: ignore[union-attr]
+    store = server.server.config.app.state.services.store  # type: ignore[union-attr]
     open_file = type(store._fs)._open
     for part in ("scan.nii", "job.json"):
 
@@ -208,9 +208,9 @@ async def test_a_restart_after_a_loss_is_noted(
     second = ApiServer(settings)
     second.start()
     try:
-        await second.until(lambda: bool(storage(second).notes))  # type: ignore[attr-defined]
-        assert "1 scan of another data set" in storage(second).notes[0]  # type: ignore[attr-defined]
-        assert storage(second).trouble is None  # type: ignore[attr-defined]
+        await second.until(lambda: bool(store_upkeep(second).notes))  # type: ignore[attr-defined]
+        assert "1 scan of another data set" in store_upkeep(second).notes[0]  # type: ignore[attr-defined]
+        assert store_upkeep(second).trouble is None  # type: ignore[attr-defined]
         assert redis.zcard(keys.INDEX) == 0
     finally:
         second.stop()

@@ -1,4 +1,4 @@
-"""Redis's clock stepped, or Redis away: shown by shifting what was written by it."""
+"""A step of Redis's clock, or a time without Redis, simulated by shifting all stored times."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def client(valkey: Valkey) -> Iterator[Redis]:
 
 
 def step(client: Any, seconds: float) -> None:
-    """Have all that was written look as if Redis's clock were stepped by so many seconds since."""
+    """Shift all stored times, as if Redis's clock had been stepped forward by so many seconds."""
     reaped_at: Any = client.get(keys.REAPED_AT)
     if reaped_at:
         client.set(keys.REAPED_AT, float(reaped_at) - seconds)
@@ -41,7 +41,7 @@ def step(client: Any, seconds: float) -> None:
 
 
 async def begun(queue: JobQueue, leases: Leases) -> LeasedJob:
-    """Return a job that a worker holds, with a reaper that was there a moment ago."""
+    """Return a job that a worker holds, after a turn of the reaper."""
     await queue.submit(submission())
     (leased,) = leases.begin(leases.draw(1), FACTS)
     leases.reap()
@@ -57,7 +57,7 @@ def turn(client: Redis, leases: Leases) -> int:
 async def test_a_clock_stepped_forward_charges_no_job(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """Leases that ran out while none could be extended get one fresh period, and no more."""
+    """Leases that ran out while they could not be extended are extended once, and no more."""
     leased = await begun(queue, leases)
     step(client, HOUR_S)
     assert leases.reap() == 0
@@ -65,15 +65,15 @@ async def test_a_clock_stepped_forward_charges_no_job(
     assert (await queue.get(leased.id)).status is JobStatus.STARTED
     step(client, HOUR_S)
     assert leases.reap() == 0
-    step(client, HOUR_S)  # and its worker was not heard of in between
+    step(client, HOUR_S)  # without a heartbeat of its worker in between
     assert leases.reap() == 1
     assert (await queue.get(leased.id)).losses == 1
 
 
-async def test_a_lease_known_to_be_dead_gets_no_fresh_period(
+async def test_a_lease_of_a_dead_worker_is_not_extended(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """What a watchdog reports is reaped at once, however long no reaper was there."""
+    """A lease that a watchdog reported is reaped at once, even if no reaper ran for long."""
     leased = await begun(queue, leases)
     assert scripts.ABANDON.run(client, "worker-1") == 1
     client.set(keys.REAPED_AT, time.time() - HOUR_S)
@@ -84,10 +84,10 @@ async def test_a_lease_known_to_be_dead_gets_no_fresh_period(
 async def test_a_clock_stepped_back_keeps_no_dead_worker(
     queue: JobQueue, leases: Leases, client: Redis, settings: Settings
 ) -> None:
-    """Leases and workers of the future are cut to one period, so that silence ends them."""
+    """Leases and heartbeats that end too late are shortened to one period."""
     leased = await begun(queue, leases)
     step(client, -HOUR_S)
-    leases.reap()  # its own last turn lies in the future, and is no reason to wait
+    leases.reap()  # its last turn lies in the future, and does not make it wait
     latest = time.time() + settings.lease_s + 1
     for key in (WIP, keys.WORKERS):
         scores: Any = client.zrange(key, 0, -1, withscores=True)
@@ -99,7 +99,7 @@ async def test_a_clock_stepped_back_keeps_no_dead_worker(
 
 
 async def test_a_stock_workers_lease_is_not_cut(leases: Leases, client: Redis) -> None:
-    """A lease without a length of its own is a stock worker's, which has no beat: it stays."""
+    """A stock worker's lease, which has no length and no heartbeat, is not shortened."""
     client.sadd(keys.QUEUES, QUEUE)
     client.zadd(WIP, {"job:execution": time.time() + HOUR_S})
     client.hset(keys.RQ_EXECUTION + "job:execution", "worker_name", "stock")
@@ -107,8 +107,8 @@ async def test_a_stock_workers_lease_is_not_cut(leases: Leases, client: Redis) -
     assert client.zscore(WIP, "job:execution") > time.time() + HOUR_S / 2  # type: ignore[operator]
 
 
-def test_a_turn_of_the_future_holds_nobody_up(client: Redis, leases: Leases) -> None:
-    """A turn is taken once per period, and again when the clock was stepped back."""
+def test_a_turn_in_the_future_delays_no_other(client: Redis, leases: Leases) -> None:
+    """A turn is taken once per period, and again if the clock was stepped back."""
     assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 1
     assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 0
     client.set(keys.RETENTION_TURN, time.time() + HOUR_S)
@@ -117,8 +117,8 @@ def test_a_turn_of_the_future_holds_nobody_up(client: Redis, leases: Leases) -> 
     assert scripts.TAKE_TURN.run(client, keys.RETENTION_TURN, 60) == 1
 
 
-def test_a_gpu_is_not_held_by_the_past(client: Redis) -> None:
-    """A GPU lease that lies in the future ends as if it were given now."""
+def test_a_gpu_lease_in_the_future_is_shortened(client: Redis) -> None:
+    """A GPU lease that ends too late is shortened to one that starts now."""
     gpus = [Gpu(0, "GPU-a"), Gpu(1, "GPU-b")]
     assert lease_gpu(client, "worker-1", gpus, 10).index == 0
     step(client, -HOUR_S)
@@ -127,7 +127,7 @@ def test_a_gpu_is_not_held_by_the_past(client: Redis) -> None:
 
 
 async def test_events_are_bounded_in_number(leases: Leases, client: Redis) -> None:
-    """With a clock that stands still or went back, the events do not grow without end."""
+    """With a clock that stands still or was stepped back, the events do not grow without limit."""
     with client.pipeline(transaction=False) as pipeline:
         for number in range(202_000):
             pipeline.xadd(keys.EVENTS, {"job": "x"}, id=f"9999999999999-{number + 1}")

@@ -1,4 +1,4 @@
-"""A Redis that is demoted, full, or not allowed to write: what clients do, and what they say."""
+"""A Redis that becomes a replica, is full or cannot write: what clients do and report."""
 
 import asyncio
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
 from shared.errors import ServiceUnavailable, StoreFull
-from shared.queue.connection import away
+from shared.queue.connection import redis_unavailable
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem
@@ -57,7 +57,7 @@ def settings(address: FollowingAddress, tmp_path: Path, models_dir: Path) -> Set
 
 @pytest.fixture
 async def queue(settings: Settings) -> AsyncIterator[JobQueue]:
-    """The API's door to the queue."""
+    """The queue as the API uses it."""
     async with JobQueue(settings) as opened:
         yield opened
 
@@ -69,7 +69,7 @@ async def test_clients_follow_a_failover(
     primary: RedisServer,
     other: RedisServer,
 ) -> None:
-    """API and worker, connected to a server that is demoted, go on with the new primary."""
+    """API and worker go on with the new primary after their server became a replica."""
     with connect(settings) as client:
         leases = Leases(client, "worker-1", settings)
         before = await queue.submit(submission())
@@ -89,7 +89,7 @@ async def test_clients_follow_a_failover(
 async def test_all_idle_connections_to_a_demoted_server_are_closed(
     queue: JobQueue, address: FollowingAddress, primary: RedisServer, other: RedisServer
 ) -> None:
-    """A read does not go on asking the old primary once a write has found it demoted."""
+    """Reads leave the old primary once a write was refused because it is a replica."""
     await queue._redis.set("known", "old")
     pool: Any = queue._redis.connection_pool
     first, second = [await pool.get_connection() for _ in range(2)]
@@ -99,15 +99,15 @@ async def test_all_idle_connections_to_a_demoted_server_are_closed(
         promoted.set("known", "new")
     address.to = other
     with primary.client() as demoted:
-        demoted.replicaof("127.0.0.1", 1)  # nobody is there, so it keeps what it had
+        demoted.replicaof("127.0.0.1", 1)  # no server is there, so that it keeps its data
     await queue._redis.set("else", "x")
     assert [await queue._redis.get("known") for _ in range(3)] == [b"new"] * 3
 
 
-async def test_a_lasting_replica_is_said_in_words(
+async def test_a_lasting_replica_has_a_message(
     queue: JobQueue, settings: Settings, primary: RedisServer, other: RedisServer
 ) -> None:
-    """Where no primary comes, the API says that Redis is read-only, and a worker gets an error."""
+    """Without a primary, the API reports that Redis is read-only, and a worker gets an error."""
     primary.follow(other)
     with pytest.raises(ServiceUnavailable, match="read-only"):
         await queue.submit(submission())
@@ -123,27 +123,27 @@ async def test_a_lasting_replica_is_said_in_words(
         ("requirepass", "another", "password"),
     ],
 )
-async def test_refusals_are_said_in_words(
+async def test_refusals_have_messages(
     queue: JobQueue, primary: RedisServer, setting: str, value: str, words: str
 ) -> None:
-    """Each way in which Redis refuses has its own words, and none is a fault of the API's."""
+    """Each refusal of Redis has a message of its own, and is a ServiceUnavailable."""
     primary.set(setting, value)
     with pytest.raises(ServiceUnavailable, match=words):
         await queue.submit(submission())
 
 
-async def test_a_full_redis_is_said_in_words(queue: JobQueue, primary: RedisServer) -> None:
-    """A call that needs memory which Redis does not have is answered with what to do."""
+async def test_a_full_redis_has_a_message(queue: JobQueue, primary: RedisServer) -> None:
+    """A call that needs more memory than Redis has fails with a message that tells what to do."""
     primary.set("maxmemory", "1")
-    assert "maxmemory" in away(OutOfMemoryError("used memory > 'maxmemory'")).detail
+    assert "maxmemory" in redis_unavailable(OutOfMemoryError("used memory > 'maxmemory'")).detail
     with pytest.raises(StoreFull, match="no memory"):
         await queue.submit(submission())
 
 
-async def test_a_user_without_rights_is_said_in_words(
+async def test_a_user_without_rights_has_a_message(
     settings: Settings, primary: RedisServer
 ) -> None:
-    """A user of Redis who may not run scripts is told so."""
+    """A Redis user without the right to run scripts gets a message about that."""
     with primary.client() as client:
         client.execute_command("ACL SETUSER weak on >pw ~* +@read +ping")
     url = f"redis://weak:pw@127.0.0.1:{primary.port}/0"
@@ -152,10 +152,10 @@ async def test_a_user_without_rights_is_said_in_words(
             await queue.submit(submission())
 
 
-async def test_a_failed_snapshot_is_said_in_words(
+async def test_a_failed_snapshot_has_a_message(
     queue: JobQueue, primary: RedisServer, tmp_path: Path
 ) -> None:
-    """A server that cannot write its files refuses with words for its operator."""
+    """A server that cannot write its files gives a message for its operator."""
     with primary.client() as client:
         client.config_set("save", "1 1")
         client.set("x", 1)
@@ -171,7 +171,7 @@ async def test_a_failed_snapshot_is_said_in_words(
 async def test_the_api_answers_503_for_a_read_only_redis(
     settings: Settings, primary: RedisServer, other: RedisServer
 ) -> None:
-    """A submit to a service whose Redis is a replica is a 503 in words, never a 500."""
+    """A submit to a service whose Redis is a replica is a 503 with a reason, never a 500."""
     server = ApiServer(settings)
     server.start()
     try:

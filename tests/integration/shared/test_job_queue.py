@@ -1,4 +1,4 @@
-"""The client's side of the queue, on a real server."""
+"""`JobQueue` on a real server."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ async def test_a_submit_is_one_round_trip(queue: JobQueue, valkey: Valkey) -> No
     await queue.submit(submission())
     sent = []
     with redis.Redis.from_url(valkey.url) as watcher, redis.Redis.from_url(valkey.url) as client:
-        client.ping()  # so that its greeting is over
+        client.ping()  # so that its connection is set up
         with watcher.monitor() as monitor:
             await queue.submit(submission())
             client.echo("end")
@@ -37,7 +37,7 @@ async def test_a_submit_is_one_round_trip(queue: JobQueue, valkey: Valkey) -> No
 
 
 async def test_position_counts_jobs_of_the_same_and_higher_priority(queue: JobQueue) -> None:
-    """A stat job stands before routine jobs that came earlier, and they see it."""
+    """A stat job is ahead of routine jobs that were submitted earlier."""
     routine = [submission() for _ in range(3)]
     for one in routine:
         await queue.submit(one)
@@ -79,7 +79,7 @@ async def test_a_burst_with_one_key_makes_one_job(queue: JobQueue) -> None:
 
 
 async def test_a_repeated_submit_of_one_id_queues_once(queue: JobQueue) -> None:
-    """A submit whose answer was lost may be sent again."""
+    """A submit whose reply was lost may be sent again."""
     one = submission()
     await queue.submit(one)
     await queue.submit(one)
@@ -101,7 +101,7 @@ async def test_listing_pages_through_all_jobs_newest_first(queue: JobQueue) -> N
 
 
 async def test_listing_by_status_follows_a_job(queue: JobQueue, leases: Leases) -> None:
-    """A job stands in the listing of its state, and in no other."""
+    """A job is in the listing of its status, and in no other."""
     job_id = (await queue.submit(submission())).job.id
 
     async def states() -> list[JobStatus]:
@@ -154,7 +154,7 @@ async def test_a_terminal_job_cannot_be_cancelled(queue: JobQueue) -> None:
     assert not await queue.cancel(job_id)
 
 
-async def test_purging_forgets_a_terminal_job_only(queue: JobQueue, valkey: Valkey) -> None:
+async def test_only_a_terminal_job_can_be_purged(queue: JobQueue, valkey: Valkey) -> None:
     """A live job cannot be purged; a purged one leaves no key behind."""
     job_id = (await queue.submit(submission(idempotency_key="key"))).job.id
     with pytest.raises(NotFinished):
@@ -170,33 +170,33 @@ async def test_purging_forgets_a_terminal_job_only(queue: JobQueue, valkey: Valk
 
 
 async def test_events_tell_every_change(queue: JobQueue, leases: Leases) -> None:
-    """Whoever reads from where the stream stood hears queued, started and finished."""
+    """Reading from an earlier offset returns queued, started and finished."""
     before = await queue.offsets()
     await queue.submit(submission())
     leased_jobs = leases.begin(leases.draw(1), FACTS)
     outcome = Finished(report(leased_jobs[0], "worker-1", 1))
     leases.settle([(leased_jobs[0], outcome)], FACTS, batch_s=1, metrics={})
-    news = await queue.new_events(before, 1)
-    assert [event.status for event in news.events] == ["queued", "started", "finished"]
+    new_events = await queue.new_events(before, 1)
+    assert [event.status for event in new_events.events] == ["queued", "started", "finished"]
 
 
 async def test_old_events_are_dropped(queue: JobQueue, valkey: Valkey) -> None:
-    """The news do not grow with the jobs that ever were: those of long ago make room."""
+    """The stream does not grow with the number of jobs: old events are deleted."""
     with redis.Redis.from_url(valkey.url) as client:
         for long_ago_ms in range(1, 1001):
             client.xadd("voxelq:events", {"job": "x", "status": "queued"}, id=f"{long_ago_ms}-1")
         await queue.submit(submission())
-        assert client.xlen("voxelq:events") <= 100  # Redis lets whole blocks go
+        assert client.xlen("voxelq:events") <= 100  # Redis deletes whole blocks only
 
 
 async def test_waiting_for_events_ends_in_time(queue: JobQueue) -> None:
-    """A quiet stream answers with nothing after the time asked for."""
+    """Reading a stream without new events returns nothing after the given time."""
     before = await queue.offsets()
     assert await queue.new_events(before, 0.05) == EventBatch([], [], before)
 
 
 async def test_state_shows_workers_and_pace(queue: JobQueue, leases: Leases) -> None:
-    """Depth, the batch a worker runs and the seconds a scan costs are told."""
+    """The state tells the number of jobs, each worker's batch and the seconds per scan."""
     first = (await queue.submit(submission())).job.id
     await queue.submit(submission())
     leased_jobs = leases.draw(1)

@@ -1,4 +1,4 @@
-"""Jobs that the queue lost, and the store still has."""
+"""The recovery of jobs that the queue lost and the store still has."""
 
 import itertools
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def redis(settings: Settings) -> Iterator[Redis]:
 
 @pytest.fixture
 def recovery(redis: Redis, store: ScanStore, settings: Settings) -> Recovery:
-    """What recovers the jobs of this test's queue."""
+    """The recovery of this test's queue."""
     return Recovery(redis, store, settings)
 
 
@@ -52,7 +52,7 @@ def records(store: ScanStore) -> JobRecords:
 
 
 def stored(store: ScanStore, service: str = "ours", **changes: Any) -> Submission:
-    """Return a submission of a minute ago with its scan and its record in the store."""
+    """Return a submission of a minute ago whose scan and record are in the store."""
     created_at = changes.get("created_at", A_MINUTE_AGO)
     # ids of one millisecond have no order
     job_id = str(ULID.from_datetime(created_at + timedelta(milliseconds=next(_NUMBERS))))
@@ -63,7 +63,7 @@ def stored(store: ScanStore, service: str = "ours", **changes: Any) -> Submissio
 
 
 def reported(store: ScanStore, leased: LeasedJob) -> Report:
-    """Return the report of an execution that has its mask and its report in the store."""
+    """Return the report of an execution whose mask and report are in the store."""
     mask = f"{store.folder(leased.id)}/{leased.execution}.mask.nii.gz"
     store.write(mask, b"mask")
     report = empty_report(leased, "worker-1", BatchInfo(id="b", size=1)).model_copy(
@@ -76,7 +76,7 @@ def reported(store: ScanStore, leased: LeasedJob) -> Report:
 async def test_all_that_was_lost_comes_back(
     queue: JobQueue, leases: Leases, redis: Redis, store: ScanStore, recovery: Recovery
 ) -> None:
-    """Of an emptied queue every job comes back: with its mask as finished, else to be computed."""
+    """Every job of an emptied queue is recovered: finished if it has a mask, else queued."""
     jobs = [stored(store) for _ in range(3)]
     for one in jobs:
         await queue.submit(one)
@@ -102,7 +102,7 @@ async def test_all_that_was_lost_comes_back(
 async def test_a_job_keeps_its_place_and_its_priority(
     queue: JobQueue, leases: Leases, store: ScanStore, recovery: Recovery
 ) -> None:
-    """What is recovered goes before what came later, in the order in which it came."""
+    """Recovered jobs are ahead of later ones, in the order of their submission."""
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)  # younger than AGING_S
     jobs = [
         stored(store, priority=priority, created_at=a_minute_ago + timedelta(seconds=number))
@@ -119,7 +119,7 @@ async def test_a_job_keeps_its_place_and_its_priority(
 async def test_what_the_queue_knows_stays_as_it_is(
     queue: JobQueue, store: ScanStore, recovery: Recovery
 ) -> None:
-    """A job that Redis has is not touched, whatever its state."""
+    """A job that is in Redis is left unchanged, whatever its status."""
     waits, canceled = stored(store), stored(store)
     for one in (waits, canceled):
         await queue.submit(one)
@@ -132,7 +132,7 @@ async def test_what_the_queue_knows_stays_as_it_is(
 async def test_a_report_without_its_mask_is_none(
     queue: JobQueue, store: ScanStore, records: JobRecords, recovery: Recovery
 ) -> None:
-    """A job is finished only with a readable report of an execution whose mask is there."""
+    """A job is recovered as finished only if a readable report names an existing mask."""
     jobs = [stored(store) for _ in range(3)]
     leased_jobs = [LeasedJob(one, "execution", "queue", 0) for one in jobs]
     reports = [reported(store, leased) for leased in leased_jobs]
@@ -146,7 +146,7 @@ async def test_a_report_without_its_mask_is_none(
 async def test_another_services_jobs_are_counted_only(
     queue: JobQueue, store: ScanStore, records: JobRecords, recovery: Recovery
 ) -> None:
-    """Jobs of another data set are left alone until they are asked for, and are ours then."""
+    """Jobs of another data set are recovered only on request, and then belong to this one."""
     theirs = [stored(store, "theirs") for _ in range(2)]
     ours = stored(store)
     assert recovery.count_lost() == {"ours": 1, "theirs": 2}
@@ -160,7 +160,7 @@ async def test_another_services_jobs_are_counted_only(
 
 
 def test_recovery_needs_no_disk(redis: Redis, settings: Settings) -> None:
-    """A store that is no file system has an identity and gives its jobs back too."""
+    """Jobs are recovered from a store that is not a file system, too."""
     store = ScanStore(f"memory://{settings.store_url.rsplit('/', 2)[-2]}")
     StoreIdentity(redis, store).probe()
     StoreIdentity(redis, store).check()
@@ -173,7 +173,7 @@ def test_recovery_needs_no_disk(redis: Redis, settings: Settings) -> None:
 
 
 def test_what_has_no_record_is_left(store: ScanStore, recovery: Recovery) -> None:
-    """An upload without a record made no job, and a damaged record is counted and left."""
+    """An upload without a record is no job; a damaged record is counted and left alone."""
     bare, damaged, forged = stored(store), stored(store), stored(store)
     JobRecords(store).remove(bare.id)
     store.replace(f"{store.folder(damaged.id)}/job.json", b'{"service": "ours", "submission": 1}')
@@ -183,7 +183,7 @@ def test_what_has_no_record_is_left(store: ScanStore, recovery: Recovery) -> Non
 
 
 def test_a_submit_under_way_is_left(store: ScanStore, recovery: Recovery) -> None:
-    """A record of this moment may be of a submit that is not decided, so it waits."""
+    """A very young record waits, because its submit may still be running."""
     stored(store, created_at=datetime.now(UTC))
     assert recovery.recover("ours", {"ours"}) == Recovered(waiting=1)
 
@@ -191,7 +191,7 @@ def test_a_submit_under_way_is_left(store: ScanStore, recovery: Recovery) -> Non
 async def test_a_late_outcome_of_a_recovered_job_is_no_second_one(
     queue: JobQueue, leases: Leases, redis: Redis, store: ScanStore, recovery: Recovery
 ) -> None:
-    """A worker that settles after its job was recovered from its report is not told to discard."""
+    """A worker that settles a job after it was recovered from its report keeps its outcome."""
     one = stored(store)
     await queue.submit(one)
     (leased,) = leases.begin(leases.draw(1), FACTS)
@@ -210,7 +210,7 @@ async def test_a_job_that_was_withdrawn_meanwhile_does_not_run(
     recovery: Recovery,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A record that goes away while its job is written takes the job with it."""
+    """A job whose record is removed during its recovery is cancelled."""
     one = stored(store)
     find_report = JobRecords.find_report
 
@@ -224,24 +224,24 @@ async def test_a_job_that_was_withdrawn_meanwhile_does_not_run(
 
 
 def test_a_lost_data_set_gets_its_id_back(redis: Redis) -> None:
-    """A process that knows the id writes it again, and tells of the loss once."""
+    """A process that knows the id writes it again, and reports the loss once."""
     data_set = DataSet(redis)
     own = data_set.id()
-    assert not data_set.look()
+    assert not data_set.may_have_lost_jobs()
     redis.flushall()
-    assert data_set.look()
+    assert data_set.may_have_lost_jobs()
     assert redis.get(keys.SERVICE) == own.encode()
-    assert not data_set.look()
+    assert not data_set.may_have_lost_jobs()
     assert data_set.ids == {own}
 
 
 def test_a_data_set_that_was_replaced_is_seen(redis: Redis) -> None:
-    """If another process was first to give an emptied Redis an id, both ids are answered for."""
+    """If another process wrote a new id into an emptied Redis, both ids count as known."""
     data_set = DataSet(redis)
     own = data_set.id()
     redis.flushall()
     other = DataSet(redis).id()
-    assert data_set.look()
+    assert data_set.may_have_lost_jobs()
     assert data_set.id() == other
     assert data_set.ids == {own, other}
 
@@ -249,23 +249,23 @@ def test_a_data_set_that_was_replaced_is_seen(redis: Redis) -> None:
 def test_a_server_that_was_started_again_is_suspicious(valkey: Valkey, redis: Redis) -> None:
     """After a restart the last jobs may be missing, so it counts as a possible loss."""
     data_set = DataSet(redis)
-    assert data_set.look()
-    assert not data_set.look()
+    assert data_set.may_have_lost_jobs()
+    assert not data_set.may_have_lost_jobs()
     valkey.kill()
     valkey.start()
-    assert data_set.look()
-    assert not data_set.look()
+    assert data_set.may_have_lost_jobs()
+    assert not data_set.may_have_lost_jobs()
 
 
 def test_a_server_that_tells_little_of_itself_will_do(redis: Redis, settings: Settings) -> None:
-    """A user who may not ask for the server's facts still gets an id for the data set."""
+    """A Redis user without the right to call INFO still gets the data set's id."""
     redis.acl_setuser("plain", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
     try:
         port = settings.redis_url.rsplit(":", 1)[1].removesuffix("/0")
         with Redis.from_url(f"redis://plain:any@127.0.0.1:{port}/0") as plain:
             data_set = DataSet(plain)
-            assert data_set.look()
-            assert not data_set.look()
+            assert data_set.may_have_lost_jobs()
+            assert not data_set.may_have_lost_jobs()
             assert redis.get(keys.SERVICE) == data_set.id().encode()
     finally:
         redis.acl_deluser("plain")

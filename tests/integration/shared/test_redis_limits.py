@@ -1,4 +1,4 @@
-"""Redis without memory, and Redis that takes no writes."""
+"""A Redis without memory, and a Redis that accepts no writes."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
 
 @pytest.fixture
 def client(valkey: Valkey) -> Iterator[Redis]:
-    """A client of this test's server, whose limits are lifted in the end."""
+    """A client of this test's server, whose limits are removed at the end."""
     with Redis.from_url(valkey.url) as opened:
         yield opened
         opened.config_set("maxmemory", 0)
@@ -30,7 +30,7 @@ def client(valkey: Valkey) -> Iterator[Redis]:
 async def test_without_memory_jobs_end_and_none_comes(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """Over `maxmemory` a submit answers 507; what is queued is drawn, settled, purged as ever."""
+    """Over `maxmemory` a submit raises StoreFull; queued jobs are drawn, settled and purged."""
     ids = [(await queue.submit(submission())).job.id for _ in range(3)]
     (first,) = leases.begin(leases.draw(1), FACTS)
     client.config_set("maxmemory", 1)
@@ -40,7 +40,7 @@ async def test_without_memory_jobs_end_and_none_comes(
     assert refusal.value.retry_after_s
     (second,) = leases.begin(leases.draw(1), FACTS)
     leases.extend([first, second], FACTS)
-    await queue.listen()
+    await queue.request_progress()
     settled = [(leased, Finished(report(leased, "worker-1", 1))) for leased in (first, second)]
     assert leases.settle(settled, FACTS, batch_s=1, metrics={}) == []
     assert leases.give_back(leases.draw(1)) == 1
@@ -55,13 +55,13 @@ async def test_without_memory_jobs_end_and_none_comes(
 
 
 async def test_without_writes_the_queue_can_be_read(queue: JobQueue, client: Redis) -> None:
-    """While Redis refuses every write, jobs, pages, places and the state are shown."""
+    """While Redis refuses every write, jobs, pages, positions and the state can be read."""
     job_id = (await queue.submit(submission())).job.id
     gone = (await queue.submit(submission())).job.id
     client.delete(f"rq:job:{gone}")
     client.config_set("min-replicas-to-write", 1)
     assert (await queue.get(job_id)).position == 0
     assert [job.id for job in (await queue.page(None, 9, None)).jobs] == [job_id]
-    assert (await queue.places([job_id]))[0] is not None
+    assert (await queue.positions([job_id]))[0] is not None
     assert (await queue.state()).queued == 2
     assert scripts.EXPIRED.run(client, 0, 10, 10) == []

@@ -1,4 +1,4 @@
-"""What retention goes by: the set of terminal jobs by the time of their end."""
+"""The scripts of retention, and the set of terminal jobs by the time of their end."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -55,7 +55,7 @@ async def test_the_oldest_expire_beyond_the_number_kept(queue: JobQueue, client:
 
 
 async def test_a_job_that_rq_queued_again_does_not_expire(queue: JobQueue, client: Redis) -> None:
-    """A terminal job that RQ's own tools queued again is neither expired nor in the way."""
+    """A terminal job that RQ's own tools queued again does not expire, and blocks no other."""
     first, second = await canceled(queue, 2)
     client.hset(keys.RQ_JOB + first, "status", "queued")
     assert expired(client, 0, max_kept=0, limit=1) == [second]
@@ -65,7 +65,7 @@ async def test_a_job_that_rq_queued_again_does_not_expire(queue: JobQueue, clien
 
 
 async def test_a_purge_of_many_leaves_nothing(queue: JobQueue, client: Redis) -> None:
-    """Jobs purged at once leave no listing behind, and neither do ids without a job."""
+    """Purged jobs are in no listing any more, and neither are ids without a job."""
     ids = await canceled(queue, 3)
     live = (await queue.submit(submission())).job.id
     client.delete(keys.RQ_JOB + ids[0])
@@ -82,7 +82,7 @@ async def test_a_purge_of_many_leaves_nothing(queue: JobQueue, client: Redis) ->
 
 
 async def test_jobs_of_an_older_version_are_added(queue: JobQueue, client: Redis) -> None:
-    """Terminal jobs without a time of end get the one that they were written with, step by step."""
+    """Terminal jobs that are missing in the set are added with the time of their end."""
     ids = await canceled(queue, 5)
     ended = datetime(2024, 2, 29, 23, 59, 58, 250_000, UTC)
     for days, job_id in enumerate(ids):
@@ -97,7 +97,7 @@ async def test_jobs_of_an_older_version_are_added(queue: JobQueue, client: Redis
 
 
 async def test_no_job_ends_in_the_future(queue: JobQueue, client: Redis) -> None:
-    """After a clock was stepped back, jobs do not stay for as long as the step."""
+    """After the clock was stepped back, jobs are not kept longer by the length of the step."""
     (job_id,) = await canceled(queue, 1)
     client.zincrby(keys.ENDED, 100 * DAY_S, job_id)
     scripts.INDEX_ENDED.run(client, 10)

@@ -1,4 +1,4 @@
-"""What VoxelQ takes for granted of RQ. A failure here means that an RQ release changed it."""
+"""What VoxelQ assumes of RQ. A failure here means that an RQ release changed it."""
 
 import asyncio
 import subprocess
@@ -36,18 +36,18 @@ QUEUE = "test-model@1.0.0:routine"
 
 
 def succeed(job_id: str) -> dict[str, Any]:
-    """Stand for a task in a stock worker."""
+    """A task that a stock worker runs."""
     return {"job": job_id}
 
 
 def raise_error(job_id: str) -> None:
-    """Stand for a task that fails in a stock worker."""
+    """A task that fails in a stock worker."""
     raise RuntimeError(job_id)
 
 
 @pytest.fixture
 def client(valkey: Valkey) -> Iterator[Redis]:
-    """A client as RQ wants it."""
+    """A client as RQ needs it."""
     with Redis.from_url(valkey.url) as opened:
         yield opened
 
@@ -76,12 +76,12 @@ def layout(client: Any, job_id: str) -> dict[str, set[str]]:
 
 
 def test_the_version_is_the_one_that_was_read() -> None:
-    """The installed RQ is of the series whose layout the scripts keep."""
+    """The installed RQ is of the series whose layout the scripts use."""
     assert rq.__version__.split(".")[0] == "2"
 
 
 def test_key_names_are_those_of_rq(client: Redis) -> None:
-    """Every RQ key that a script writes is where RQ looks for it."""
+    """Every RQ key that a script writes is the one that RQ reads."""
     job = RqJob.create(succeed, args=("a",), id="a", connection=client, serializer=JSONSerializer)
     queue = Queue("q", connection=client)
     assert job.key == keys.RQ_JOB + "a"
@@ -118,7 +118,7 @@ async def test_a_queued_job_is_an_ordinary_rq_job(queue: JobQueue, client: Redis
 async def test_the_registries_tell_the_truth(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """Started, finished, failed and cancelled jobs stand in RQ's registries, and only there."""
+    """Started, finished, failed and cancelled jobs are in RQ's registries, and only there."""
     ids = [(await queue.submit(submission())).job.id for _ in range(4)]
     leased_jobs = leases.begin(leases.draw(3), FACTS)
     rq_queue = Queue(QUEUE, connection=client, serializer=JSONSerializer)
@@ -162,7 +162,7 @@ async def test_a_finished_jobs_record_is_small(
 
 
 async def test_rq_reads_our_results(queue: JobQueue, leases: Leases, client: Redis) -> None:
-    """`Job.return_value` and `Job.latest_result` read what a batch settled."""
+    """`Job.return_value` and `Job.latest_result` read the outcomes of a settled batch."""
     ids = [(await queue.submit(submission())).job.id for _ in range(2)]
     first, second = leases.begin(leases.draw(2), FACTS)
     done = report(first, "worker-1", 2)
@@ -180,7 +180,7 @@ async def test_rq_reads_our_results(queue: JobQueue, leases: Leases, client: Red
 async def test_a_settled_job_looks_like_a_stock_workers(
     queue: JobQueue, leases: Leases, client: Redis, function: Any, fails: bool
 ) -> None:
-    """Keys and fields after our settle are those that a stock SimpleWorker leaves."""
+    """Keys and fields after a settle are those that a stock SimpleWorker writes."""
     stock = Queue(QUEUE, connection=client, serializer=JSONSerializer)
     job = stock.enqueue(function, "x", job_id="stock", result_ttl=60, failure_ttl=60)
     SimpleWorker([stock], connection=client, serializer=JSONSerializer).work(
@@ -239,7 +239,7 @@ async def test_rq_info_shows_the_worker_and_the_queue(
 
 
 def test_the_seams_of_simple_worker_exist(settings: Settings) -> None:
-    """The methods that MicroBatchWorker overrides or calls are there to be so."""
+    """RQ has the methods that MicroBatchWorker overrides or calls."""
     for name in ("work", "register_birth", "register_death"):
         assert callable(getattr(SimpleWorker, name))
     assert isinstance(ScriptedEngine.device, str)

@@ -1,4 +1,4 @@
-"""The store's identity, which Redis knows too."""
+"""The store's id, which is in Redis too."""
 
 import threading
 import time
@@ -42,7 +42,7 @@ def elsewhere(tmp_path: Path) -> ScanStore:
 
 
 def test_a_new_store_is_known_to_redis(redis: Redis, store: ScanStore) -> None:
-    """Whoever comes first gives the store its id, and everything later finds the same."""
+    """The first process gives the store its id, and every later one finds the same."""
     known = redis.get(keys.STORE)
     assert isinstance(known, bytes)
     assert known.decode() in store.read(FILE_NAME).decode()
@@ -51,7 +51,7 @@ def test_a_new_store_is_known_to_redis(redis: Redis, store: ScanStore) -> None:
 
 
 def test_processes_that_begin_together_agree(settings: Settings, redis: Redis) -> None:
-    """Of many that find neither id at the same moment, one creates it and all find it right."""
+    """If many processes find no id at the same moment, one creates it and all accept it."""
     store, faults = ScanStore(settings.store_url), []
 
     def check() -> None:
@@ -71,7 +71,7 @@ def test_processes_that_begin_together_agree(settings: Settings, redis: Redis) -
 
 
 def test_an_empty_folder_is_refused(redis: Redis, store: ScanStore, elsewhere: ScanStore) -> None:
-    """Where the mount is missing there is an empty folder, which nothing takes for the store."""
+    """The empty folder of a missing mount is not accepted as the store."""
     for takes_scans in (True, False):
         with pytest.raises(WrongStore, match="Is it mounted"):
             StoreIdentity(redis, elsewhere, takes_scans=takes_scans).check()
@@ -81,7 +81,7 @@ def test_an_empty_folder_is_refused(redis: Redis, store: ScanStore, elsewhere: S
 def test_a_mount_that_goes_away_and_comes_back(
     redis: Redis, store: ScanStore, tmp_path: Path
 ) -> None:
-    """A process that serves sees at once that its store is gone, and that it is back."""
+    """A running process notices at once that its store is gone, and that it is back."""
     identity = StoreIdentity(redis, store, takes_scans=True)
     identity.check()
     (tmp_path / "store").rename(tmp_path / "away")
@@ -96,7 +96,7 @@ def test_a_mount_that_goes_away_and_comes_back(
 async def test_another_store_is_taken_while_there_are_no_jobs(
     redis: Redis, store: ScanStore, elsewhere: ScanStore, queue: JobQueue
 ) -> None:
-    """A store that was replaced needs no hands while the queue holds no jobs, else it is refused.
+    """A replaced store is accepted while the queue has no jobs, else it is refused.
 
     Only the API decides so, for scans are uploaded through it.
     """
@@ -116,7 +116,7 @@ async def test_another_store_is_taken_while_there_are_no_jobs(
 
 
 def test_an_emptied_redis_learns_of_the_store_again(redis: Redis, store: ScanStore) -> None:
-    """A data set that was lost does not make its store another one."""
+    """A store is accepted again after Redis lost its data."""
     identity = StoreIdentity(redis, store)
     identity.check()
     before = redis.get(keys.STORE)
@@ -136,7 +136,7 @@ def test_a_creator_that_died_wedges_nothing(redis: Redis, settings: Settings) ->
 def test_redis_away_is_no_fault_of_the_store(
     settings: Settings, store: ScanStore, valkey: Valkey
 ) -> None:
-    """While Redis does not answer, what it said last holds, and a missing store still shows."""
+    """While Redis does not answer, its last id is used, and a missing store is still noticed."""
     with connect(settings) as client:
         new, old = (StoreIdentity(client, store) for _ in range(2))
         old.check()
@@ -144,14 +144,14 @@ def test_redis_away_is_no_fault_of_the_store(
         try:
             new.check()
             old.check()
-            old._known_until = 0.0
+            old._redis_id_until = 0.0
             old.check()
         finally:
             valkey.start()
 
 
 def test_a_damaged_file_is_said(redis: Redis, store: ScanStore) -> None:
-    """An id that cannot be read makes the store unavailable, in words, and never a new one."""
+    """An id that cannot be read makes the store unavailable, and is never replaced."""
     for content in (b"", b"[]", b"{}", b"\xff"):
         store.replace(FILE_NAME, content)
         with pytest.raises(StoreUnavailable, match="damaged"):
@@ -179,7 +179,7 @@ def test_a_probe_finds_what_a_look_does_not(
     error: OSError,
     told: type[Exception],
 ) -> None:
-    """A store that can be read and not written passes the look and fails the probe."""
+    """A store that can be read but not written passes the check and fails the probe."""
     identity = StoreIdentity(redis, store)
     open_file = type(store._fs)._open
 
@@ -195,7 +195,7 @@ def test_a_probe_finds_what_a_look_does_not(
 
 
 def test_a_look_is_cheap(redis: Redis, store: ScanStore) -> None:
-    """A thousand looks take no more than a few seconds even on a slow machine."""
+    """A thousand checks take no more than a few seconds even on a slow machine."""
     identity = StoreIdentity(redis, store)
     began_s = time.monotonic()
     for _ in range(1000):
@@ -209,7 +209,7 @@ def test_a_relative_url_is_warned_of(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A process that was started in another folder would find another store, so it is told."""
+    """A relative URL is logged, because it means another store in another folder."""
     monkeypatch.chdir(tmp_path)
     StoreIdentity(redis, ScanStore("file://./store"))
     assert str(tmp_path / "store") in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Jobs that RQ's own tools changed or left behind: each is found again, and the counts follow."""
+"""Jobs that RQ's own tools changed or left behind are found again, and counted correctly."""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def client(valkey: Valkey) -> Iterator[Redis]:
 
 
 def turn(client: Any, leases: Leases, *, later_s: float = 0) -> None:
-    """Take the next turn of reaping, with all strays seen ``later_s`` earlier."""
+    """Reap, as if all strays had been found ``later_s`` seconds earlier."""
     for member, score in client.zrange(keys.STRAYS, 0, -1, withscores=True):
         client.zadd(keys.STRAYS, {member: score - later_s})
     client.set(keys.REAPED_AT, time.time() - 1)
@@ -48,7 +48,7 @@ def rq_queue(client: Any) -> Queue:
 async def test_a_job_left_in_the_intermediate_list_comes_back(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """What a stock worker took and never began is queued again after a minute, uncharged."""
+    """A job that a stock worker took and never began is requeued after a minute, uncharged."""
     job_id = (await queue.submit(submission())).job.id
     client.lmove(LIST, INTERMEDIATE, "LEFT", "RIGHT")
     turn(client, leases)
@@ -65,7 +65,7 @@ async def test_a_job_left_in_the_intermediate_list_comes_back(
 async def test_a_job_that_a_stock_worker_began_is_no_stray(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """A stray that comes into a hand after all is forgotten, and not queued twice."""
+    """A stray that a worker begins after all is no stray any more, and not queued twice."""
     job_id = (await queue.submit(submission())).job.id
     client.lmove(LIST, INTERMEDIATE, "LEFT", "RIGHT")
     turn(client, leases)
@@ -83,7 +83,7 @@ async def test_a_job_that_a_stock_worker_began_is_no_stray(
 async def test_a_job_that_vanished_from_its_queue_comes_back(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """A stock worker of several queues keeps a job in no list: it is found by its listing."""
+    """A job that a stock worker of several queues took is in no list, and is found all the same."""
     job_id = (await queue.submit(submission())).job.id
     client.lpop(LIST)
     turn(client, leases)
@@ -94,7 +94,7 @@ async def test_a_job_that_vanished_from_its_queue_comes_back(
 async def test_a_started_job_without_a_lease_is_lost(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """A started job whose lease was removed by hand is taken for lost after a minute."""
+    """A started job whose lease was removed by hand counts as lost after a minute."""
     job_id = (await queue.submit(submission())).job.id
     leases.begin(leases.draw(1), FACTS)
     client.delete(keys.RQ_WIP + QUEUE)
@@ -107,7 +107,7 @@ async def test_a_started_job_without_a_lease_is_lost(
 async def test_an_emptied_queue_leaves_no_count(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """After `rq empty` the listings, the depth and the positions forget what it deleted."""
+    """After `rq empty` the deleted jobs are in no listing, count or position."""
     for _ in range(150):
         await queue.submit(submission())
     rq_queue(client).empty()
@@ -122,7 +122,7 @@ async def test_an_emptied_queue_leaves_no_count(
 async def test_a_deleted_job_is_skipped_by_the_draw(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """An id in the queue whose hash is gone is taken out with all its listings."""
+    """An id in the queue whose hash is gone is removed from the queue and all listings."""
     gone, there = [(await queue.submit(submission())).job.id for _ in range(2)]
     client.delete(keys.RQ_JOB + gone)
     assert [leased.id for leased in leases.draw(8)] == [there]
@@ -133,7 +133,7 @@ async def test_a_deleted_job_is_skipped_by_the_draw(
 async def test_a_job_deleted_in_hand_is_lost_to_its_worker(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """A job deleted while a worker holds it leaves neither a lease nor a new hash behind."""
+    """A job deleted while a worker holds it leaves neither a lease nor a hash behind."""
     drawn, held = [(await queue.submit(submission())).job.id for _ in range(2)]
     leased_jobs = leases.draw(2)
     leases.begin(leased_jobs[1:], FACTS)
@@ -152,7 +152,7 @@ async def test_a_job_deleted_in_hand_is_lost_to_its_worker(
 async def test_a_job_that_rq_requeued_is_drawn(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """`rq requeue` of a failed job has it drawn, begun and listed once."""
+    """After `rq requeue` a failed job is drawn, begun and listed once."""
     job_id = (await queue.submit(submission())).job.id
     (leased,) = leases.begin(leases.draw(1), FACTS)
     problem = InferenceFailed("a fault").problem()
@@ -170,7 +170,7 @@ async def test_a_job_that_rq_requeued_is_drawn(
 async def test_many_jobs_ended_by_stock_workers_are_all_seen(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """However many live jobs stand first in the listing, those that ended are listed as ended."""
+    """However many live jobs come first in the listing, ended jobs are listed as ended."""
     ids = [(await queue.submit(submission())).job.id for _ in range(250)]
     leases.begin(leases.draw(250), FACTS)
     client.hset(keys.RQ_JOB + ids[-1], "status", "finished")

@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from api.schemas import JobPageView
 from shared.jobs import JobStatus
 from shared.queue import keys, scripts
-from shared.queue.events import StreamOffsets, read_news
+from shared.queue.events import StreamOffsets, read_events
 from shared.queue.job_queue import JobQueue
 from tests.conftest import Valkey
 from tests.support.fake_worker import report
@@ -34,25 +34,25 @@ def client(valkey: Valkey) -> Iterator[Redis]:
 
 
 def enqueue_foreign(client: Any, job_id: str = "foreign") -> None:
-    """Queue a job into one of our queues as any RQ client would."""
+    """Queue a job into one of VoxelQ's queues as any RQ client would."""
     Queue(QUEUE, connection=client, serializer=JSONSerializer).enqueue(print, job_id=job_id)
 
 
 def change(client: Redis, job_id: str, **members: Any) -> None:
-    """Change members of a job's submission as it stands in Redis."""
+    """Change members of a job's submission in Redis."""
     stored: Any = client.hget(keys.RQ_JOB + job_id, "voxelq_submission")
     changed = json.dumps(json.loads(stored) | members)
     client.hset(keys.RQ_JOB + job_id, "voxelq_submission", changed)
 
 
 def reap(leases: Leases, client: Redis) -> int:
-    """Take a reaper's turn now."""
+    """Reap now."""
     client.set(keys.REAPED_AT, time.time() - 1.5)
     return leases.reap()
 
 
 def end_leases(client: Redis) -> None:
-    """End every lease, as silence does."""
+    """End every lease, as if no heartbeat had come."""
     members: Any = client.zrange(keys.RQ_WIP + QUEUE, 0, -1)
     client.zadd(keys.RQ_WIP + QUEUE, dict.fromkeys(members, 2.0))
 
@@ -68,7 +68,7 @@ async def settle(queue: JobQueue, leases: Leases) -> str:
 async def test_a_job_of_another_client_is_set_aside(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """A stock enqueue into our queue fails at the draw, listed and with a reason that RQ shows."""
+    """A job of a stock client fails when it is drawn, with a reason that RQ shows."""
     enqueue_foreign(client)
     job_id = (await queue.submit(submission())).job.id
     enqueue_foreign(client, "another")
@@ -89,7 +89,7 @@ async def test_a_job_of_another_client_is_set_aside(
 async def test_a_job_without_our_fields_stops_no_reaper(
     queue: JobQueue, leases: Leases, client: Redis, field: str
 ) -> None:
-    """A started job whose fields are gone is taken from its dead worker, and ends."""
+    """A started job whose fields are gone fails after its worker died."""
     job_id = (await queue.submit(submission())).job.id
     leases.begin(leases.draw(1), FACTS)
     client.hdel(keys.RQ_JOB + job_id, field)
@@ -124,7 +124,7 @@ async def test_a_submission_that_does_not_parse_fails_alone(
 async def test_a_draw_goes_on_after_jobs_that_do_not_parse(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """Unreadable jobs at the head of the queue do not send a worker to rest."""
+    """Unreadable jobs at the head of the queue do not stop a worker from drawing."""
     for _ in range(3):
         change(client, (await queue.submit(submission())).job.id, scans="none")
     job_id = (await queue.submit(submission())).job.id
@@ -134,7 +134,7 @@ async def test_a_draw_goes_on_after_jobs_that_do_not_parse(
 async def test_a_job_never_begun_is_charged_in_the_end(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """Nine draws that never begin cost a job nothing, the tenth is a loss, a begin forgets them."""
+    """Only the tenth draw without a begin is charged as a loss; a begin resets the count."""
     await queue.submit(submission())
     for _ in range(9):
         (leased,) = leases.draw(1)
@@ -165,7 +165,7 @@ async def test_a_job_never_begun_is_charged_in_the_end(
 async def test_an_unreadable_result_is_shown_as_such(
     queue: JobQueue, leases: Leases, client: Redis, damage: dict[bytes, bytes]
 ) -> None:
-    """A finished job whose report cannot be read keeps its facts, and the page goes on."""
+    """A finished job whose report cannot be read is listed with its other facts."""
     first, damaged, last = [await settle(queue, leases) for _ in range(3)]
     entries: Any = client.xrevrange(keys.RQ_RESULTS + damaged)
     entry = entries[0][1]
@@ -194,7 +194,7 @@ async def test_an_unreadable_result_is_shown_as_such(
 async def test_an_unreadable_record_is_shown_as_such(
     queue: JobQueue, client: Redis, field: str, value: str, status: str
 ) -> None:
-    """Whatever stands in a job's hash, the page shows it beside the others."""
+    """Whatever is in a job's hash, the page shows it beside the others."""
     sound, damaged = [(await queue.submit(submission())).job for _ in range(2)]
     client.hset(keys.RQ_JOB + damaged.id, field, value)
     view = JobPageView.of(await queue.page(None, 9, None))
@@ -210,7 +210,7 @@ async def test_an_unreadable_record_is_shown_as_such(
 async def test_an_unreadable_problem_is_shown_as_such(
     queue: JobQueue, client: Redis, problem: str
 ) -> None:
-    """A failed job whose problem cannot be read has one that says so."""
+    """A failed job whose problem cannot be read has a problem that tells so."""
     job_id = (await queue.submit(submission())).job.id
     client.hset(keys.RQ_JOB + job_id, mapping={"status": "failed", "voxelq_problem": problem})
     (shown,) = JobPageView.of(await queue.page(None, 9, None)).jobs
@@ -219,7 +219,7 @@ async def test_an_unreadable_problem_is_shown_as_such(
 
 
 async def test_a_page_is_filled_past_ids_without_a_job(queue: JobQueue, client: Redis) -> None:
-    """Ids that Redis no longer knows neither end a page nor stay in the listing."""
+    """Ids without a job neither end a page nor stay in the listing."""
     ids = [(await queue.submit(submission())).job.id for _ in range(9)]
     for job_id in ids[2:7]:
         client.delete(keys.RQ_JOB + job_id)
@@ -234,7 +234,7 @@ async def test_a_page_is_filled_past_ids_without_a_job(queue: JobQueue, client: 
 
 
 async def test_a_full_last_page_is_the_last(queue: JobQueue) -> None:
-    """There is no cursor when nothing follows."""
+    """There is no cursor on the last page."""
     for _ in range(3):
         await queue.submit(submission())
     assert (await queue.page(None, 3, None)).next_cursor is None
@@ -259,7 +259,7 @@ async def test_facts_of_other_versions_do_not_hide_the_queue(
 
 
 def test_unknown_events_are_left_out() -> None:
-    """The reader of the news goes past what it cannot read."""
+    """Events that cannot be read are skipped."""
     answer = [
         (
             keys.EVENTS.encode(),
@@ -274,7 +274,7 @@ def test_unknown_events_are_left_out() -> None:
             [(b"4-0", {b"a": b"1 thinking 0.5", b"b": b"?", b"c": b"1 load 0.5"})],
         ),
     ]
-    news = read_news(answer, StreamOffsets("0-0", "0-0"))
+    news = read_events(answer, StreamOffsets("0-0", "0-0"))
     assert [event.status for event in news.events] == [JobStatus.STARTED]
     assert [one.job_id for one in news.progress] == ["c"]
     assert news.offsets == StreamOffsets("3-0", "4-0")

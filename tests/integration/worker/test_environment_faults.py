@@ -9,7 +9,8 @@ import pytest
 
 from shared.errors import StoreUnavailable
 from shared.jobs import Job, JobStatus
-from shared.queue.job_queue import JobQueue, WorkerInfo
+from shared.queue.job_queue import JobQueue
+from shared.queue.state import WorkerInfo
 from shared.settings import Settings
 from shared.watchdog import Watchdog
 from tests.integration.worker.test_lanes import serving

@@ -11,7 +11,7 @@ from shared.bundles.model_card import ModelCard
 from shared.jobs import Stage
 from shared.settings import Settings
 from shared.storage.store import ScanStore
-from shared.volumes.nifti import read_volume
+from shared.volumes.reader import read_volume
 from tests.support.jobs import submission
 from tests.support.monai_bundles import (
     FOUR_CHANNELS,

@@ -21,7 +21,7 @@ from shared.results import Report
 from shared.settings import Settings
 from shared.storage.job_records import JobRecords, StoredReport
 from shared.storage.store import ScanStore
-from shared.volumes.nifti import read_volume
+from shared.volumes.reader import read_volume
 from tests.support.bundles import write_tiny_bundle
 from tests.support.jobs import submission
 from worker.models.brain_tumor.predictor import Prediction, TumorPredictor

@@ -64,7 +64,7 @@ async def test_a_worker_reports_what_its_lanes_note(queue: JobQueue, settings: S
     engine = SteppingEngine()
     ids = [(await queue.submit(submission())).job.id for _ in range(3)]
     together = settings.model_copy(update={"adaptive_batching": False})
-    await queue.listen()
+    await queue.request_progress()
     before = await queue.offsets()
     with serving(engine, together):
         for job_id in ids:

@@ -1,4 +1,4 @@
-"""What holds for every scan, however it is stored, cut, packed or damaged."""
+"""Truths of every scan, however it is stored, split, compressed or damaged."""
 
 import contextlib
 import gzip
@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import VoxelQError
-from shared.volumes.nifti import Inspection, ScanInspector, mask_bytes, read_volume
+from shared.volumes.inspector import Inspection, ScanInspector
+from shared.volumes.mask_writer import mask_bytes
+from shared.volumes.reader import read_volume
 from tests.support.scans import nifti, voxels
 
 DTYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
@@ -39,7 +41,7 @@ def pack(content: bytes, level: int, member_bytes: int) -> bytes:
 
 
 def outcome(blocks: list[bytes]) -> tuple[object, ...]:
-    """Return what an inspector makes of ``blocks``; VoxelQError is the only error it may raise."""
+    """Return an inspector's result for ``blocks``; VoxelQError is the only error it may raise."""
     inspector = ScanInspector(max_scan_bytes=1 << 20, max_voxels=MAX_VOXELS)
     try:
         for block in blocks:
@@ -61,7 +63,7 @@ def split(content: bytes, at: list[int]) -> list[bytes]:
 def test_any_split_has_the_same_outcome(
     content: bytes, at: list[int], gzipped: bool, level: int, member_bytes: int
 ) -> None:
-    """A good scan is taken, and looks the same, however its bytes are cut into blocks."""
+    """A good scan is accepted with the same result, however its bytes are split into blocks."""
     sent = pack(content, level, member_bytes) if gzipped else content
     whole = outcome([sent])
     assert len(whole) == 6
@@ -72,7 +74,7 @@ def test_any_split_has_the_same_outcome(
 def test_any_truncation_is_refused(
     content: bytes, at: list[int], length: int, gzipped: bool
 ) -> None:
-    """A scan cut short anywhere is refused, by the same words for every split."""
+    """A truncated scan is refused, with the same message for every split."""
     sent = gzip.compress(content, 1) if gzipped else content
     cut = sent[: length % len(sent)]
     assert issubclass(outcome([cut])[0], VoxelQError)  # type: ignore[arg-type]
@@ -88,7 +90,7 @@ def test_any_truncation_is_refused(
 def test_any_damage_raises_nothing_else(
     content: bytes, damage: list[tuple[int, int]], gzipped: bool
 ) -> None:
-    """Whatever bytes of a header or a gzip are changed, VoxelQError is all that is raised."""
+    """Whatever bytes of a header or a gzip are changed, only VoxelQError is raised."""
     sent = bytearray(content)
     if not gzipped:
         for at, value in damage:
@@ -106,7 +108,7 @@ def test_any_damage_raises_nothing_else(
     st.binary(max_size=1000), st.sampled_from([b"", b"\x1f\x8b", b"\x1f\x8b\x08\0", b"\x5c\1\0\0"])
 )
 def test_random_bytes_raise_nothing_else(tail: bytes, head: bytes) -> None:
-    """Random bytes, with or without a true beginning, are refused and nothing worse."""
+    """Random bytes, with or without a valid beginning, are refused with VoxelQError."""
     assert issubclass(outcome([head + tail])[0], VoxelQError)  # type: ignore[arg-type]
 
 

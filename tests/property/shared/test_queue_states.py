@@ -1,13 +1,11 @@
-"""The queue's scripts on a real server, driven in any order, against a model of what they promise.
+"""The queue's scripts on a real server, called in any order and compared with a model.
 
-The model knows of each job where it stands and what it was charged, and of each lease who holds
-it. After every step the server must say the same.
+After every step, the jobs and leases on the server must be those of the model.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,6 +26,14 @@ from shared.settings import Settings
 from tests.conftest import Valkey
 from tests.support.fake_worker import report
 from tests.support.jobs import submission
+from tests.support.queue_invariants import (
+    check_counters,
+    check_gone,
+    check_jobs,
+    check_listings,
+    check_places,
+)
+from tests.support.queue_model import LIVE, JobModel, QueueModel, lease_name
 from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome, Retry, Returned
 from worker.pipeline.trouble import Trouble
 from worker.queueing.connection import connect
@@ -44,66 +50,9 @@ QUEUES = [
 WORKERS = ("worker-1", "worker-2")
 PROBLEM = InferenceFailed("a fault").problem()
 HOUR_S = 3600.0
-UNDONE_PER_LOSS = 10
 
 workers = st.sampled_from(WORKERS)
 numbers = st.integers(0, 99)
-
-
-@dataclass
-class Known:
-    """What must be true of a job."""
-
-    queue: str
-    status: str = "queued"
-    attempts: int = 0
-    losses: int = 0
-    returns: int = 0
-    undone: int = 0
-    garbled: bool = False
-    deleted: bool = False
-
-
-@dataclass
-class Held:
-    """What must be true of a lease."""
-
-    job: LeasedJob
-    worker: str
-    expired: bool = False
-    dead: bool = False
-    spared: bool = False
-
-
-@dataclass
-class Model:
-    """All that must be true."""
-
-    jobs: dict[str, Known] = field(default_factory=dict)
-    leases: dict[str, Held] = field(default_factory=dict)
-    hands: dict[str, list[LeasedJob]] = field(
-        default_factory=lambda: {name: [] for name in WORKERS}
-    )
-    keys: dict[str, str] = field(default_factory=dict)
-    foreign: set[str] = field(default_factory=set)
-    ended: dict[str, int] = field(default_factory=dict)
-
-    def end(self, job: Known, status: str) -> None:
-        """Have a job come to an end."""
-        job.status = status
-        self.ended[status] = self.ended.get(status, 0) + 1
-
-    def lose(self, job: Known, most: int) -> None:
-        """Charge a job for a loss."""
-        job.losses += 1
-        job.status = "queued"
-        if job.losses >= most:
-            self.end(job, "failed")
-
-
-def member(leased: LeasedJob) -> str:
-    """Return a lease's name in RQ's registry."""
-    return f"{leased.id}:{leased.execution}"
 
 
 def facts(worker: str) -> WorkerFacts:
@@ -126,7 +75,7 @@ class QueueStates(RuleBasedStateMachine):
             worker: Leases(connection, worker, settings)
             for worker, connection in zip(WORKERS, self.connections, strict=True)
         }
-        self.model = Model()
+        self.model = QueueModel(WORKERS, settings.max_attempts)
 
     def teardown(self) -> None:
         """Close every connection."""
@@ -136,16 +85,12 @@ class QueueStates(RuleBasedStateMachine):
             connection.close()
 
     def wait(self, awaited: Awaitable[T]) -> T:
-        """Return what a coroutine of the queue's door returns."""
+        """Return the result of a coroutine of the queue."""
         return self.loop.run_until_complete(awaited)
 
     def pick(self, number: int, *statuses: str) -> str | None:
-        """Return the id of some job in one of these states; None when there is none."""
-        ids = [
-            job_id
-            for job_id, job in self.model.jobs.items()
-            if job.status in statuses and not job.deleted
-        ]
+        """Return the id of some job in one of these states; None if there is none."""
+        ids = self.model.present(*statuses)
         return ids[number % len(ids)] if ids else None
 
     # Clients
@@ -162,54 +107,41 @@ class QueueStates(RuleBasedStateMachine):
 
     def submit_one(self, version: str, priority: Priority, key: str | None) -> None:
         """Submit one scan; the same key names the same job."""
-        one = submission(version=version, priority=priority, idempotency_key=key)
-        receipt = self.wait(self.queue.submit(one))
+        new = submission(version=version, priority=priority, idempotency_key=key)
+        receipt = self.wait(self.queue.submit(new))
         known = self.model.jobs.get(self.model.keys.get(key or "", ""))
         if key and known and not known.deleted:
             assert (receipt.created, receipt.job.id) == (False, self.model.keys[key])
             return
-        assert (receipt.created, receipt.job.id) == (True, one.id)
-        self.model.jobs[one.id] = Known(keys.queue_name(one.model_ref, priority))
+        assert (receipt.created, receipt.job.id) == (True, new.id)
+        self.model.jobs[new.id] = JobModel(keys.queue_name(new.model_ref, priority))
         if key:
-            self.model.keys[key] = one.id
+            self.model.keys[key] = new.id
 
     @rule(number=numbers)
     def cancel(self, number: int) -> None:
-        """Cancel some job that lives."""
-        job_id = self.pick(number, "queued", "started")
+        """Cancel some live job."""
+        job_id = self.pick(number, *LIVE)
         if job_id:
             assert self.wait(self.queue.cancel(job_id))
-            self.model.end(self.model.jobs[job_id], "canceled")
-            held = [name for name in self.model.leases if name.startswith(job_id)]
-            for name in held:
-                del self.model.leases[name]
+            self.model.cancel(job_id)
 
     @rule(kept=st.integers(0, 5))
     def retention(self, kept: int) -> None:
         """List all jobs, then purge the oldest terminal ones beyond a number."""
-        self.look()
+        self.list_all()
         scripts.INDEX_ENDED.run(self.client, 100)
         ids = scripts.EXPIRED.run(self.client, HOUR_S * 1000, kept, 100)
-        live = {
-            job_id
-            for job_id, job in self.model.jobs.items()
-            if job.status in ("queued", "started") and not job.deleted
-        }
+        live = set(self.model.present(*LIVE))
         assert not live & set(ids)
         assert scripts.PURGE_ALL.run(self.client, *ids, *live) == len(ids)
-        for job_id in ids:
-            self.model.jobs.pop(job_id, None)
-            self.model.foreign.discard(job_id)
-        self.model.keys = {
-            key: job_id for key, job_id in self.model.keys.items() if job_id in self.model.jobs
-        }
+        self.model.purge(ids)
         assert self.client.zcard(keys.ENDED) <= kept
 
-    def look(self) -> None:
-        """List all jobs: each that is there is shown, the newest first."""
+    def list_all(self) -> None:
+        """List all jobs: every job is listed, the newest first."""
         page = self.wait(self.queue.page(None, 1000, None))
-        there = [job_id for job_id, job in self.model.jobs.items() if not job.deleted]
-        assert [job.id for job in page.jobs] == sorted(there, reverse=True)
+        assert [job.id for job in page.jobs] == sorted(self.model.present(), reverse=True)
         assert page.next_cursor is None
 
     # Workers
@@ -231,8 +163,7 @@ class QueueStates(RuleBasedStateMachine):
             job = self.model.jobs[leased.id]
             assert (job.status, job.garbled, job.deleted) == ("queued", False, False)
             assert leased.alone == (job.losses > 0)
-            self.model.leases[member(leased)] = Held(leased, worker)
-        self.model.hands[worker] += leased_jobs
+        self.model.draw(leased_jobs, worker)
         for job_id, job in self.model.jobs.items():
             status = self.client.hget(keys.RQ_JOB + job_id, "status")
             if job.garbled and (job.status, status) == ("queued", "failed"):
@@ -241,22 +172,14 @@ class QueueStates(RuleBasedStateMachine):
             self.begin(worker)
 
     def begin(self, worker: str) -> None:
-        """Begin what was drawn and is still held."""
+        """Begin the jobs that were drawn; those that were lost are left out."""
         drawn = [
             leased
-            for leased in self.model.hands[worker]
-            if self.model.jobs.get(leased.id, Known("", deleted=True)).status == "queued"
+            for leased in self.model.active[worker]
+            if self.model.job_of(leased).status == "queued"
         ]
         begun = self.leases[worker].begin(drawn, facts(worker))
-        expected = []
-        for leased in drawn:
-            job = self.model.jobs.get(leased.id, Known("", deleted=True))
-            if member(leased) in self.model.leases and not job.deleted:
-                expected.append(leased)
-                job.status, job.attempts, job.undone = "started", job.attempts + 1, 0
-            else:
-                self.model.leases.pop(member(leased), None)
-        assert begun == expected
+        assert begun == self.model.begin(drawn)
 
     @rule(
         worker=workers,
@@ -266,38 +189,26 @@ class QueueStates(RuleBasedStateMachine):
         repeated=st.booleans(),
     )
     def settle(self, worker: str, outcomes: list[str], repeated: bool) -> None:
-        """Settle what was begun, some of it lost meanwhile; perhaps a second time."""
+        """Settle the begun jobs, some of which may be lost; perhaps a second time."""
         begun = [
             leased
-            for leased in self.model.hands[worker]
-            if member(leased) not in self.model.leases
+            for leased in self.model.active[worker]
+            if lease_name(leased) not in self.model.leases
             or self.model.jobs[leased.id].status == "started"
         ]
         settled = [
-            (leased, self.outcome(leased, outcomes[place % 4], worker))
-            for place, leased in enumerate(begun)
+            (leased, self.outcome(leased, outcomes[number % 4], worker))
+            for number, leased in enumerate(begun)
         ]
         dropped = self.leases[worker].settle(settled, facts(worker), batch_s=0.1, metrics={})
-        expected = []
-        for leased, outcome in settled:
-            job = self.model.jobs.get(leased.id, Known("", deleted=True))
-            if self.model.leases.pop(member(leased), None) is None or job.deleted:
-                expected.append(leased)
-                continue
-            match outcome:
-                case Finished():
-                    self.model.end(job, "finished")
-                case Failed():
-                    self.model.end(job, "failed")
-                case Retry():
-                    self.model.lose(job, self.settings.max_attempts)
-                case Returned():
-                    job.status, job.returns = "queued", job.returns + 1
+        expected = self.model.settle(settled)
         assert dropped == expected
         if repeated:
             again = self.leases[worker].settle(settled, facts(worker), batch_s=0.1, metrics={})
             assert again == expected
-        self.model.hands[worker] = [one for one in self.model.hands[worker] if one not in begun]
+        self.model.active[worker] = [
+            leased for leased in self.model.active[worker] if leased not in begun
+        ]
 
     def outcome(self, leased: LeasedJob, kind: str, worker: str) -> Outcome:
         """Return an outcome of this kind."""
@@ -311,44 +222,24 @@ class QueueStates(RuleBasedStateMachine):
         return Returned(PROBLEM, Trouble("a fault"))
 
     def give_back(self, worker: str) -> None:
-        """Return all that a worker has, as at a planned stop."""
-        returned = 0
-        for leased in self.model.hands[worker]:
-            job = self.model.jobs.get(leased.id, Known("", deleted=True))
-            if self.model.leases.pop(member(leased), None) and not job.deleted:
-                job.returns += job.status == "started"
-                job.status = "queued"
-                returned += 1
-        assert self.leases[worker].give_back(self.model.hands[worker]) == returned
-        self.model.hands[worker] = []
+        """A worker gives back all its jobs, as at a planned stop."""
+        active = list(self.model.active[worker])
+        assert self.leases[worker].give_back(active) == self.model.give_back(worker)
 
     @rule(worker=workers)
-    def beat(self, worker: str) -> None:
-        """Extend what a worker has; what it lost is named."""
-        hand = self.model.hands[worker]
-        lost = self.leases[worker].extend(hand, facts(worker))
-        expected = []
-        for leased in hand:
-            held = self.model.leases.get(member(leased))
-            if held and self.model.jobs[leased.id].deleted:
-                del self.model.leases[member(leased)]
-                held = None
-            if held:
-                held.expired = held.spared = False
-            else:
-                expected.append(leased)
-        assert lost == expected
+    def extend(self, worker: str) -> None:
+        """A worker extends its leases, and learns which ones it has lost."""
+        lost = self.leases[worker].extend(self.model.active[worker], facts(worker))
+        assert lost == self.model.extend(worker)
 
     def die(self, worker: str) -> None:
-        """A worker dies, and its watchdog says so."""
+        """A worker dies, and its watchdog reports that."""
         scripts.ABANDON.run(self.client, worker)
-        for held in self.model.leases.values():
-            held.dead |= held.worker == worker
-        self.model.hands[worker] = []
+        self.model.die(worker)
 
     @rule(worker=workers, end=st.sampled_from(["killed", "silent", "frozen", "stopped"]))
     def stop(self, worker: str, end: str) -> None:
-        """A worker comes to a stop: killed, silent for ever, frozen for a while, or as planned."""
+        """A worker stops: killed, without a report, frozen for a while, or as planned."""
         match end:
             case "killed":
                 self.die(worker)
@@ -359,51 +250,24 @@ class QueueStates(RuleBasedStateMachine):
 
     def fall_silent(self, worker: str, *, alive: bool) -> None:
         """A worker's leases run out; it is dead, or only frozen."""
-        for leased in self.model.hands[worker]:
-            held = self.model.leases.get(member(leased))
-            if held:
-                held.expired = True
-                self.client.zadd(keys.RQ_WIP + leased.queue, {member(leased): time.time() - 1})
+        for leased in self.model.expire(worker):
+            overdue = {lease_name(leased): time.time() - 1}
+            self.client.zadd(keys.RQ_WIP + leased.queue, overdue)
         if not alive:
-            self.model.hands[worker] = []
+            self.model.active[worker] = []
 
     @rule(gap_s=st.sampled_from([0.5, 1.5, 1.5, HOUR_S, -HOUR_S]))
     def reap(self, gap_s: float) -> None:
-        """Take a turn of reaping, so long after the last one; a turn too early does nothing."""
+        """Reap ``gap_s`` seconds after the last time; too early it does nothing."""
         self.client.set(keys.REAPED_AT, time.time() - gap_s)
-        taken = self.leases[WORKERS[0]].reap()
+        reaped = self.leases[WORKERS[0]].reap()
         if gap_s == 0.5:
-            assert taken == 0
+            assert reaped == 0
             return
-        lost = []
-        for name, held in list(self.model.leases.items()):
-            if held.dead or (held.expired and (gap_s == 1.5 or held.spared)):
-                lost.append(self.model.leases.pop(name))
-            elif held.expired:
-                held.expired, held.spared = False, True
-        assert taken == len(lost)
-        for held in lost:
-            job = self.model.jobs.get(held.job.id)
-            if job is None or job.deleted:
-                continue
-            if job.status == "started":
-                self.model.lose(job, self.settings.max_attempts)
-            else:
-                job.undone += 1
-                if job.undone % UNDONE_PER_LOSS == 0:
-                    self.model.lose(job, self.settings.max_attempts)
+        assert reaped == self.model.reap(may_spare=gap_s != 1.5)
         for job_id, job in list(self.model.jobs.items()):
-            if job.deleted and job.status in ("queued", "started"):
-                self.assert_gone(job_id)
-
-    def assert_gone(self, job_id: str) -> None:
-        """Check that no listing has this id any more."""
-        for key in (keys.INDEX, keys.ENDED, keys.STRAYS):
-            assert self.client.zscore(key, job_id) is None, key
-        for status in JobStatus:
-            assert self.client.zscore(f"{keys.INDEX}:{status}", job_id) is None
-        for priority in Priority:
-            assert self.client.zscore(keys.PENDING + priority, job_id) is None
+            if job.deleted and job.status in LIVE:
+                check_gone(self.client, job_id)
 
     # Faults
 
@@ -413,7 +277,7 @@ class QueueStates(RuleBasedStateMachine):
         forward=st.booleans(),
     )
     def fault(self, kind: str, number: int, forward: bool) -> None:
-        """Something from outside: a stepped clock, another version, RQ's tools, a stock worker."""
+        """A fault from outside: a stepped clock, another version, RQ's tools, a stock worker."""
         queue = QUEUES[number % len(QUEUES)]
         match kind:
             case "clock":
@@ -428,7 +292,7 @@ class QueueStates(RuleBasedStateMachine):
                 self.leave_in_intermediate_list(queue)
 
     def step_clock(self, seconds: float) -> None:
-        """Step Redis's clock: all that was written lies so many seconds further back."""
+        """Step Redis's clock forward: all stored times are moved back instead."""
         for key in [keys.WORKERS, keys.BUSY, keys.ENDED, keys.STRAYS]:
             for name, score in self.client.zrange(key, 0, -1, withscores=True):
                 self.client.zadd(key, {name: score - seconds})
@@ -439,10 +303,9 @@ class QueueStates(RuleBasedStateMachine):
                     self.model.leases[name].expired = score - seconds < time.time()
 
     def garble(self, number: int) -> None:
-        """A job's submission is one that no worker here can read."""
+        """A job's submission becomes unreadable for workers."""
         job_id = self.pick(number, "queued")
-        in_hand = [held.job.id for held in self.model.leases.values()]
-        if job_id and job_id not in in_hand:
+        if job_id and job_id not in self.model.leased_ids:
             self.client.hset(keys.RQ_JOB + job_id, "voxelq_submission", '{"id": 5}')
             self.model.jobs[job_id].garbled = True
 
@@ -481,92 +344,20 @@ class QueueStates(RuleBasedStateMachine):
         if job and not job.deleted:
             assert moved in self.client.lrange(keys.RQ_QUEUE + queue, 0, -1)
 
-    # What must be true
-
     @invariant()
-    def each_job_is_as_the_model_has_it(self) -> None:
-        """State and charges are those of the model; terminal states never change."""
-        for job_id, job in self.model.jobs.items():
-            if job.deleted:
-                continue
-            hash_ = self.client.hgetall(keys.RQ_JOB + job_id)
-            assert hash_["status"] == job.status
-            for name in ("attempts", "losses", "returns"):
-                assert int(hash_.get(f"voxelq_{name}", 0)) == getattr(job, name), name
-            results = int(job.status in ("finished", "failed"))
-            assert self.client.xlen(keys.RQ_RESULTS + job_id) == results
-
-    @invariant()
-    def each_job_is_in_one_place(self) -> None:
-        """A job stands in its queue, or in one hand, or in one registry of RQ's."""
-        places: dict[str, list[str]] = {}
-        leases = set()
-        for queue in QUEUES:
-            for job_id in self.client.lrange(keys.RQ_QUEUE + queue, 0, -1):
-                places.setdefault(job_id, []).append("queued")
-            drawn = self.client.lrange(keys.RQ_QUEUE + queue + keys.RQ_INTERMEDIATE, 0, -1)
-            for name in self.client.zrange(keys.RQ_WIP + queue, 0, -1):
-                leases.add(name)
-                job_id = name.split(":")[0]
-                places.setdefault(job_id, []).append("drawn" if job_id in drawn else "begun")
-            for status, registry in (
-                ("finished", keys.RQ_FINISHED),
-                ("failed", keys.RQ_FAILED),
-                ("canceled", keys.RQ_CANCELED),
-            ):
-                for job_id in self.client.zrange(registry + queue, 0, -1):
-                    places.setdefault(job_id, []).append(status)
-        assert leases == set(self.model.leases)
-        held = {one.job.id for one in self.model.leases.values()}
-        for job_id, job in self.model.jobs.items():
-            if job.deleted:
-                continue
-            place = job.status
-            if job_id in held:
-                place = "drawn" if job.status == "queued" else "begun"
-            assert places.get(job_id) == [place], job_id
-        for job_id in self.model.foreign:
-            assert places.get(job_id) in (["queued"], ["failed"])
-
-    @invariant()
-    def listings_equal_the_hashes(self) -> None:
-        """The listings hold the jobs that are there, each in its state, and no more."""
-        gone = {job_id for job_id, job in self.model.jobs.items() if job.deleted}
-        jobs = {job_id: job for job_id, job in self.model.jobs.items() if not job.deleted}
-        assert set(self.client.zrange(keys.INDEX, 0, -1)) - gone == set(jobs)
-        for status in JobStatus:
-            listed = set(self.client.zrange(f"{keys.INDEX}:{status}", 0, -1)) - gone
-            assert listed == {job_id for job_id, job in jobs.items() if job.status == status}
-        ended = set(self.client.zrange(keys.ENDED, 0, -1)) - gone
-        terminal = {
-            job_id for job_id, job in jobs.items() if job.status not in ("queued", "started")
-        }
-        assert ended == terminal
-        held = {one.job.id for one in self.model.leases.values()}
-        for priority in Priority:
-            pending = set(self.client.zrange(keys.PENDING + priority, 0, -1)) - gone
-            assert pending == {
-                job_id
-                for job_id, job in jobs.items()
-                if job.status == "queued"
-                and job_id not in held
-                and job.queue.endswith(f":{priority}")
-            }
-
-    @invariant()
-    def counters_equal_what_they_count(self) -> None:
-        """Jobs are counted once when they end, however often a settle is repeated."""
-        counted = self.client.hgetall(keys.METRICS)
-        for status in ("finished", "failed", "canceled"):
-            total = float(counted.get(f'jobs_total{{status="{status}"}}', 0))
-            assert total == self.model.ended.get(status, 0)
+    def the_server_agrees_with_the_model(self) -> None:
+        """Jobs, places, listings and counters are those of the model."""
+        check_jobs(self.client, self.model)
+        check_places(self.client, self.model, QUEUES)
+        check_listings(self.client, self.model)
+        check_counters(self.client, self.model)
 
 
 def test_the_queue_keeps_its_promises_in_any_order(valkey: Valkey, settings: Settings) -> None:
     """Whatever happens in whatever order, every job is where it should be, once."""
-    patient = settings.model_copy(update={"lease_s": 30.0, "redis_url": valkey.url})
+    slow = settings.model_copy(update={"lease_s": 30.0, "redis_url": valkey.url})
     run_state_machine_as_test(
-        partial(QueueStates, patient),  # type: ignore[arg-type]
+        partial(QueueStates, slow),  # type: ignore[arg-type]
         settings=hypothesis_settings(
             max_examples=100,
             stateful_step_count=50,

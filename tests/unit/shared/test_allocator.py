@@ -69,5 +69,5 @@ def test_what_a_user_sets_stays() -> None:
 
 
 def test_holes_are_given_back_after_a_while() -> None:
-    """Memory that is free between what is in use returns to the system, with everything in use."""
+    """Free memory between used memory is returned to the system while the rest stays in use."""
     assert said(HOLES, env={}) >= 48

@@ -1,4 +1,4 @@
-"""Unpacked copies of scans: when there is one, and when it goes."""
+"""Decompressed copies of scans: when there is one, and when it is deleted."""
 
 import errno
 import resource
@@ -15,24 +15,24 @@ from shared.errors import StoreFull
 from shared.storage.decompressed_cache import KEPT_S
 from shared.storage.store import ScanStore
 
-PACKED, DECOMPRESSED = b"as handed in", b"as unpacked by the front desk"
+COMPRESSED, DECOMPRESSED = b"as uploaded", b"as decompressed by the API"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> ScanStore:
-    """A store that has room for two copies and a half."""
+    """A store with room for two and a half copies."""
     return ScanStore(f"file://{tmp_path}/store", decompressed_bytes=5 * len(DECOMPRESSED) // 2)
 
 
 def submitted(store: ScanStore, job_id: str = "", channel: str = "scan") -> str:
     """Store a scan and return its key."""
     key = store.scan_key(job_id or str(ULID()), channel, gzipped=True)
-    store.write(key, PACKED)
+    store.write(key, COMPRESSED)
     return key
 
 
 def decompressed(store: ScanStore, key: str) -> bool:
-    """Leave a whole copy of the scan beside it, if there is room."""
+    """Write a complete copy of the scan, if there is room; return whether there was."""
     copy = store.begin_decompressed(key, len(DECOMPRESSED))
     if copy:
         for at in range(0, len(DECOMPRESSED), 10):
@@ -48,17 +48,17 @@ def read(store: ScanStore, key: str) -> bytes:
 
 
 def leftovers(store: ScanStore, tmp_path: Path) -> list[Path]:
-    """What there is of copies, folders included."""
+    """Return what exists in the folder of the copies."""
     return list((tmp_path / "store" / "unpacked").glob("*"))
 
 
 def test_a_copy_is_read_once(store: ScanStore, tmp_path: Path) -> None:
-    """The first reader gets the copy, which is then gone; the next gets the scan itself."""
+    """The first reader gets the copy, which is then deleted; the next gets the scan itself."""
     key = submitted(store)
     assert decompressed(store, key)
     assert read(store, key) == DECOMPRESSED
     assert leftovers(store, tmp_path) == []
-    assert read(store, key) == PACKED
+    assert read(store, key) == COMPRESSED
 
 
 def test_channels_have_copies_of_their_own(store: ScanStore, tmp_path: Path) -> None:
@@ -72,44 +72,44 @@ def test_channels_have_copies_of_their_own(store: ScanStore, tmp_path: Path) -> 
 
 
 def test_an_unfinished_copy_is_not_read(store: ScanStore) -> None:
-    """A front desk that dies while it unpacks leaves nothing that a worker would take."""
+    """A copy that its API process never finished is not read by a worker."""
     key = submitted(store)
     copy = store.begin_decompressed(key, len(DECOMPRESSED))
     assert copy is not None
     copy.write(DECOMPRESSED[:10])
-    assert read(store, key) == PACKED
+    assert read(store, key) == COMPRESSED
     copy.abandon()
 
 
-def test_a_copy_of_before_a_crash_is_not_read(
+def test_a_copy_from_before_a_crash_is_not_read(
     store: ScanStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the machine was started again a copy may lack bytes, so the scan itself is read."""
+    """After a restart of the machine a copy may lack bytes, so that the scan itself is read."""
     key = submitted(store)
     assert decompressed(store, key)
-    monkeypatch.setattr("shared.storage.store.this_boot", lambda: "another")
-    assert read(ScanStore(f"file://{tmp_path}/store"), key) == PACKED
+    monkeypatch.setattr("shared.storage.store.read_boot_id", lambda: "another")
+    assert read(ScanStore(f"file://{tmp_path}/store"), key) == COMPRESSED
 
 
 def test_copies_stay_within_their_budget(store: ScanStore) -> None:
-    """A third copy finds no room until one is read or given up; one too large never does."""
+    """A third copy has no room until another is read or abandoned; a too large one never has."""
     keys = [submitted(store) for _ in range(4)]
     assert [decompressed(store, key) for key in keys[:3]] == [True, True, False]
     assert read(store, keys[0]) == DECOMPRESSED
     begun = store.begin_decompressed(keys[2], len(DECOMPRESSED))
     assert begun is not None
-    assert not decompressed(store, keys[3])  # what is begun counts whole
+    assert not decompressed(store, keys[3])  # an unfinished copy counts with its final size
     begun.abandon()
     assert decompressed(store, keys[3])
     assert not ScanStore("file:///nowhere", decompressed_bytes=10).begin_decompressed(keys[0], 11)
 
 
 def test_other_stores_keep_no_copies() -> None:
-    """Where a store is not a disk, or has no budget, the scan itself is read."""
+    """If a store is not on a disk, or has no budget for copies, the scan itself is read."""
     store = ScanStore("memory://copies", decompressed_bytes=1 << 20)
     key = submitted(store)
     assert not decompressed(store, key)
-    assert read(store, key) == PACKED
+    assert read(store, key) == COMPRESSED
 
 
 def test_a_deleted_job_leaves_no_copy(store: ScanStore, tmp_path: Path) -> None:
@@ -125,8 +125,8 @@ def test_a_deleted_job_leaves_no_copy(store: ScanStore, tmp_path: Path) -> None:
     assert leftovers(store, tmp_path) == []
 
 
-def test_what_nobody_came_for_is_swept(store: ScanStore, tmp_path: Path) -> None:
-    """Copies of jobs handed in long ago go, those of young ones stay."""
+def test_old_copies_are_deleted(store: ScanStore, tmp_path: Path) -> None:
+    """Copies of jobs that were submitted long ago are deleted, those of recent jobs are kept."""
     old = str(ULID.from_timestamp(time.time() - KEPT_S - 5))
     key = submitted(store)
     assert decompressed(store, submitted(store, old))
@@ -135,8 +135,8 @@ def test_what_nobody_came_for_is_swept(store: ScanStore, tmp_path: Path) -> None
     assert [folder.name for folder in leftovers(store, tmp_path)] == [key.split("/")[1]]
 
 
-def test_strangers_are_left_alone(store: ScanStore, tmp_path: Path) -> None:
-    """A file or folder that is no job's hinders no copy, and stays."""
+def test_other_files_are_left_alone(store: ScanStore, tmp_path: Path) -> None:
+    """A file or folder that belongs to no job prevents no copy, and is kept."""
     folder = tmp_path / "store" / "unpacked"
     (folder / "lost+found").mkdir(parents=True)
     (folder / ".hidden").touch()
@@ -148,7 +148,7 @@ def test_strangers_are_left_alone(store: ScanStore, tmp_path: Path) -> None:
 
 @contextmanager
 def files_at_most(size_bytes: int) -> Iterator[None]:
-    """Have the system refuse larger files, as it does on a full disk."""
+    """Make the system refuse larger files, as it does on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
     try:
@@ -158,7 +158,7 @@ def files_at_most(size_bytes: int) -> Iterator[None]:
 
 
 def test_a_full_disk_costs_the_copy_only(store: ScanStore, tmp_path: Path) -> None:
-    """A copy that finds no room at the start, or midway, is given up without a word."""
+    """A copy for which there is no room, at its start or later, is abandoned without an error."""
     first, second = submitted(store), submitted(store)
     with files_at_most(15):
         assert not decompressed(store, first)
@@ -167,14 +167,14 @@ def test_a_full_disk_costs_the_copy_only(store: ScanStore, tmp_path: Path) -> No
     with files_at_most(15):
         begun.write(DECOMPRESSED)
     begun.finish()
-    assert [read(store, key) for key in (first, second)] == [PACKED, PACKED]
+    assert [read(store, key) for key in (first, second)] == [COMPRESSED, COMPRESSED]
     assert list((tmp_path / "store" / "unpacked").glob("*/*")) == []
 
 
-def test_copies_go_first_when_the_disk_is_short(
+def test_copies_are_deleted_first_when_the_disk_is_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An upload that finds too little room gets that of the copies, and none is made any more."""
+    """Copies are deleted for an upload that would not fit, and no new ones are written."""
     free = [1 << 40]
     usage = SimpleNamespace(total=1 << 40)
 
@@ -186,16 +186,16 @@ def test_copies_go_first_when_the_disk_is_short(
     store = ScanStore(f"file://{tmp_path}/store", decompressed_bytes=1 << 20, reserve_bytes=1000)
     key = submitted(store)
     assert decompressed(store, key)
-    free[0] = 1000 + len(PACKED)
+    free[0] = 1000 + len(COMPRESSED)
     assert not decompressed(store, submitted(store))
-    store.check_room(len(PACKED))
-    assert read(store, key) == PACKED
+    store.check_room(len(COMPRESSED))
+    assert read(store, key) == COMPRESSED
     with pytest.raises(StoreFull):
-        store.check_room(len(PACKED) + 1)
+        store.check_room(len(COMPRESSED) + 1)
 
 
 def test_a_mask_gets_the_room_of_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that finds no room is written once more after the copies were removed."""
+    """A file that does not fit is written again after the copies were deleted."""
     store = ScanStore(f"file://{tmp_path}/store", decompressed_bytes=1 << 20)
     key = submitted(store)
     assert decompressed(store, key)
@@ -209,13 +209,13 @@ def test_a_mask_gets_the_room_of_copies(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(type(store._fs), "_open", full)
     store.write("ab/job/mask.nii.gz", b"mask")
     assert store.read("ab/job/mask.nii.gz") == b"mask"
-    assert read(store, key) == PACKED
+    assert read(store, key) == COMPRESSED
 
 
 def test_a_copy_that_cannot_be_closed_costs_the_copy_only(
     store: ScanStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error that the system keeps for the end of a file ends the copy and not the upload."""
+    """An error that the system reports when a file is closed ends the copy and not the upload."""
     key = submitted(store)
     copy = store.begin_decompressed(key, len(DECOMPRESSED))
     assert copy is not None
@@ -230,4 +230,4 @@ def test_a_copy_that_cannot_be_closed_costs_the_copy_only(
     copy.write(DECOMPRESSED)
     copy.finish()
     copy.abandon()
-    assert read(store, key) == PACKED
+    assert read(store, key) == COMPRESSED

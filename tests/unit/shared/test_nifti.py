@@ -1,4 +1,4 @@
-"""Every reason to refuse a scan, and what is read from one that is taken."""
+"""Every reason to refuse a scan, and what is read from an accepted one."""
 
 import gzip
 import io
@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 from shared.errors import BadScan, ScanTooLarge, UnsupportedMedia, VoxelQError
-from shared.volumes.nifti import Inspection, ScanInspector, VolumeHeader, mask_bytes, read_volume
+from shared.volumes.inspector import Inspection, ScanInspector
+from shared.volumes.mask_writer import mask_bytes
+from shared.volumes.nifti_header import VolumeHeader
+from shared.volumes.reader import read_volume
 from tests.support.scans import AFFINE, gz, nifti, voxels
 
 MAX_VOXELS = 512**3
@@ -42,14 +45,14 @@ def refusal(content: bytes, **limits: int) -> VoxelQError:
 
 
 def header_of(content: bytes) -> VolumeHeader:
-    """Return the header of a scan that is taken."""
+    """Return the header of an accepted scan."""
     return inspect(content).header
 
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("endianness", ["<", ">"])
 @pytest.mark.parametrize("gzipped", [False, True])
-def test_a_good_scan_is_taken(version: int, endianness: Endianness, gzipped: bool) -> None:
+def test_a_good_scan_is_accepted(version: int, endianness: Endianness, gzipped: bool) -> None:
     """NIfTI-1 and NIfTI-2, of either endianness, gzipped or not, are read alike."""
     content = nifti(version=version, endianness=endianness)
     inspection = inspect(gz(content) if gzipped else content)
@@ -91,7 +94,7 @@ def test_a_pair_is_refused() -> None:
     ],
 )
 def test_neither_nifti_nor_gzip_of_it(content: bytes) -> None:
-    """What is no NIfTI, gzipped or not, is a 415."""
+    """A file that is not NIfTI, gzipped or not, is a 415."""
     assert isinstance(refusal(content), UnsupportedMedia)
 
 
@@ -205,10 +208,10 @@ def test_edges_that_would_overflow(version: int) -> None:
         ((10, 10, 10), (8, 9, 500)),
     ],
 )
-def test_ordinary_voxels_are_taken(
+def test_ordinary_voxels_are_accepted(
     edges_mm: tuple[float, float, float], shape: tuple[int, int, int]
 ) -> None:
-    """Slices of tissue, thick slices and coarse bodies lie within the bounds."""
+    """Slices of tissue, thick slices and coarse volumes of bodies are within the limits."""
     affine = np.diag([*edges_mm, 1.0])
     affine[:3, 3] = -5_000
     content = nifti(voxels(shape), affine=affine, pixdim=[1, *edges_mm, 0, 0, 0, 0])
@@ -253,7 +256,7 @@ def test_a_bad_checksum() -> None:
 
 
 def test_a_damaged_gzip() -> None:
-    """A gzip that does not unpack is a 422."""
+    """A gzip that cannot be decompressed is a 422."""
     content = bytearray(gz(nifti(), level=9))
     content[20:30] = b"\xff" * 10
     assert isinstance(refusal(bytes(content)), BadScan)
@@ -310,7 +313,7 @@ def test_a_promised_bomb_costs_little() -> None:
     assert peak < 16 << 20
 
 
-def test_sha256_is_of_the_bytes_as_handed_in() -> None:
+def test_sha256_is_of_the_bytes_as_uploaded() -> None:
     """Gzipping a scan changes its digest; cutting it into blocks does not."""
     content = nifti()
     assert inspect(content, block=1).sha256 == inspect(content).sha256
@@ -319,7 +322,7 @@ def test_sha256_is_of_the_bytes_as_handed_in() -> None:
 
 @pytest.mark.parametrize("gzipped", [False, True])
 def test_reading_bounds_itself(gzipped: bool) -> None:
-    """Reading refuses as inspecting does, before it makes room for the volume."""
+    """Reading refuses as inspecting does, before it allocates the volume."""
     content = nifti(version=2, dim=[3, 60_000, 60_000, 60_000, 1, 1, 1, 1])
     with pytest.raises(ScanTooLarge):
         read_volume(io.BytesIO(gz(content) if gzipped else content), max_voxels=MAX_VOXELS)
@@ -346,7 +349,7 @@ def test_no_usable_slope_means_unscaled(slope: float) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_mask_lies_in_the_scans_grid(version: int) -> None:
+def test_a_mask_is_in_the_scans_grid(version: int) -> None:
     """A mask has its scan's axes, affines, codes and units, and none of its text."""
     scan = nifti(
         voxels((8, 9, 10, 1)),
@@ -374,13 +377,13 @@ def test_a_mask_lies_in_the_scans_grid(version: int) -> None:
 
 
 def test_a_mask_of_another_shape_is_refused() -> None:
-    """A mask that does not fit its scan is a fault of the caller."""
+    """A mask of another shape than its scan is a ValueError."""
     with pytest.raises(ValueError, match="shape"):
         mask_bytes(np.zeros((2, 3, 4), np.uint8), header_of(nifti()))
 
 
 def test_nothing_of_a_header_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Judging odd headers logs nothing: a header may name a patient."""
+    """Validating odd headers logs nothing: a header may name a patient."""
     with caplog.at_level(logging.DEBUG):
         header_of(nifti(pixdim=[0, 1, 1, 1, 0, 0, 0, 0], bitpix=3, descrip=b"Jane Doe"))
         refusal(nifti(srow_x=[0, 0, 0, 0], descrip=b"Jane Doe"))

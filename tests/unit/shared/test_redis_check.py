@@ -1,4 +1,4 @@
-"""What is wrong with a Redis, told from what it says of itself."""
+"""What is found wrong with a Redis from its ``INFO``."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ GOOD: dict[str, Any] = {
 
 
 def test_a_server_as_it_should_be_has_no_findings() -> None:
-    """Nothing is said of a server that has all the queue needs."""
+    """There is no finding for a server that has everything the queue needs."""
     assert check_redis(GOOD) == []
 
 
@@ -49,7 +49,7 @@ def test_a_server_as_it_should_be_has_no_findings() -> None:
 def test_each_fault_has_a_finding_of_its_own(
     facts: dict[str, Any], code: str, severity: str
 ) -> None:
-    """One fault makes one finding, which says what is wrong and what to do."""
+    """One fault gives one finding, which tells what is wrong and what to do."""
     (finding,) = check_redis({**GOOD, **facts})
     assert (finding.code, finding.severity) == (code, severity)
     assert finding.wrong.endswith(".")
@@ -61,14 +61,14 @@ def test_each_fault_has_a_finding_of_its_own(
 
 
 def test_valkey_is_told_by_its_own_version() -> None:
-    """Valkey says an old version of Redis for compatibility, and is not judged by it."""
+    """Valkey reports an old version of Redis for compatibility, which is not a finding."""
     facts = {**GOOD, "redis_version": "6.0.0", "valkey_version": "9.1.2"}
     assert check_redis(facts) == []
     assert server_words(facts) == "Valkey 9.1.2"
 
 
 def test_a_server_that_says_little_is_believed() -> None:
-    """Facts that a managed server leaves out are no errors, only what it says is judged."""
+    """Facts that a managed server leaves out are not errors."""
     findings = check_redis({})
     assert {finding.severity for finding in findings} == {"warning"}
     assert (
@@ -78,7 +78,7 @@ def test_a_server_that_says_little_is_believed() -> None:
 
 
 def test_the_worst_is_said_first() -> None:
-    """What makes the server unusable comes before errors, and errors before warnings."""
+    """Findings that make the server unusable come first, then errors, then warnings."""
     facts = {**GOOD, "aof_enabled": 0, "maxmemory_policy": "allkeys-lru", "cluster_enabled": 1}
     codes = [finding.code for finding in check_redis(facts)]
     assert codes == ["redis-cluster", "redis-evicts", "redis-forgets"]

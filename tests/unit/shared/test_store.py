@@ -24,7 +24,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ScanStore:
 
 
 def test_what_is_written_is_read(store: ScanStore) -> None:
-    """A file comes back as it went in, whole, in pieces and by its size."""
+    """A file is read as it was written, whole, in pieces and by its size."""
     key = store.scan_key(JOB, "scan", gzipped=True)
     content = bytes(range(256)) * 5000
     store.write(key, content)
@@ -34,7 +34,7 @@ def test_what_is_written_is_read(store: ScanStore) -> None:
 
 
 def test_deleting_a_job_removes_all_its_files(store: ScanStore) -> None:
-    """After a purge no file of the job is left, and deleting again is no error."""
+    """After a purge no file of the job is left, and deleting it again is not an error."""
     keys = [store.scan_key(JOB, channel, gzipped=False) for channel in ("t1", "flair")]
     for key in keys:
         store.write(key, b"volume")
@@ -46,7 +46,7 @@ def test_deleting_a_job_removes_all_its_files(store: ScanStore) -> None:
 
 
 def test_jobs_are_found_by_their_folders(store: ScanStore) -> None:
-    """Folders of jobs are listed, and what is no job's is not."""
+    """Folders of jobs are listed, other files and folders are not."""
     assert list(store.job_ids()) == []
     for job_id in (JOB, "lost+found"):
         store.write(store.scan_key(job_id, "scan", gzipped=False), b"volume")
@@ -58,16 +58,16 @@ def test_jobs_are_found_by_their_folders(store: ScanStore) -> None:
 
 
 def test_replacing_leaves_the_new_content_alone(store: ScanStore, tmp_path: Path) -> None:
-    """What is replaced is read as it was written last, and nothing else is left."""
+    """A replaced file has its last content, and no other file is left."""
     store.replace("one", b"old")
     store.replace("one", b"new")
     assert store.read("one") == b"new"
     assert [path.name for path in (tmp_path / "store").glob("*")] in ([], ["one"])
 
 
-def test_a_key_may_not_climb(store: ScanStore) -> None:
+def test_a_key_stays_in_the_store(store: ScanStore) -> None:
     """No key leads out of the store."""
-    with pytest.raises(ValueError, match="climb"):
+    with pytest.raises(ValueError, match="may not contain"):
         store.read("../outside")
 
 
@@ -78,18 +78,18 @@ FAULTS = (
 
 
 @pytest.mark.parametrize("number", FAULTS, ids=errno.errorcode.get)
-def test_a_store_that_stumbles_is_told_as_such(
+def test_errors_of_the_system_are_translated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Whatever the system says of a store that cannot be used becomes StoreUnavailable."""
+    """Every error of the system for a store that cannot be used becomes StoreUnavailable."""
     store = ScanStore(f"file://{tmp_path}")
     store.write("ab/job/scan.nii", b"volume")
 
-    def stumble(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     for name in ("_open", "cat_file", "size", "info", "rm_file", "rm", "ls"):
-        monkeypatch.setattr(type(store._fs), name, stumble)
+        monkeypatch.setattr(type(store._fs), name, fail)
     for use in (
         lambda: store.write("ab/job/mask.nii.gz", b"mask"),
         lambda: store.read("ab/job/scan.nii"),
@@ -132,12 +132,12 @@ def test_a_part_that_cannot_be_listed_hides_no_other(
         store.write(store.scan_key(job_id, "scan", gzipped=False), b"volume")
     ls = type(store._fs).ls
 
-    def stumble(self: object, path: str, **options: object) -> object:
+    def fail(self: object, path: str, **options: object) -> object:
         if path.endswith("/02"):
             raise OSError(errno.EIO, "bad sector")
         return ls(self, path, **options)
 
-    monkeypatch.setattr(type(store._fs), "ls", stumble)
+    monkeypatch.setattr(type(store._fs), "ls", fail)
     assert sorted(store.job_ids()) == sorted([others[0], others[2]])
 
 
@@ -174,7 +174,7 @@ def test_uploads_leave_the_reserve(
 
 
 def test_only_disks_have_a_reserve(tmp_path: Path) -> None:
-    """An object store, and a folder that is not there yet, are taken to have room."""
+    """An object store, and a folder that does not exist yet, count as having room."""
     ScanStore("memory://reserve", reserve_bytes=1 << 60).check_room(1 << 60)
     ScanStore(f"file://{tmp_path}/none", reserve_bytes=1 << 60).check_room(1 << 60)
 

@@ -9,8 +9,8 @@ import textwrap
 
 
 def run_guarded(body: str) -> subprocess.CompletedProcess[str]:
-    """Run a process that has a watchdog, and do ``body`` in it."""
-    script = "import time\nfrom shared.watchdog import Watchdog\nwatchdog = Watchdog('nobody')\n"
+    """Run ``body`` in a process that has a watchdog."""
+    script = "import time\nfrom shared.watchdog import Watchdog\nwatchdog = Watchdog('worker-1')\n"
     return subprocess.run(
         [sys.executable, "-c", script + textwrap.dedent(body)],
         capture_output=True,
@@ -27,13 +27,13 @@ def test_a_process_over_its_deadline_is_killed() -> None:
 
 
 def test_a_frozen_process_is_killed_too() -> None:
-    """A process that cannot run a single instruction any more is killed all the same."""
+    """A stopped process, which cannot run a single instruction, is killed too."""
     body = "import os, signal\nwith watchdog.armed(0.2): os.kill(os.getpid(), signal.SIGSTOP)"
     assert run_guarded(body).returncode == -signal.SIGKILL
 
 
 def test_a_process_that_is_in_time_lives() -> None:
-    """A deadline that was met does no harm, while another one still runs."""
+    """A deadline that was met kills nothing while another one is still armed."""
     ended = run_guarded("""
         with watchdog.armed(60):
             with watchdog.armed(0.3):
@@ -62,7 +62,7 @@ def test_the_earliest_of_several_deadlines_counts() -> None:
 
 
 def test_a_watchdog_that_was_killed_is_replaced() -> None:
-    """A process goes on when its watchdog dies, and is guarded again from the next batch on."""
+    """If its watchdog dies, a process goes on, and has a new watchdog from the next batch on."""
     ended = run_guarded("""
         watchdog._process.kill()
         watchdog._process.wait()
@@ -73,12 +73,12 @@ def test_a_watchdog_that_was_killed_is_replaced() -> None:
 
 
 def test_the_watchdog_goes_with_its_process() -> None:
-    """When the guarded process is killed, its watchdog leaves by itself."""
+    """When the guarded process is killed, its watchdog exits."""
     # The watchdog inherits the writing end; the reader sees its end once both are gone.
     reader, writer = os.pipe()
     script = (
         "import os, signal\nfrom shared.watchdog import Watchdog\n"
-        "with Watchdog('nobody').armed(60): os.kill(os.getpid(), signal.SIGKILL)"
+        "with Watchdog('worker-1').armed(60): os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", script], stdout=writer, check=False)
     os.close(writer)

@@ -107,7 +107,7 @@ class Ear:
         self._on_report = on_report
         self._away = away
 
-    def report(self, steps: Sequence[Step]) -> int:
+    def update_progress(self, steps: Sequence[Step]) -> int:
         """Hear, or be away."""
         if self._away:
             self._away -= 1

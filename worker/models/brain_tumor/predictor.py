@@ -180,7 +180,7 @@ class TumorPredictor:
         probability = self._recipe.presence.probability(prediction.presence_logit, volume_ml)
         if labels and probability >= 0.5:
             return Segmentation(mask, True, probability, labels)
-        return Segmentation(np.zeros_like(mask), False, min(probability, 0.499), [])
+        return postprocess.empty_segmentation(mask, probability)
 
     def _use(self, way: ComputeMode) -> None:
         """Compute in this way from now on; not while a pass runs."""

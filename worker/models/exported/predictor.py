@@ -16,6 +16,7 @@ from torch import Tensor
 
 from shared.bundles.model_card import ModelCard
 from shared.errors import ModelError
+from shared.volumes.geometry import voxel_volume_ml
 from worker.device.compute_mode import PLAIN
 from worker.device.select import choose_device, choose_precision, limit_gpu_memory, set_threads
 from worker.inference.batched_windows import WindowedScan, run_windows
@@ -147,7 +148,7 @@ class ExportedPredictor:
             ModelError: The network's channels do not fit the card's labels.
         """
         labels = self.card.labels
-        voxel_ml = float(abs(np.linalg.det((prepared.affine @ prepared.to_scan)[:3, :3]))) / 1000
+        voxel_ml = voxel_volume_ml(prepared.affine @ prepared.to_scan)
         probability = label_map.presence_probability(prediction, labels, voxel_ml)
         exclusive = label_map.has_background(prediction, labels)
         to_network = np.asarray(np.linalg.inv(prepared.to_scan), dtype=np.float64)

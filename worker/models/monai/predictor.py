@@ -20,6 +20,7 @@ from torch import Tensor
 from shared.bundles.config import Configuration, is_component
 from shared.bundles.model_card import ModelCard
 from shared.errors import BadScan, ModelError
+from shared.volumes.geometry import is_same_grid, voxel_volume_ml
 from worker.device.compute_mode import ComputeMode
 from worker.device.select import (
     PRECISION_NAMES,
@@ -283,7 +284,7 @@ def _plain(image: Tensor) -> Tensor:
 
 def _voxel_ml(image: Tensor) -> float:
     affine = np.asarray(getattr(image, "affine", np.eye(4)))
-    return float(abs(np.linalg.det(affine[:3, :3]))) / 1000
+    return voxel_volume_ml(affine)
 
 
 def _in_scan_grid(answer: Any, prepared: PreparedScan) -> Tensor:
@@ -293,8 +294,7 @@ def _in_scan_grid(answer: Any, prepared: PreparedScan) -> Tensor:
     if answer.ndim == 3:
         answer = answer[None]
     affine = np.asarray(getattr(answer, "affine", prepared.affine))
-    same = np.allclose(affine, prepared.affine, atol=1e-3)
-    if tuple(answer.shape[1:]) != prepared.shape or not same:
+    if not is_same_grid(answer.shape[1:], affine, prepared.shape, prepared.affine):
         resample = SpatialResample(mode="nearest", padding_mode="zeros")
         answer = resample(
             answer,

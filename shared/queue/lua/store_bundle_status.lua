@@ -1,7 +1,8 @@
--- How a bundle fares in a worker. ARGV: worker, bundle, 'runs' or 'fault' (of its files, so for
--- every worker), 'unable' (this worker, for now) or 'unsaid' (nothing is known any more), the
--- reason, seconds that it counts.
--- More statuses of one bundle than that are of workers that left.
+-- Store whether a bundle runs in a worker. ARGV: worker, bundle, 'runs', 'fault' (of its files, so
+-- for every worker), 'unable' (this worker, for now) or 'unsaid' (the status is unknown again), the
+-- reason, seconds until it expires.
+
+-- If a bundle has more statuses than this, those of workers that are gone are deleted.
 local STATUSES_KEPT = 64
 local worker, bundle, kind, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
 local statuses = BUNDLE_STATUS .. bundle

@@ -1,0 +1,89 @@
+"""The bytes of a NIfTI file as they arrive, gzipped or not: its header first, then its voxels."""
+
+from collections.abc import Callable
+
+from shared.errors import BadScan, UnsupportedMedia
+from shared.volumes.gzip_stream import GZIP_MAGIC, GzipDecompressor
+from shared.volumes.nifti_header import VolumeHeader
+
+
+class NiftiStream:
+    """Splits a file that arrives in blocks into header and voxels; decompresses gzip first.
+
+    ``on_voxels`` gets each piece of the voxels. ``on_decompressed`` gets everything that a gzip
+    holds after its header is known, including the header.
+    """
+
+    def __init__(
+        self,
+        max_voxels: int,
+        on_voxels: Callable[[VolumeHeader, memoryview], None],
+        on_decompressed: Callable[[VolumeHeader, bytes], None] | None = None,
+    ) -> None:
+        self.header: VolumeHeader | None = None
+        self.gzipped: bool | None = None
+        self._max_voxels = max_voxels
+        self._on_voxels = on_voxels
+        self._on_decompressed = on_decompressed
+        self._decompressor = GzipDecompressor()
+        self._first_bytes = b""
+        self._prefix = bytearray()
+        self._skip_bytes = 0
+        self._missing_bytes = 0
+
+    def feed(self, block: bytes) -> None:
+        """Take the next bytes of the file; raises as `ScanInspector.feed` does."""
+        if self.gzipped is None:
+            block = self._first_bytes + block
+            if len(block) < len(GZIP_MAGIC):
+                self._first_bytes = block
+                return
+            self.gzipped = block.startswith(GZIP_MAGIC)
+        if self.gzipped:
+            for piece in self._decompressor.feed(block):
+                self._split(piece)
+        else:
+            self._split(block)
+
+    def finish(self) -> VolumeHeader:
+        """Return the header, after the last block; raises unless the file is complete."""
+        if self.gzipped is None:
+            if not self._first_bytes:
+                raise BadScan("The scan is empty: it has no bytes at all.")
+            self._split(self._first_bytes)
+        if self.gzipped:
+            self._decompressor.finish()
+            if self.header is None and not self._prefix:
+                raise BadScan("The scan is empty: its gzip holds no bytes.")
+        if self.header is None and len(self._prefix) < 4:
+            raise UnsupportedMedia("This is neither a NIfTI volume nor a gzip of one.")
+        if self.header is None:
+            raise BadScan("The scan is truncated: it ends within its header.")
+        if self._skip_bytes or self._missing_bytes:
+            raise BadScan(
+                "The scan is truncated: it holds fewer voxels than its header promises "
+                f"({self._skip_bytes + self._missing_bytes} bytes are missing)."
+            )
+        return self.header
+
+    def _split(self, piece: bytes) -> None:
+        """Split decompressed bytes: the header, then the extensions, then the voxels."""
+        if self.header is None:
+            self._prefix += piece
+            self.header = VolumeHeader.parse(bytes(self._prefix), max_voxels=self._max_voxels)
+            if self.header is None:
+                return
+            piece = bytes(self._prefix)
+            self._prefix.clear()
+            self._skip_bytes = self.header.vox_offset
+            self._missing_bytes = self.header.data_bytes
+        skipped = min(self._skip_bytes, len(piece))
+        self._skip_bytes -= skipped
+        voxels = memoryview(piece)[skipped:]
+        if len(voxels) > self._missing_bytes:
+            raise BadScan("The scan holds more than its header promises.")
+        self._missing_bytes -= len(voxels)
+        if self.gzipped and self._on_decompressed:
+            self._on_decompressed(self.header, piece)
+        if voxels:
+            self._on_voxels(self.header, voxels)
