@@ -36,7 +36,6 @@ class ChannelWriter:
         self._inspector = ScanInspector(
             max_scan_bytes=settings.max_scan_bytes,
             max_voxels=settings.max_voxels,
-            on_decompressed=self._keep,
         )
         self._unpacking = False
         self._decompressed: DecompressedCopy | None = None
@@ -51,7 +50,9 @@ class ChannelWriter:
     def write(self, block: bytes) -> None:
         """Take the next bytes; raises as ScanInspector and ScanStore do."""
         self._store.check_room(len(block))
-        self._inspector.feed(block)
+        for piece in self._inspector.inspect(block):
+            if self._inspector.gzipped:
+                self._keep(piece.header, piece.content)
         if self._file is None:
             # The key tells whether the scan is gzipped, and the first byte alone does not.
             self._held += block
