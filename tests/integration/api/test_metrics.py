@@ -113,7 +113,7 @@ async def test_jobs_move_the_numbers(
     assert page["voxelq_device_busy_seconds_total"] <= page["voxelq_lane_busy_seconds_total"]
     assert page["voxelq_lane_busy_seconds_total"] <= page["voxelq_lane_seconds_total"]
     if peak_memory.peak_bytes("cpu") is not None:
-        assert later["voxelq_worker_peak_memory_bytes{in-process,cpu}"] > 1 << 20
+        assert later["voxelq_worker_peak_memory_bytes{cpu,in-process}"] > 1 << 20
     assert (await read(client))["voxelq_workers"] == 0
 
 
