@@ -81,7 +81,7 @@ class ApiServer:
     @property
     def blocked(self) -> int:
         """How many clients wait for a job."""
-        return int(self.server.config.app.state.services.waiter.blocked)  # type: ignore[union-attr]
+        return int(self.server.config.app.state.services.waiters.count)  # type: ignore[union-attr]
 
     @property
     def following(self) -> int:

@@ -172,7 +172,7 @@ async def test_an_end_that_no_event_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A job whose end no event told is found by the sweep."""
-    monkeypatch.setattr("api.live.waiters.JobWaiter.heard", lambda *_: None)
+    monkeypatch.setattr("api.live.waiters.JobWaiters.receive", lambda *_: None)
     predicting = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
     await server.until_blocked(1)
     scripted_worker.settle(scripted_worker.start())

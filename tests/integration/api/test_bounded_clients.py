@@ -18,8 +18,8 @@ HEAD = ("GET /livez HTTP/1.1", "Host: localhost")
 def hasty(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> ApiServer:
     """A front desk that waits for heads and bodies for a moment only."""
     monkeypatch.setattr("api.http.connection.HEAD_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("api.admission.upload_gate.IDLE_S", 0.5)
-    monkeypatch.setattr("api.admission.upload_gate.GRACE_S", 0.3)
+    monkeypatch.setattr("api.submission.request_body.IDLE_S", 0.5)
+    monkeypatch.setattr("api.submission.request_body.GRACE_S", 0.3)
     return server
 
 
@@ -169,8 +169,8 @@ async def test_an_upload_that_stops(hasty: ApiServer) -> None:
 
 async def test_an_upload_that_drips(hasty: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body below MIN_UPLOAD_BYTES_PER_S is a 408, though it never stops."""
-    monkeypatch.setattr("api.admission.upload_gate.GRACE_S", 1.0)
-    monkeypatch.setattr("api.http.drain_body.LINGER_S", 0.2)
+    monkeypatch.setattr("api.submission.request_body.GRACE_S", 1.0)
+    monkeypatch.setattr("api.http.drain_body.DRAIN_S", 0.2)
     async with raw_connection(hasty.port) as connection:
         head = ("POST /jobs HTTP/1.1", "Host: localhost", "Content-Length: 1000000")
         connection.send(*head, body=nifti(body=b""))

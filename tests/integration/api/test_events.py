@@ -223,7 +223,7 @@ async def test_whoever_hangs_up_is_forgotten(client: httpx.AsyncClient, server: 
 def sweeping_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a front desk that starts after this one sweep all the time, and hear no news."""
     monkeypatch.setattr("api.live.event_reader.SWEEP_S", 0.05)
-    monkeypatch.setattr("api.live.followers.JobFollowers.heard", lambda *_: None)
+    monkeypatch.setattr("api.live.followers.JobFollowers.receive", lambda *_: None)
 
 
 async def test_a_change_that_no_event_told(

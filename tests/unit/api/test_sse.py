@@ -43,10 +43,10 @@ async def test_a_slow_client_misses_no_status_and_holds_no_memory() -> None:
     follower = Follower(None)
     follower.begin(queued(500))
     for position in range(499, -1, -1):
-        follower.tell(Snapshot.of(queued(position)))
+        follower.send(Snapshot.of(queued(position)))
     for step in range(1000):
-        follower.tell(Snapshot.of(started(step / 1000)))
-    follower.tell(Snapshot.of(CANCELED))
+        follower.send(Snapshot.of(started(step / 1000)))
+    follower.send(Snapshot.of(CANCELED))
     messages = await sent(follower)
     assert len(messages) == 3
     assert '"position":0' in messages[0]
@@ -57,7 +57,7 @@ async def test_a_slow_client_misses_no_status_and_holds_no_memory() -> None:
 async def test_what_is_told_before_the_beginning_is_part_of_it() -> None:
     """News that overtake the look at the state a client begins with are not sent before it."""
     follower = Follower(None)
-    follower.tell(Snapshot.of(started(0.5)))
+    follower.send(Snapshot.of(started(0.5)))
     follower.begin(CANCELED)
     (only,) = await sent(follower)
     assert '"status":"canceled"' in only
@@ -86,7 +86,7 @@ async def test_ids_only_grow(last_id: int, told: list[float]) -> None:
     follower.end()
     for progress in told:
         ids += [int(one.split("\n")[1].removeprefix("id: ")) for one in await sent(follower)]
-        follower.tell(Snapshot.of(started(progress)))
+        follower.send(Snapshot.of(started(progress)))
     ids += [int(one.split("\n")[1].removeprefix("id: ")) for one in await sent(follower)]
     assert ids == sorted(set(ids))
     assert all(number > last_id for number in ids)
