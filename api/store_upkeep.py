@@ -99,7 +99,7 @@ class StoreUpkeep:
         self._identity.check()
         self._store.check_room(size_bytes)
 
-    def record(self, submission: Submission) -> None:
+    def write_record(self, submission: Submission) -> None:
         """Write the record of a job into the store, before the job is queued.
 
         Raises:
@@ -117,7 +117,7 @@ class StoreUpkeep:
         # If a mount has disappeared, the files were written into the empty folder below it.
         self._identity.check()
 
-    def forget(self, job_id: str) -> None:
+    def remove_record(self, job_id: str) -> None:
         """Remove the record of a cancelled job, so that it is never recovered; logs a failure."""
         try:
             self._records.remove(job_id)

@@ -13,7 +13,7 @@ MAX_AGE_S = 0.5
 
 
 class QueueRoom:
-    """Knows whether the queue was full a moment ago."""
+    """Whether the queue is full, as read at most half a second ago."""
 
     def __init__(self, queue: JobQueue, max_queued: int) -> None:
         self._queue = queue

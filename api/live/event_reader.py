@@ -56,11 +56,13 @@ class EventReader:
         self.connected: bool | None = None
 
     @asynccontextmanager
-    async def running(self, vital: VitalTasks) -> AsyncIterator[None]:
+    async def running(self, vital_tasks: VitalTasks) -> AsyncIterator[None]:
         """Run the reader and the sweep until the block is left."""
         async with AsyncExitStack() as tasks:
             for name, round_ in (("event_reader", self._read), ("sweep", self._sweep)):
-                await tasks.enter_async_context(vital.repeating(name, round_, silent_s=SILENT_S))
+                await tasks.enter_async_context(
+                    vital_tasks.repeating(name, round_, silent_s=SILENT_S)
+                )
             yield
 
     async def _read(self) -> None:

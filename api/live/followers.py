@@ -1,7 +1,7 @@
 """Clients that follow jobs live, all served by the one reader of the queue's events per process.
 
-A follower costs a queue of messages and a timer. Three kinds of news reach it. After a change of
-status its job is read, in one call with all other changed jobs and those of new followers. A
+A follower costs a queue of messages and a timer. Three kinds of changes reach it. After a change
+of status its job is read, in one call with all other changed jobs and those of new followers. A
 progress update is passed on as it is. And when any job enters or leaves the queue, the positions
 of all followed jobs that wait are read in one call, a few times a second at most.
 """
@@ -30,7 +30,7 @@ _JOBS_A_CALL = 200
 
 @dataclass
 class _Followed:
-    """A job as it was last sent to its followers; None before it was read."""
+    """A job as its followers know it, None before it was first read; and these followers."""
 
     job: Job | None = None
     followers: set[Follower] = field(default_factory=set)
@@ -45,7 +45,7 @@ class JobFollowers:
         self._changed: set[str] = set()
         self._unread: list[tuple[str, asyncio.Future[None]]] = []
         self._read_due = asyncio.Event()
-        self._queue_moved = asyncio.Event()
+        self._queue_changed = asyncio.Event()
         self._requested_at = float("-inf")
         self._released = False
 
@@ -59,11 +59,11 @@ class JobFollowers:
         )
 
     @asynccontextmanager
-    async def running(self, vital: VitalTasks) -> AsyncIterator[None]:
+    async def running(self, vital_tasks: VitalTasks) -> AsyncIterator[None]:
         """Read the jobs that change until the block is left."""
         async with (
-            vital.repeating("changes", self._read_changes),
-            vital.repeating("positions", self._read_positions),
+            vital_tasks.repeating("changes", self._read_changes),
+            vital_tasks.repeating("positions", self._read_positions),
         ):
             yield
 
@@ -104,7 +104,7 @@ class JobFollowers:
             self._changed |= changed
             self._read_due.set()
         if new_events.events:
-            self._queue_moved.set()
+            self._queue_changed.set()
 
     async def poll(self) -> None:
         """Read every followed job, and keep asking for progress updates."""
@@ -182,8 +182,8 @@ class JobFollowers:
         return found
 
     async def _read_positions(self) -> None:
-        await self._queue_moved.wait()
-        self._queue_moved.clear()
+        await self._queue_changed.wait()
+        self._queue_changed.clear()
         try:
             for portion in _portions(self._waiting()):
                 positions = await self._queue.positions(portion)

@@ -72,7 +72,7 @@ async def show_job(
 async def delete_job(services: ServicesDep, job_id: JobId) -> None:
     """Cancel a job that is queued or started; purge one that is terminal, with all its files."""
     if await services.queue.cancel(job_id):
-        await services.thread_pools.files.run(services.store_upkeep.forget, job_id)
+        await services.thread_pools.files.run(services.store_upkeep.remove_record, job_id)
         log.info("job_canceled", job=job_id)
         return
     # Files first: without its job a file could not be found any more.

@@ -193,7 +193,7 @@ async def _submit(call: SubmitCall, services: Services) -> Job:
             idempotency_key=call.idempotency_key,
             traceparent=call.traceparent,
         )
-        await services.thread_pools.uploads.run(services.store_upkeep.record, submission)
+        await services.thread_pools.uploads.run(services.store_upkeep.write_record, submission)
         receipt = await services.queue.submit(submission)
     log.info("job_submitted", job=receipt.job.id, model=scan.model.ref, created=receipt.created)
     if not receipt.created:

@@ -90,7 +90,7 @@ async def delete_files(services: Services, job_id: str) -> None:
 
 
 async def _admit(request: Request, body: RequestBody, services: Services) -> None:
-    """Return if the scan could be queued and stored just now; asked before its body is read."""
+    """Return if the scan can be queued and stored; called before its body is read."""
     if not services.event_reader.connected:
         await services.queue.ping()
     await services.queue_room.check(request.headers.get("idempotency-key"))
