@@ -1,4 +1,4 @@
-"""``python -m api``: serve the front desk until SIGTERM or Ctrl-C."""
+"""``python -m api``: run the HTTP service until SIGTERM or Ctrl-C."""
 
 import argparse
 import gc
@@ -20,16 +20,16 @@ from shared.telemetry import configure_logging
 
 log = structlog.get_logger()
 
-#: Uploads under way get this long to end; blocked clients are let go at once.
+#: How long running uploads may take to finish at shutdown; blocked clients are answered at once.
 DRAIN_S = 20
 
 
 class Server(uvicorn.Server):
-    """uvicorn, letting clients that wait go before it waits for its connections."""
+    """uvicorn, which answers blocked clients before it waits for its connections to close."""
 
     def __init__(self, settings: Settings, host: str, port: int) -> None:
         self._app = create_app(settings, host=host)
-        #: Why the process ended itself, if it did.
+        #: Why the process stopped itself; None if it did not.
         self.failure: str | None = None
         super().__init__(
             uvicorn.Config(
@@ -50,43 +50,42 @@ class Server(uvicorn.Server):
         )
 
     async def on_tick(self, counter: int) -> bool:
-        """Stop as well once a vital task cannot go on, so that a fresh process takes over."""
-        if self.failure is None and (failure := self._app.state.vital.failure) is not None:
-            log.critical("process_given_up", reason=failure)
+        """Stop also when a vital task has failed, so that a new process replaces this one."""
+        if self.failure is None and (failure := self._app.state.vital_tasks.failure) is not None:
+            log.critical("vital_task_failed", reason=failure)
             self.failure = failure
         return await super().on_tick(counter) or self.failure is not None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop: no new connections, waiting clients let go, uploads ended."""
-        self._app.state.services.waiter.release()
+        """Take no new connections, answer blocked clients, and let uploads finish."""
+        self._app.state.services.waiters.release()
         self._app.state.services.followers.release()
         await super().shutdown(sockets)
 
 
 def raise_file_limit() -> None:
-    """Take as many open files as the system grants: a blocked client is one of them.
+    """Raise the limit of open files to its maximum: each blocked client has one open.
 
     Many shells start with 1,024, which a thousand clients and their scans exceed.
     """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS names a limit that it does not grant
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS reports a limit that it does not allow
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
-def pass_over_the_start() -> None:
-    """Have garbage collections pass over what was there from the start.
+def freeze_startup_objects() -> None:
+    """Exclude the objects that exist at startup from garbage collection.
 
-    Old garbage, such as that of clients who blocked for a while, is collected once it makes a
-    quarter of all that is old. The hundred thousand objects of the imports put that off until
-    there are megabytes of it.
+    Python runs a full collection once a quarter of the old objects are new to it. The hundred
+    thousand objects of the imports would delay that until megabytes of garbage have gathered.
     """
     gc.collect()
     gc.freeze()
-    gc.collect()  # counts anew what is old
+    gc.collect()  # resets the count of old objects
 
 
 def main() -> None:
-    """Read the arguments and serve."""
+    """Read the arguments and run the service."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8080, help="TCP port to listen on")
@@ -94,12 +93,12 @@ def main() -> None:
     configure_logging("api")
     keep_memory()
     raise_file_limit()
-    # uvicorn raises a signal again once it has stopped for it; a drained stop is a success.
+    # uvicorn sends itself the signal again after it has stopped; the exit code must be 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     server = Server(Settings(), arguments.host, arguments.port)
-    pass_over_the_start()
+    freeze_startup_objects()
     server.run()
     if server.failure is not None:
         sys.exit(1)

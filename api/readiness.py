@@ -1,4 +1,4 @@
-"""Whether a scan submitted now would be served, and what is not well all the same."""
+"""Whether a scan submitted now would be served, and notes on problems that do not prevent it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -11,24 +11,24 @@ from shared.queue.redis_check import CHECK_AGAIN_S, Finding, log_findings
 from shared.queue.state import QueueState, WorkerInfo
 
 RETRY_AFTER_S = 5
-#: Those who probe and scrape do not wait for a Redis or a disk that hangs (seconds).
+#: Probes and scrapes get an answer in this time even if Redis or a disk hangs (seconds).
 PROBE_TIMEOUT_S = 3.0
-#: Between two tries to look at a Redis that does not answer (seconds).
+#: Between two checks of a Redis that does not answer (seconds).
 RECONNECT_S = 1.0
 
-#: Returns sentences for the operator, none when all is well.
+#: Returns sentences for the operator, none when there is no problem.
 NoteSource = Callable[[], Awaitable[Sequence[str]]]
 
 T = TypeVar("T")
 
 
 class ServiceReadiness:
-    """What ``/readyz`` says.
+    """The answer of ``/readyz``.
 
     Args:
         queue: The queue.
-        trouble: Tells why no scan can be taken though Redis answers; None while one can.
-        sources: Add notes on what else the service leans on.
+        trouble: Returns why the store takes no scan; None while it does.
+        sources: Return notes on other parts of the service.
 
     """
 
@@ -44,37 +44,37 @@ class ServiceReadiness:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Look at Redis once it answers, and log what is wrong with it."""
-        looking = asyncio.create_task(self._look_at_redis())
+        """Check Redis once it answers, and log what is wrong with it."""
+        checking = asyncio.create_task(self._check_redis())
         try:
             yield
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)
 
     async def notes(self) -> list[str]:
-        """Return what is not well though scans are served.
+        """Return notes on problems while scans are served.
 
         Raises:
-            ServiceUnavailable: No scan would be served just now; its detail says why.
+            ServiceUnavailable: No scan would be served now; its detail says why.
         """
-        findings, state = await soon(self._look())
+        findings, state = await within_probe_timeout(self._findings_and_state())
         if (trouble := self._trouble()) is not None:
             raise ServiceUnavailable(trouble, retry_after_s=RETRY_AFTER_S)
         notes = [finding.words for finding in findings]
-        notes += _look_at_workers(state.workers)
+        notes += _worker_notes(state.workers)
         for source in self._sources:
-            notes += await _ask(source)
+            notes += await _notes_of(source)
         return notes
 
-    async def _look(self) -> tuple[list[Finding], QueueState]:
+    async def _findings_and_state(self) -> tuple[list[Finding], QueueState]:
         findings = await self._queue.findings()
         for finding in findings:
             if finding.refuses:
                 raise ServiceUnavailable(finding.words, retry_after_s=RETRY_AFTER_S)
         return findings, await self._queue.state()
 
-    async def _look_at_redis(self) -> None:
+    async def _check_redis(self) -> None:
         while True:
             try:
                 findings = await self._queue.findings()
@@ -87,19 +87,19 @@ class ServiceReadiness:
             await asyncio.sleep(CHECK_AGAIN_S)
 
 
-async def soon(question: Awaitable[T]) -> T:
-    """Return the answer, unless it takes longer than a probe waits; then ServiceUnavailable."""
+async def within_probe_timeout(call: Awaitable[T]) -> T:
+    """Return the result of ``call``; raises ServiceUnavailable if it takes too long."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            return await question
+            return await call
     except TimeoutError as error:
         raise ServiceUnavailable(
             "Redis takes too long to answer.", retry_after_s=RETRY_AFTER_S
         ) from error
 
 
-async def _ask(source: NoteSource) -> Sequence[str]:
-    """Return a source's notes; one that fails or hangs is a note, and no reason to be unready."""
+async def _notes_of(source: NoteSource) -> Sequence[str]:
+    """Return a source's notes; a source that fails or hangs is itself a note."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             return await source()
@@ -109,8 +109,8 @@ async def _ask(source: NoteSource) -> Sequence[str]:
         return ["A part of the service's health could not be looked at in time."]
 
 
-def _look_at_workers(workers: Sequence[WorkerInfo]) -> list[str]:
-    """Return a note on workers that are paused; raises ServiceUnavailable if none serves."""
+def _worker_notes(workers: Sequence[WorkerInfo]) -> list[str]:
+    """Return a note on paused workers; raises ServiceUnavailable if no worker draws jobs."""
     if not workers:
         raise ServiceUnavailable("No worker is listening.", retry_after_s=RETRY_AFTER_S)
     reasons = [worker.paused for worker in workers if worker.paused is not None]

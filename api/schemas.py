@@ -1,4 +1,4 @@
-"""What clients see: the job, the models and the queue as JSON."""
+"""The JSON that clients receive: the job, the models and the queue."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -94,7 +94,7 @@ class JobModel(BaseModel):
 
 
 class JobLinks(BaseModel):
-    """Where the rest of a job is; mask and preview answer 409 until it is finished."""
+    """The job's other resources; mask and preview answer 409 until it is finished."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -108,7 +108,7 @@ class JobLinks(BaseModel):
 class JobView(BaseModel):
     """A job. ``position`` counts the jobs ahead while it is queued; times are in seconds.
 
-    ``progress`` is from 0 to 1 and ``stage`` what is being done, null unless the job is started.
+    ``progress`` is from 0 to 1, and ``stage`` is null unless the job is started.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE_JOB]})
@@ -134,7 +134,7 @@ class JobView(BaseModel):
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Show ``job``."""
+        """Return the view of ``job``."""
         submission, report = job.submission, job.report
         path = f"/jobs/{job.id}"
         return cls(
@@ -173,7 +173,7 @@ class JobPageView(BaseModel):
 
     @classmethod
     def of(cls, page: JobPage) -> Self:
-        """Show ``page``."""
+        """Return the view of ``page``."""
         return cls(jobs=[JobView.of(job) for job in page.jobs], next_cursor=page.next_cursor)
 
 
@@ -191,7 +191,7 @@ class ModelView(BaseModel):
 
     @classmethod
     def of(cls, card: ModelCard, *, default: bool) -> Self:
-        """Show ``card``."""
+        """Return the view of ``card``."""
         return cls(
             name=card.name,
             version=card.version,
@@ -205,7 +205,7 @@ class ModelView(BaseModel):
 
 
 class UnservedModelView(BaseModel):
-    """A bundle that lies in the folder of models and is not served."""
+    """A bundle that is in the folder of models and is not served."""
 
     name: str = Field(examples=["my-model"])
     version: str = Field(examples=["1.0.0"])
@@ -213,7 +213,7 @@ class UnservedModelView(BaseModel):
 
     @classmethod
     def of(cls, unserved: Unserved) -> Self:
-        """Show ``unserved``."""
+        """Return the view of ``unserved``."""
         return cls(name=unserved.name, version=unserved.version, reason=unserved.reason)
 
 
@@ -229,7 +229,7 @@ class ModelListView(BaseModel):
 
     @classmethod
     def of(cls, available: AvailableModels) -> Self:
-        """Show ``available``."""
+        """Return the view of ``available``."""
         default = available.default_ref
         return cls(
             models=[ModelView.of(card, default=card.ref == default) for card in available.cards],
@@ -239,10 +239,10 @@ class ModelListView(BaseModel):
 
 
 class WorkerView(BaseModel):
-    """A live worker, the ids of the jobs it has in hand, and how it computes its model.
+    """A live worker, the ids of the jobs it runs, and how it computes its model.
 
     ``peak_memory_bytes`` is the most it held since it was last idle: resident, or on the GPU.
-    ``paused`` says why it draws no jobs just now, and is null while it serves.
+    ``paused`` says why it draws no jobs now, and is null while it serves.
     """
 
     id: str
@@ -258,10 +258,10 @@ class WorkerView(BaseModel):
 
 
 class QueueView(BaseModel):
-    """The queue just now; ``eta_s`` is the estimated wait of a job submitted now.
+    """The present state of the queue; ``eta_s`` is the estimated wait of a job submitted now.
 
-    ``scans_per_batch`` is what batches held lately, null before the first one, and
-    ``scans_per_hour`` the rate at which scans were finished in the last ten minutes.
+    ``scans_per_batch`` is the recent mean, null before the first batch, and ``scans_per_hour`` is
+    the rate at which scans were finished in the last ten minutes.
     """
 
     queued: int
@@ -274,7 +274,7 @@ class QueueView(BaseModel):
 
     @classmethod
     def of(cls, state: QueueState) -> Self:
-        """Show ``state``."""
+        """Return the view of ``state``."""
         return cls(
             queued=state.queued,
             started=state.started,
@@ -287,13 +287,13 @@ class QueueView(BaseModel):
 
 
 class Health(BaseModel):
-    """A service that is well."""
+    """A service that works."""
 
     status: str = Field(examples=["ok"])
 
 
 class Readiness(Health):
-    """A service that serves scans; ``notes`` say what is not well all the same."""
+    """A service that serves scans; ``notes`` describe problems that do not prevent it."""
 
     notes: list[str] = Field(
         examples=[["The append-only file is off: accepted jobs are lost when Redis dies."]]

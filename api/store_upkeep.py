@@ -1,6 +1,6 @@
-"""What an API process does for its store besides reading and writing scans.
+"""The care of the store in an API process, besides reading and writing scans.
 
-It checks that the store is the queue's own, leaves a record beside each scan, and brings back jobs
+It checks that the store belongs to the queue, writes a record beside each scan, and recovers jobs
 that the queue lost while the process was running or just before it started.
 """
 
@@ -26,18 +26,18 @@ from shared.supervised_thread import SupervisedThread
 
 log = structlog.get_logger()
 
-#: Between two looks at the store and at the data set (seconds).
-LOOK_EVERY_S = 1.0
-#: How long the end of the process waits for a look under way (seconds).
+#: Between two checks of the store and of the queue's data set (seconds).
+CHECK_EVERY_S = 1.0
+#: How long the process waits at its end for a running check (seconds).
 STOP_S = 2.0
-#: The longest pause before jobs are tried again that could not be recovered (seconds).
+#: The longest pause between two recoveries of jobs that could not be recovered (seconds).
 LONGEST_PAUSE_S = 600.0
-#: A store that was not looked at for so long hangs (seconds).
+#: If no check has returned for this long, the store hangs (seconds).
 HUNG_AFTER_S = 10.0
 
 
 class StoreUpkeep:
-    """The store's identity, records and recovery; its methods block, unless they are async."""
+    """The store's identity, records and recovery; methods block unless they are async."""
 
     def __init__(self, settings: Settings, store: ScanStore, threads: ThreadPool) -> None:
         self._threads = threads
@@ -47,26 +47,26 @@ class StoreUpkeep:
         self._data_set = DataSet(self._redis)
         self._records = JobRecords(store)
         self._recovery = Recovery(self._redis, store, settings)
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         self._recover_at: float | None = None
         self._recovered_at = float("-inf")
         self._pause_s = SETTLING_S
         self._trouble: str | None = None
-        self._others = 0
+        self._foreign_scans = 0
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the store, in words; None while scans can be taken."""
-        if time.monotonic() - self._looked_at > HUNG_AFTER_S:
+        """Why the store takes no scans, as a sentence; None while it does."""
+        if time.monotonic() - self._checked_at > HUNG_AFTER_S:
             return "The store does not answer; its mount or its server may hang."
         return self._trouble
 
     @property
     def notes(self) -> list[str]:
-        """What an operator is to know, though scans are served: scans of a lost data set."""
-        if not self._others:
+        """Notes for the operator while scans are served: about scans of a lost data set."""
+        if not self._foreign_scans:
             return []
-        scans = "1 scan" if self._others == 1 else f"{self._others} scans"
+        scans = "1 scan" if self._foreign_scans == 1 else f"{self._foreign_scans} scans"
         return [
             f"The store holds {scans} of another data set of the queue. If it was lost, run "
             "`voxelq recover --adopt-all`; if another service uses this store, all is well."
@@ -74,9 +74,9 @@ class StoreUpkeep:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Look at the store and the data set until the block is left."""
-        # The process ends although a hung mount may never let a round end.
-        thread = SupervisedThread("storage", self._make_round, LOOK_EVERY_S, STOP_S)
+        """Check the store and the data set until the block is left."""
+        # Its end is not awaited for long: a hung mount must not keep the process from exiting.
+        thread = SupervisedThread("storage", self._make_round, CHECK_EVERY_S, STOP_S)
         thread.start()
         try:
             yield
@@ -85,27 +85,27 @@ class StoreUpkeep:
             self._redis.close()
 
     def check(self) -> None:
-        """Return if the store is the queue's own; raises StoreUnavailable."""
+        """Return if the store belongs to the queue; raises StoreUnavailable."""
         self._identity.check()
 
     def admit(self, size_bytes: int) -> None:
-        """Return if an upload of so many bytes may begin.
+        """Return if an upload of ``size_bytes`` may start.
 
         Raises:
-            StoreUnavailable: The store cannot be reached, or is another one.
-            StoreFull: There is no room for it beside the reserve.
+            StoreUnavailable: The store cannot be reached, or belongs to another queue.
+            StoreFull: It would use the reserve.
 
         """
         self._identity.check()
         self._store.check_room(size_bytes)
 
-    def record(self, submission: Submission) -> None:
-        """Leave the record of a job in the store, before the job is queued.
+    def write_record(self, submission: Submission) -> None:
+        """Write the record of a job into the store, before the job is queued.
 
         Raises:
             ServiceUnavailable: Redis does not answer.
             StoreUnavailable: The store cannot be written.
-            StoreFull: It has no room.
+            StoreFull: The store has no room.
 
         """
         try:
@@ -114,25 +114,25 @@ class StoreUpkeep:
             raise redis_unavailable(error) from error
         stripped = submission.model_copy(update={"idempotency_key": None})
         self._records.write(JobRecord(service=service, submission=stripped))
-        # Where a mount has gone away, all of it was written to the folder below.
+        # If a mount has disappeared, the files were written into the empty folder below it.
         self._identity.check()
 
-    def forget(self, job_id: str) -> None:
-        """Have a cancelled job never recovered; a store that fails is no reason to refuse."""
+    def remove_record(self, job_id: str) -> None:
+        """Remove the record of a cancelled job, so that it is never recovered; logs a failure."""
         try:
             self._records.remove(job_id)
         except StoreUnavailable as error:
             log.warning("record_kept", job=job_id, reason=error.detail)
 
     def delete_job(self, job_id: str) -> None:
-        """Remove all files of a job; raises StoreUnavailable also where the store is another."""
+        """Delete all files of a job; raises StoreUnavailable if that fails."""
         self._identity.check()
         self._store.delete_job(job_id)
 
     async def has_lost(self, job_id: str) -> bool:
-        """Return whether the queue lost this job and is about to get it back."""
+        """Return whether the queue lost this job, and it is about to be recovered."""
         if self.trouble is not None:
-            return False  # which is not for a client to wait for
+            return False  # it cannot be recovered soon
         try:
             return await self._threads.run(self._has_lost, job_id)
         except StoreUnavailable:
@@ -144,28 +144,28 @@ class StoreUpkeep:
         except (RedisError, StoreUnavailable):
             return False
         if lost and self._recover_at is None:
-            # Each time the whole store is listed, so clients may not ask for that all the time.
+            # A recovery lists the whole store, so clients must not cause it too often.
             self._recover_at = self._recovered_at + self._pause_s
         return lost
 
     def _make_round(self) -> None:
         try:
-            self._look()
+            self._check_once()
         except RedisError as error:  # other parts of the process report it
-            log.debug("data_set_not_seen", error=type(error).__name__)
+            log.debug("data_set_check_failed", error=type(error).__name__)
 
-    def _look(self) -> None:
-        self._note_trouble()
-        self._looked_at = time.monotonic()
+    def _check_once(self) -> None:
+        self._check_identity()
+        self._checked_at = time.monotonic()
         if self._data_set.may_have_lost_jobs():
-            # Workers have this long to give up what they computed for leases that are gone.
+            # Until then workers drop the results of leases that are lost.
             self._recover_at = time.monotonic() + SETTLING_S
             self._pause_s = SETTLING_S
         due = self._recover_at is not None and time.monotonic() >= self._recover_at
         if due and self._trouble is None:
             self._recover()
 
-    def _note_trouble(self) -> None:
+    def _check_identity(self) -> None:
         try:
             self._identity.check()
         except (StoreUnavailable, StoreFull) as error:
@@ -178,7 +178,7 @@ class StoreUpkeep:
             self._trouble = None
 
     def _recover(self) -> None:
-        # Again, ever later while nothing comes of it: each time the whole store is listed.
+        # A recovery lists the whole store, so the pauses grow while nothing is recovered.
         self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
         self._recover_at = time.monotonic() + self._pause_s
         found = self._recovery.recover(
@@ -186,7 +186,7 @@ class StoreUpkeep:
             self._data_set.ids,
             on_restored=lambda job_id: log.info("job_restored", job=job_id),
         )
-        self._others = found.others.total()
+        self._foreign_scans = found.others.total()
         restored = found.queued + found.finished
         if restored or found.unreadable:
             log.warning(

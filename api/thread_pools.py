@@ -1,7 +1,7 @@
 """Threads for calls that block on files, one pool for each kind of work.
 
-A mount that hangs holds the threads of what needs it, and of nothing else. Threads are daemons, so
-that a call which never returns does not keep the process from ending either.
+A mount that hangs blocks the threads of the pool that uses it, and no other pool. Threads are
+daemons, so that a call which never returns does not keep the process from exiting.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from shared.errors import StoreUnavailable
 
 T = TypeVar("T")
 
-#: How long a client waits for one call on files: the largest block of a bomb takes seconds.
+#: The timeout of one call. The largest block of a gzip bomb takes seconds.
 CALL_TIMEOUT_S = 60.0
 
 _RETRY_AFTER_S = 10
 
 
 class ThreadPool:
-    """At most ``size`` threads, started as they are needed."""
+    """At most ``size`` threads, started when they are needed."""
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
@@ -38,13 +38,13 @@ class ThreadPool:
         """Return what ``function`` returns.
 
         Raises:
-            StoreUnavailable: It did not return in time; one that had not begun never will.
+            StoreUnavailable: It did not return in time; if it had not started, it never will.
 
         """
         return await _bounded(asyncio.wrap_future(self._submit(function, *arguments)))
 
-    async def run_surely(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return what ``function`` returns; it runs to its end even if the client waits no longer.
+    async def run_to_end(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return what ``function`` returns; it runs even if the caller is cancelled.
 
         Raises:
             StoreUnavailable: It did not return in time.
@@ -54,7 +54,7 @@ class ThreadPool:
         return await _bounded(asyncio.shield(call))
 
     async def pieces(self, source: Iterator[T]) -> AsyncGenerator[T]:
-        """Yield what a generator yields, each piece drawn in a thread; raises as `run` does."""
+        """Yield what a generator yields, which runs in the threads; raises as `run` does."""
         end: Any = object()
         try:
             while (piece := await self.run(next, source, end)) is not end:
@@ -64,7 +64,7 @@ class ThreadPool:
             raise
 
     def close(self) -> None:
-        """End the threads once they have done what was asked of them; waits for none."""
+        """End the threads after the calls that are queued; does not wait for them."""
         for _ in range(self._threads):
             self._calls.put(None)
 
@@ -82,15 +82,15 @@ class ThreadPool:
             if call.set_running_or_notify_cancel():
                 try:
                     call.set_result(function())
-                except BaseException as error:  # the caller's to judge
+                except BaseException as error:  # the caller handles it
                     call.set_exception(error)
             del item, call, function
             self._idle.release()
 
 
 @dataclass(frozen=True)
-class FileThreads:
-    """The pools of one API process: scans that come, files that go out, models on disk."""
+class ThreadPools:
+    """The pools of one API process: for uploads, for files that clients read, for bundles."""
 
     uploads: ThreadPool = field(default_factory=lambda: ThreadPool("uploads", 16))
     files: ThreadPool = field(default_factory=lambda: ThreadPool("files", 16))
@@ -98,7 +98,7 @@ class FileThreads:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """End the threads when the block is left."""
+        """End the threads of all pools when the block is left."""
         try:
             yield
         finally:
@@ -110,7 +110,7 @@ async def _bounded(call: "asyncio.Future[T]") -> T:
     try:
         async with asyncio.timeout(CALL_TIMEOUT_S):
             return await call
-    except TimeoutError as error:  # the system's own, of a network's file system, too
+    except TimeoutError as error:  # also that of a network file system
         raise StoreUnavailable(
             "The files that this call needs could not be reached in time.",
             retry_after_s=_RETRY_AFTER_S,
@@ -118,5 +118,5 @@ async def _bounded(call: "asyncio.Future[T]") -> T:
 
 
 def _close(source: Iterator[Any]) -> None:
-    with suppress(OSError, ValueError):  # a file that was only read
+    with suppress(OSError, ValueError):  # it may be running, and its file was only read
         source.close()  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
-"""Scans whose submit got no answer from Redis: queued or not, nobody knows yet.
+"""Scans whose submit got no answer from Redis, so that their job may or may not be queued.
 
-Deleting such a scan at once could take it from a job that was queued after all.
+Such a scan cannot be deleted at once: its job may have been queued.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ RETRY_S = 1.0
 class UndecidedUploads:
     """Deletes undecided scans once Redis answers that they have no job.
 
-    What is undecided when the process ends goes with the files that no job names, after
-    ``RETENTION_S``.
+    Scans that are undecided when the process ends are deleted by the retention, after
+    ``RETENTION_S``, as all files without a job are.
     """
 
     def __init__(self, queue: JobQueue, store: ScanStore, threads: ThreadPool) -> None:
@@ -35,7 +35,7 @@ class UndecidedUploads:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Drop what is still undecided when the block is left."""
+        """Stop deciding when the block is left."""
         try:
             yield
         finally:
@@ -44,13 +44,13 @@ class UndecidedUploads:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def add(self, job_id: str) -> None:
-        """Decide on the scan of ``job_id`` as soon as that can be done."""
+        """Delete the scan of ``job_id`` as soon as it is known to have no job."""
         task = asyncio.create_task(self._decide(job_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _decide(self, job_id: str) -> None:
-        while not await self._decided(job_id):  # noqa: ASYNC110 - Redis sets no event
+        while not await self._decided(job_id):  # noqa: ASYNC110 - Redis sends no event
             await asyncio.sleep(RETRY_S)
 
     async def _decided(self, job_id: str) -> bool:
@@ -63,7 +63,7 @@ class UndecidedUploads:
         except VoxelQError:
             pass  # there is a job, readable or not
         except Exception as error:
-            log_unexpected_error("orphan_undecided", error, job=job_id)
+            log_unexpected_error("upload_undecided", error, job=job_id)
             return False
         return True
 
@@ -71,6 +71,6 @@ class UndecidedUploads:
         try:
             await self._threads.run(self._store.delete_job, job_id)
         except (StoreUnavailable, OSError) as error:
-            log.warning("orphan_kept", job=job_id, error=type(error).__name__)
+            log.warning("upload_kept", job=job_id, error=type(error).__name__)
             return False
         return True

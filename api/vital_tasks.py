@@ -1,7 +1,7 @@
-"""Tasks that an API process needs for as long as it serves, and whether each still goes on.
+"""Background tasks without which an API process is useless, and whether each still runs.
 
-An error ends a round and not its task: it is logged by its kind, never by its message, which may
-quote a scan. What a round cannot outlive is told by `VitalTasks.failure`, and ends the process.
+An error ends a round, not its task. It is logged by its type, never by its message, which may quote
+a scan. If a task ends or hangs, `VitalTasks.failure` says so, and the process exits.
 """
 
 import asyncio
@@ -12,22 +12,22 @@ from dataclasses import dataclass, field
 
 from shared.telemetry import log_unexpected_error
 
-#: Between a round that failed and the next.
+#: The pause after a round that failed (seconds).
 PAUSE_S = 1.0
 
 
 @dataclass
-class _Vital:
+class _VitalTask:
     task: "asyncio.Task[None]"
     silent_s: float | None
     last_round_at: float = field(default_factory=time.monotonic)
 
 
 class VitalTasks:
-    """Repeats rounds, each in a task of its own."""
+    """Repeats the rounds of each task, and watches that they are completed."""
 
     def __init__(self) -> None:
-        self._vital: dict[str, _Vital] = {}
+        self._tasks: dict[str, _VitalTask] = {}
 
     @asynccontextmanager
     async def repeating(
@@ -36,29 +36,28 @@ class VitalTasks:
         """Repeat ``round_`` until the block is left.
 
         Args:
-            name: What the log and `failure` call it.
-            round_: Waits by itself for what it does next.
-            silent_s: A round that takes longer is taken for stuck; None where a round may wait
-                for ever.
+            name: The task's name in the log and in `failure`.
+            round_: One round; it waits by itself for its next work.
+            silent_s: A round that takes longer is stuck; None if a round may wait for ever.
 
         """
         task = asyncio.create_task(self._repeat(name, round_), name=name)
-        self._vital[name] = _Vital(task, silent_s)
+        self._tasks[name] = _VitalTask(task, silent_s)
         try:
             yield
         finally:
-            del self._vital[name]
+            del self._tasks[name]
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     @property
     def failure(self) -> str | None:
-        """Why this process cannot go on; None while all tasks do."""
-        for name, vital in self._vital.items():
-            if vital.task.done():
+        """Why this process cannot go on; None while all tasks run."""
+        for name, vital_task in self._tasks.items():
+            if vital_task.task.done():
                 return f"The task {name} has ended."
-            silent_s = time.monotonic() - vital.last_round_at
-            if vital.silent_s is not None and silent_s > vital.silent_s:
+            silent_s = time.monotonic() - vital_task.last_round_at
+            if vital_task.silent_s is not None and silent_s > vital_task.silent_s:
                 return f"The task {name} has made no round for {silent_s:.0f} s."
         return None
 
@@ -66,7 +65,7 @@ class VitalTasks:
         while True:
             try:
                 await round_()
-            except Exception as error:  # the next round may go well
+            except Exception as error:  # the next round may succeed
                 log_unexpected_error("round_failed", error, task=name)
                 await asyncio.sleep(PAUSE_S)
-            self._vital[name].last_round_at = time.monotonic()
+            self._tasks[name].last_round_at = time.monotonic()

@@ -1,1 +1,1 @@
-"""Whether another upload may begin just now: room in the queue, and places for uploads."""
+"""Whether an upload may start now: room in the queue, and how many uploads run at once."""

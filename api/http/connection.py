@@ -1,8 +1,8 @@
-"""One client's connection, bounded in time, in size and in number.
+"""One client's connection, bounded in time, size and number.
 
-How long and how large a request's head may be, how many connections there are, and how long a
-client may leave an answer unread. Written for uvicorn's protocol of httptools, which bounds none of
-these. What belongs to bodies is `api.admission.upload_gate`'s.
+It limits how long and how large the head of a request may be, how many connections are open, and
+how long a client may leave an answer unread. uvicorn's own protocol has none of these limits. The
+limits of bodies are in `api.submission.request_body`.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from shared.errors import PROBLEM_TYPE_PREFIX
 
 log = structlog.get_logger()
 
-#: From the first byte of a request, or a fresh connection, to the end of the request's headers.
+#: From the first byte of a request, or a new connection, to the end of the request's headers.
 HEAD_TIMEOUT_S = 15.0
 
-#: The request line with all headers, trailers included; and how many of them.
+#: The size of the request line with all headers and trailers; and the number of these.
 MAX_HEAD_BYTES = 1 << 16
 MAX_HEADERS = 128
 
-#: A client that takes no byte of its answer for so long has stopped reading.
+#: A client that reads no byte of its answer for this long has stopped reading.
 UNREAD_TIMEOUT_S = 60.0
 
-#: Connections of one process; a blocked client is one.
+#: Open connections of one process; each blocked client has one.
 MAX_CONNECTIONS = 10_000
 
 _TITLES = {
@@ -40,11 +40,11 @@ _TITLES = {
 
 
 class HeadTooLarge(Exception):
-    """Raised within the parser, which then stops."""
+    """Raised in a callback of the parser, to stop it."""
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """A connection that a client cannot hold, nor fill, for nothing."""
+    """A connection that a slow or greedy client cannot hold for long."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -53,98 +53,98 @@ class BoundedConnection(HttpToolsProtocol):
         self._unread_timer: asyncio.TimerHandle | None = None
         self._unread_bytes = 0
         self._field_bytes = self._fields = 0
-        #: Bytes that came since the parser last told anything: it keeps what it cannot tell yet.
-        self._untold_bytes = 0
+        #: Bytes received since the parser's last callback: it buffers an incomplete field.
+        self._unparsed_bytes = 0
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, unless there are too many already."""
+        """Start, unless too many connections are open."""
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(503, f"{MAX_CONNECTIONS} connections are open; try again shortly.")
             return
-        self._await_head()
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        self._head_came()
+        """Stop all timers."""
+        self._cancel_head_timer()
         if self._unread_timer is not None:
             self._unread_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take the next bytes, up to the bounds of a head."""
+        """Parse the next bytes, up to the limits of a head."""
         if self._refused:
             return
         if self._in_head and self._head_timer is None:
-            self._await_head()  # a kept connection's next request
-        self._untold_bytes += len(data)
+            self._start_head_timer()  # the next request of a keep-alive connection
+        self._unparsed_bytes += len(data)
         super().data_received(data)
-        if self._untold_bytes > MAX_HEAD_BYTES and not self._refused:
+        if self._unparsed_bytes > MAX_HEAD_BYTES and not self._refused:
             self._refuse_large_head()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what the parser cannot read, or what it was stopped at."""
+        """Answer a request that the parser cannot read, or at which it was stopped."""
         if self._field_bytes > MAX_HEAD_BYTES or self._fields > MAX_HEADERS:
             self._refuse_large_head()
         else:
-            self._refuse(400, "This is not HTTP/1.1 as RFC 9112 has it.")
+            self._refuse(400, "This is not HTTP/1.1 as RFC 9112 defines it.")
 
-    # What the parser tells.
+    # Callbacks of the parser.
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
+        """Start a request."""
         super().on_message_begin()
         self._field_bytes = self._fields = 0
         self._in_head = True
         if self._head_timer is None:
-            self._await_head()
+            self._start_head_timer()
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of the request's target."""
+        """Count a part of the request's target."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer, which nothing here reads."""
+        """Count a header or a trailer; trailers are not used."""
         self._fields += 1
         self._count(len(name) + len(value))
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer."""
-        self._untold_bytes = 0
+        """Start the answer."""
+        self._unparsed_bytes = 0
         self._in_head = False
-        self._head_came()
+        self._cancel_head_timer()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
-        self._untold_bytes = 0
+        """Pass a part of the body on."""
+        self._unparsed_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self._untold_bytes = self._field_bytes = self._fields = 0
+        self._unparsed_bytes = self._field_bytes = self._fields = 0
         self._in_head = True
         super().on_message_complete()
 
     def _count(self, field_bytes: int) -> None:
-        self._untold_bytes = 0
+        self._unparsed_bytes = 0
         self._field_bytes += field_bytes
         if self._field_bytes > MAX_HEAD_BYTES or self._fields > MAX_HEADERS:
             raise HeadTooLarge
 
-    # A client that reads no further.
+    # The time limit for an unread answer.
 
     def pause_writing(self) -> None:
-        """Stop writing; the client has so long to take what was written."""
+        """Stop writing, and start the time limit for reading what was written."""
         super().pause_writing()
-        self._watch_unread()
+        self._start_unread_timer()
 
     def resume_writing(self) -> None:
-        """Go on writing."""
+        """Continue writing."""
         if self._unread_timer is not None and not self.transport.is_closing():
             self._unread_timer.cancel()
             self._unread_timer = None
@@ -154,41 +154,41 @@ class BoundedConnection(HttpToolsProtocol):
         """End an answer."""
         super().on_response_complete()
         if self.transport.is_closing():
-            self._watch_unread()
+            self._start_unread_timer()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close a kept connection without a next request."""
+        """Close a keep-alive connection that sends no further request."""
         super().timeout_keep_alive_handler()
-        self._watch_unread()
+        self._start_unread_timer()
 
-    def _watch_unread(self) -> None:
+    def _start_unread_timer(self) -> None:
         if self._unread_timer is not None:
             self._unread_timer.cancel()
         self._unread_bytes = self.transport.get_write_buffer_size()
-        self._unread_timer = self.loop.call_later(UNREAD_TIMEOUT_S, self._look_at_unread)
+        self._unread_timer = self.loop.call_later(UNREAD_TIMEOUT_S, self._on_unread_timeout)
 
-    def _look_at_unread(self) -> None:
+    def _on_unread_timeout(self) -> None:
         if self.transport.get_write_buffer_size() < self._unread_bytes:
-            self._watch_unread()  # slow, and still reading
+            self._start_unread_timer()  # the client reads slowly
         else:
-            log.warning("unread_answer_cut", bytes=self._unread_bytes)
+            log.warning("unread_answer_aborted", bytes=self._unread_bytes)
             self.transport.abort()
 
-    # A head that does not come.
+    # The time limit for a request's head.
 
-    def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._on_head_timeout)
 
-    def _head_came(self) -> None:
+    def _cancel_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _head_is_late(self) -> None:
+    def _on_head_timeout(self) -> None:
         self._head_timer = None
         if self._answering:
-            self._await_head()  # the next one of a pipeline; its time begins with its turn
-        elif self._untold_bytes or self._field_bytes:
+            self._start_head_timer()  # a pipelined request; its time starts after this answer
+        elif self._unparsed_bytes or self._field_bytes:
             self._refuse(408, f"The request's headers took longer than {HEAD_TIMEOUT_S:.0f} s.")
         else:
             self._close()
@@ -204,9 +204,9 @@ class BoundedConnection(HttpToolsProtocol):
         )
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answer at once, unless another answer is on its way, and close."""
+        """Answer at once, unless another answer is being sent, and close."""
         self._refused = True
-        self._head_came()
+        self._cancel_head_timer()
         if self.transport.is_closing():
             return
         if not self._answering:
@@ -216,7 +216,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _close(self) -> None:
         self.transport.close()
-        self._watch_unread()
+        self._start_unread_timer()
 
 
 def _problem(status: int, detail: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The page at ``/docs``: Swagger UI from a package, for hospital networks reach no CDN."""
+"""The page at ``/docs``: Swagger UI from a package, because hospital networks reach no CDN."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ SwaggerUIBundle({
 });
 """
 
-#: Swagger UI draws its icons from `data:`, and shows what its calls return from `blob:`.
+#: Swagger UI loads its icons from `data:`, and the results of its calls from `blob:`.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -53,7 +53,7 @@ POLICY = "; ".join(
 
 
 def add_docs(app: FastAPI) -> None:
-    """Have ``app`` serve the page."""
+    """Add the page to ``app``."""
     app.mount("/docs/assets", StaticFiles(directory=_SWAGGER_UI))
 
     @app.get("/docs", include_in_schema=False)

@@ -1,8 +1,8 @@
-"""Which names this service answers to, and which pages may write to it.
+"""Which host names this service answers to, and which pages may write to it.
 
-A browser sends whatever page it shows to the machine it runs on. A page of another site whose name
-was made to point to this machine (DNS rebinding) gives itself away by ``Host``, one that posts a
-form by ``Origin`` or ``Sec-Fetch-Site``.
+Any page in a browser can send requests to the machine that the browser runs on. A page of another
+site whose name was made to point to this machine (DNS rebinding) is recognised by ``Host``, and one
+that posts a form by ``Origin`` or ``Sec-Fetch-Site``.
 """
 
 import ipaddress
@@ -23,14 +23,14 @@ _ANY = "*"
 
 @dataclass(frozen=True)
 class Place:
-    """A host and its port as a request names them; no port is the scheme's own."""
+    """A host and its port as a request names them; without a port it is the scheme's default."""
 
     name: str
     port: int | None
 
     @classmethod
     def parse(cls, netloc: str) -> Self | None:
-        """Read ``name``, ``name:port`` or ``[address]:port``; None for anything else."""
+        """Parse ``name``, ``name:port`` or ``[address]:port``; None for anything else."""
         try:
             parts = urlsplit(f"//{netloc}")
             name, port = parts.hostname, parts.port
@@ -42,7 +42,7 @@ class Place:
 
     @property
     def literal(self) -> bool:
-        """Whether it is an address; names can be made to point here, and addresses cannot."""
+        """Whether it is an address, which no other site can make point to this machine."""
         try:
             ipaddress.ip_address(self.name)
         except ValueError:
@@ -56,28 +56,28 @@ class Place:
 
 
 class AllowedHosts:
-    """Names from ``ALLOWED_HOSTS``, and the one that the service listens on."""
+    """The names of ``ALLOWED_HOSTS``, and the one that the service listens on."""
 
     def __init__(self, allowed: str, own: str = "") -> None:
         names = allowed.split(",")
         self._names = {name.strip().lower().removesuffix(".") for name in names} - {""}
         self._own = own.lower()
 
-    def takes(self, place: Place) -> bool:
-        """Tell whether a request may name this host."""
+    def allows(self, place: Place) -> bool:
+        """Return whether a request may name this host."""
         if place.literal or place.loopback or place.name == self._own:
             return True
         return _ANY in self._names or self.lists(place)
 
     def lists(self, place: Place) -> bool:
-        """Tell whether ``ALLOWED_HOSTS`` has this very host, or ``*.`` and its domain."""
+        """Return whether ``ALLOWED_HOSTS`` has this host, or ``*.`` and its domain."""
         if place.name in self._names:
             return True
         return any(name.startswith("*.") and place.name.endswith(name[1:]) for name in self._names)
 
 
 class HostCheck:
-    """ASGI middleware that refuses hosts, and writes from other sites, before anything is done."""
+    """ASGI middleware that refuses unknown hosts and writes from other sites."""
 
     def __init__(self, app: ASGIApp, allowed: AllowedHosts) -> None:
         self._app = app
@@ -94,11 +94,11 @@ class HostCheck:
         hosts = _values(scope["headers"], b"host")
         if len(hosts) > 1 or (not hosts and scope["http_version"] == "1.1"):
             return BadRequest("A request names its host once (RFC 9112, section 3.2).")
-        # Browsers name it always; what speaks HTTP/1.0 without one is a probe.
+        # Browsers always send it; a client of HTTP/1.0 without one is a probe.
         host = Place.parse(hosts[0]) if hosts else None
         if hosts and host is None:
             return BadRequest("The Host header names no host.")
-        if host is not None and not self._allowed.takes(host):
+        if host is not None and not self._allowed.allows(host):
             return HostForbidden(
                 "The service does not know itself by the host name of this request. "
                 "Its operator can add the name to VOXELQ_ALLOWED_HOSTS."
@@ -119,12 +119,12 @@ class HostCheck:
         scheme, _, netloc = origins[0].partition("://")
         origin = Place.parse(netloc) if scheme in _DEFAULT_PORTS else None
         if origin is None:
-            return False  # "null" as well: a sandboxed page, or a file
+            return False  # also for "null": a sandboxed page, or a file
         if self._allowed.lists(origin):
             return True
         if "cross-site" in _values(headers, b"sec-fetch-site") or host is None:
             return False
-        # A proxy that ends TLS passes the name on, and not the scheme.
+        # A proxy that terminates TLS passes the name on, but not the scheme.
         default = _DEFAULT_PORTS[scheme]
         return (origin.name, origin.port or default) == (host.name, host.port or default)
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI description says beyond the types: bodies of submits, and problems."""
+"""The parts of the OpenAPI description that types do not give: submit bodies and problems."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from shared.jobs import Priority
 
 _BINARY = {"type": "string", "format": "binary"}
 _MODEL = {"type": "string", "description": "`name` or `name@version`."}
-_PRIORITY = {"type": "string", "enum": [*Priority], "default": Priority.ROUTINE}
+_PRIORITY = {"type": "string", "enum": list(Priority), "default": Priority.ROUTINE}
 
 #: The request body of both submits.
 SUBMIT_BODY: dict[str, Any] = {
@@ -73,7 +73,7 @@ SUBMIT_BODY: dict[str, Any] = {
 
 
 def problems(*errors: type[VoxelQError]) -> dict[int | str, dict[str, Any]]:
-    """Document the problems that a call may answer with."""
+    """Return the ``responses`` of a route that may answer with these errors."""
     responses: dict[int | str, dict[str, Any]] = {}
     for error in errors:
         response = responses.setdefault(
@@ -96,18 +96,18 @@ def problems(*errors: type[VoxelQError]) -> dict[int | str, dict[str, Any]]:
                 "type": PROBLEM_TYPE_PREFIX + error.slug,
                 "title": error.title,
                 "status": error.status,
-                "detail": "A sentence for whoever can act on it.",
+                "detail": "A sentence that says what is wrong and what to do.",
                 "instance": "/jobs",
             }
         }
     return responses
 
 
-def describe_truly(app: FastAPI) -> None:
-    """Take FastAPI's own 422 out of the description; what it stands for is a 400 here."""
+def remove_default_422(app: FastAPI) -> None:
+    """Remove FastAPI's own 422 from the description; invalid parameters are a 400 here."""
     generate = app.openapi
 
-    def description() -> dict[str, Any]:
+    def without_default_422() -> dict[str, Any]:
         schema = generate()
         for path in schema["paths"].values():
             for call in path.values():
@@ -117,4 +117,4 @@ def describe_truly(app: FastAPI) -> None:
             schema["components"]["schemas"].pop(name, None)
         return schema
 
-    app.openapi = description  # type: ignore[method-assign]
+    app.openapi = without_default_422  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Every refusal as an RFC 9457 problem, ``application/problem+json``."""
+"""Every error as an RFC 9457 problem, ``application/problem+json``."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,9 +32,9 @@ def problem_response(error: VoxelQError, path: str) -> Response:
 def install_problem_handlers(
     app: FastAPI, has_lost: Callable[[Request, str], Awaitable[bool]]
 ) -> None:
-    """Have ``app`` answer every error as a problem.
+    """Answer every error of ``app`` with a problem.
 
-    ``has_lost`` tells of a job that the queue does not know just now and is about to get back.
+    ``has_lost`` returns whether the queue has lost a job that is about to be recovered.
     """
 
     @app.exception_handler(VoxelQError)
@@ -61,7 +61,7 @@ def install_problem_handlers(
             return problem_response(unknown, request.url.path)
         headers = dict(error.headers or {})
         if error.status_code == 405:
-            # The router names the methods of one route, and a path may have several.
+            # The router gives the methods of one route only, and a path may have several routes.
             path = getattr(request.scope.get("route"), "path", "")
             methods = app.openapi()["paths"].get(path, {})
             headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
@@ -78,7 +78,7 @@ def install_problem_handlers(
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return Response(status_code=400)  # nobody is there to read it
+        return Response(status_code=400)  # it is not sent: the client is gone
 
 
 def _response(members: dict[str, Any], headers: Mapping[str, str]) -> Response:

@@ -1,4 +1,4 @@
-"""The outermost ring of a call: counts it, times it, and answers what nobody foresaw."""
+"""The middleware that counts and times each call, and answers unexpected errors."""
 
 import time
 
@@ -9,12 +9,12 @@ from api.metrics.registry import UNKNOWN, Metrics
 from shared.errors import VoxelQError
 from shared.telemetry import log_unexpected_error
 
-# Whatever else a client writes there must not become a label.
+# A client may send any other word as its method; it must not become a label.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class RequestLog:
-    """ASGI middleware; calls are told apart by route, never by path."""
+    """ASGI middleware; calls are labelled by route, never by path, which may hold a job's id."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -25,7 +25,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         status = 0
 
         async def observed_send(message: Message) -> None:
@@ -39,14 +39,14 @@ class RequestLog:
         except Exception as error:
             log_unexpected_error("unexpected_error", error, route=_route(scope))
             if status:
-                return  # half an answer is out: the server cuts the connection
-            unforeseen = VoxelQError("An unexpected error happened; it was logged.")
-            await problem_response(unforeseen, scope["path"])(scope, receive, observed_send)
+                return  # the answer has begun: the server closes the connection
+            unexpected = VoxelQError("An unexpected error happened; it was logged.")
+            await problem_response(unexpected, scope["path"])(scope, receive, observed_send)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else UNKNOWN
             labels = (method, _route(scope))
             self._metrics.requests.labels(*labels, str(status)).inc()
-            self._metrics.duration_s.labels(*labels).observe(time.perf_counter() - began)
+            self._metrics.duration_s.labels(*labels).observe(time.perf_counter() - started_at)
 
 
 def _route(scope: Scope) -> str:

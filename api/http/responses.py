@@ -1,4 +1,4 @@
-"""How a job is answered: its JSON, and the headers that go with it."""
+"""A job as an HTTP response: its JSON and its headers."""
 
 import asyncio
 import math
@@ -18,12 +18,12 @@ _MAX_RETRY_AFTER_S = 30
 
 
 def job_response(
-    job: Job, *, accepted: bool, headers: Mapping[str, str], began_at: datetime | None = None
+    job: Job, *, accepted: bool, headers: Mapping[str, str], started_at: datetime | None = None
 ) -> Response:
-    """Return ``job`` as 200, or as 202 with ``Location`` where it was ``accepted`` for later.
+    """Return ``job`` as 200, or as 202 with ``Location`` where it is ``accepted`` for later.
 
-    ``began_at`` is when the call came that handed the scan in and waited for it; then
-    ``Server-Timing`` tells that call's own parts too.
+    ``started_at`` is when a call arrived that submitted the scan and waited for it; then
+    ``Server-Timing`` has the parts of that call too.
     """
     all_headers = dict(headers)
     if accepted:
@@ -33,8 +33,8 @@ def job_response(
     body = JobView.of(job).model_dump_json(by_alias=True)
     if job.report is not None:
         all_headers["Server-Timing"] = job.report.timings_s.server_timing()
-        if began_at is not None and began_at <= job.submission.created_at:
-            all_headers["Server-Timing"] += _call_timing(job, began_at)
+        if started_at is not None and started_at <= job.submission.created_at:
+            all_headers["Server-Timing"] += _call_timing(job, started_at)
     return Response(
         body,
         status_code=202 if accepted else 200,
@@ -43,18 +43,18 @@ def job_response(
     )
 
 
-def _call_timing(job: Job, began_at: datetime) -> str:
-    """Return what a blocking call adds to the job's timings, in milliseconds.
+def _call_timing(job: Job, started_at: datetime) -> str:
+    """Return the times that a blocking call adds to the job's own, in milliseconds.
 
-    ``upload`` lasts from the call's headers until its scan is stored, ``answer`` from the end of
-    the job until its answer is written, ``server`` from the headers until then.
+    ``upload`` is from the call's headers until its scan is stored, ``answer`` from the end of the
+    job until its answer is written, ``server`` from the headers until the answer is written.
     """
     now = datetime.now(UTC)
     parts = {
-        "upload": job.submission.created_at - began_at,
-        # ended by the clock of another machine, perhaps
+        "upload": job.submission.created_at - started_at,
+        # The job's end may have been set by another machine's clock.
         "answer": max(now - (job.finished_at or now), timedelta()),
-        "server": now - began_at,
+        "server": now - started_at,
     }
     return "".join(
         f", {name};dur={1000 * part.total_seconds():.1f}" for name, part in parts.items()
@@ -62,12 +62,12 @@ def _call_timing(job: Job, began_at: datetime) -> str:
 
 
 async def while_connected(request: Request, work: Coroutine[None, None, T]) -> T:
-    """Return what ``work`` returns, or stop it once the client hangs up.
+    """Return what ``work`` returns, or cancel it once the client disconnects.
 
     The request's body must have been read.
 
     Raises:
-        ClientDisconnect: Nobody is there any more.
+        ClientDisconnect: The client closed its connection.
 
     """
     working = asyncio.ensure_future(work)

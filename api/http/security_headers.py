@@ -1,9 +1,9 @@
-"""Headers that every answer carries, so that no browser makes more of it than it is."""
+"""Headers of every answer that keep a browser from misusing it."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Nothing is guessed, framed, or used by another site's page; what is shown runs and loads nothing;
-#: and no link tells where it led from, which may be the id of a job.
+#: A browser must not guess types, frame an answer, use it in another site's page, run or load
+#: anything from it, nor send its address (which may hold a job's id) to other sites.
 DEFAULTS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -14,7 +14,7 @@ DEFAULTS = (
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds what an answer does not say itself."""
+    """ASGI middleware that adds those of the headers that an answer does not set itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -22,12 +22,12 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one call."""
 
-        async def completed_send(message: Message) -> None:
+        async def send_with_defaults(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", []))
-                said = {name.lower() for name, _ in headers}
-                headers += [default for default in DEFAULTS if default[0] not in said]
+                present = {name.lower() for name, _ in headers}
+                headers += [default for default in DEFAULTS if default[0] not in present]
                 message = {**message, "headers": headers}
             await send(message)
 
-        await self._app(scope, receive, completed_send)
+        await self._app(scope, receive, send_with_defaults)

@@ -1,11 +1,10 @@
-"""The web page: its files, read once as the process starts, and the headers they go with.
+"""The web page: its files, read once when the process starts, and their headers.
 
-The page needs nothing from anywhere else, so its policy allows nothing else: scripts, styles and
-calls from this origin only, nothing inline, and pictures that the viewer makes itself.
+The page needs no other site, so its policy allows none: scripts, styles and calls from this origin
+only, nothing inline, and pictures that the viewer makes itself.
 """
 
 import gzip
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Self
 
 from fastapi import APIRouter, Request, Response
 
+from api.http.etag import etag_of, not_modified
 from shared.errors import NotFound
 
 WEB = Path(__file__).parents[1] / "web"
@@ -38,11 +38,11 @@ _HEADERS = {
     "Vary": "Accept-Encoding",
 }
 
-#: A vendored file has its version in its path; ours are asked about each time, by ETag.
-_FOR_EVER = "public, max-age=31536000, immutable"
-_ASK_EACH_TIME = "no-cache"
+#: A vendored file has its version in its path; the browser revalidates ours each time, by ETag.
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_REVALIDATE = "no-cache"
 
-# The machine's own table differs from system to system.
+# Python's own table depends on the system.
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -71,17 +71,17 @@ class PageFile:
             gzipped=gzip.compress(content, 6, mtime=0),
             headers={
                 **_HEADERS,
-                "Cache-Control": _FOR_EVER if vendored else _ASK_EACH_TIME,
+                "Cache-Control": _IMMUTABLE if vendored else _REVALIDATE,
                 "Content-Type": _TYPES.get(path.suffix, _TEXT),
-                # weak, for it stands for both forms
-                "ETag": f'W/"{hashlib.sha256(content).hexdigest()[:32]}"',
+                # Weak, because it stands for the gzipped file too.
+                "ETag": etag_of(content, weak=True),
             },
         )
 
-    def answer(self, request: Request) -> Response:
-        """Return the file, or 304 where the browser has it."""
-        if self.headers["ETag"] in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=self.headers)
+    def response(self, request: Request) -> Response:
+        """Return the file, or 304 if the browser has it."""
+        if (unchanged := not_modified(request, self.headers)) is not None:
+            return unchanged
         if "gzip" in request.headers.get("accept-encoding", ""):
             headers = {**self.headers, "Content-Encoding": "gzip"}
             return Response(self.gzipped, headers=headers)
@@ -105,12 +105,12 @@ def page_router() -> APIRouter:
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def page(request: Request) -> Response:
-        return files[INDEX].answer(request)
+        return files[INDEX].response(request)
 
     @router.api_route("/web/{name:path}", methods=["GET", "HEAD"])
     async def page_file(request: Request, name: str) -> Response:
         if name not in files:
             raise NotFound("The page has no file of this name.")
-        return files[name].answer(request)
+        return files[name].response(request)
 
     return router

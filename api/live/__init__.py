@@ -1,1 +1,1 @@
-"""Clients that wait for jobs or follow them, served by one reader of the queue's events."""
+"""Clients that block on jobs or follow them, all served by one reader of the queue's events."""

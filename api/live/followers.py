@@ -1,9 +1,9 @@
-"""Clients that follow jobs live, all served by the one reader of the queue's news per process.
+"""Clients that follow jobs live, all served by the one reader of the queue's events per process.
 
-A follower costs a mailbox and a timer. What it is told comes from the news: a change of status has
-its job looked at, together with all others that changed and those of newcomers; a report is passed
-on as it is; and whenever somebody enters or leaves the queue, the places of all followed jobs that
-wait are looked up in one call, a few times a second at most.
+A follower costs a queue of messages and a timer. Three kinds of changes reach it. After a change
+of status its job is read, in one call with all other changed jobs and those of new followers. A
+progress update is passed on as it is. And when any job enters or leaves the queue, the positions
+of all followed jobs that wait are read in one call, a few times a second at most.
 """
 
 import asyncio
@@ -21,37 +21,37 @@ from shared.jobs import Job, JobStatus
 from shared.queue.events import EventBatch, JobProgress
 from shared.queue.job_queue import PROGRESS_WANTED_S, JobQueue
 
-#: Between two looks at the places of those who wait (seconds).
-PLACES_EVERY_S = 0.25
+#: Between two reads of the positions of waiting jobs (seconds).
+POSITIONS_EVERY_S = 0.25
 
-#: Jobs that are looked at in one call; others must not wait for Redis meanwhile.
-_AT_ONCE = 200
+#: Jobs that are read in one call; larger calls would delay other clients of Redis.
+_JOBS_A_CALL = 200
 
 
 @dataclass
 class _Followed:
-    """A job as its followers last heard of it; None until somebody looked."""
+    """A job as its followers know it, None before it was first read; and these followers."""
 
     job: Job | None = None
     followers: set[Follower] = field(default_factory=set)
 
 
 class JobFollowers:
-    """Tells followers how their jobs fare; an `api.live.event_reader.Audience`."""
+    """Sends followers the changes of their jobs; an `api.live.event_reader.EventConsumer`."""
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
         self._followed: dict[str, _Followed] = {}
         self._changed: set[str] = set()
-        self._newcomers: list[tuple[str, asyncio.Future[None]]] = []
-        self._look_due = asyncio.Event()
-        self._queue_moved = asyncio.Event()
-        self._listened_at = float("-inf")
+        self._unread: list[tuple[str, asyncio.Future[None]]] = []
+        self._read_due = asyncio.Event()
+        self._queue_changed = asyncio.Event()
+        self._requested_at = float("-inf")
         self._released = False
 
     @property
     def count(self) -> int:
-        """How many clients follow a job just now."""
+        """How many clients follow a job now."""
         return sum(
             follower.begun
             for followed in self._followed.values()
@@ -59,19 +59,19 @@ class JobFollowers:
         )
 
     @asynccontextmanager
-    async def running(self, vital: VitalTasks) -> AsyncIterator[None]:
-        """Look at what the news are about until the block is left."""
+    async def running(self, vital_tasks: VitalTasks) -> AsyncIterator[None]:
+        """Read the jobs that change until the block is left."""
         async with (
-            vital.repeating("changes", self._look_at_changes),
-            vital.repeating("places", self._look_at_places),
+            vital_tasks.repeating("changes", self._read_changes),
+            vital_tasks.repeating("positions", self._read_positions),
         ):
             yield
 
     async def follow(self, job_id: str, last_id: int | None) -> AsyncGenerator[bytes, None]:
-        """Yield the messages for one client, from the job as it is now until its end.
+        """Yield the messages for one client, from the job's present state until it is terminal.
 
-        ``last_id`` is that of the last message the client got; one that got the job's end is told
-        nothing.
+        ``last_id`` is the id of the last message that the client received; if that was the terminal
+        state, there is no message.
 
         Raises:
             JobNotFound: There is no such job; before the first message.
@@ -79,8 +79,8 @@ class JobFollowers:
         """
         follower = Follower(last_id)
         with self._joined(job_id, follower) as followed:
-            await self._listen()
-            await self._look(job_id)
+            await self._request_progress()
+            await self._read(job_id)
             if followed.job is not None:
                 follower.begin(followed.job)
             if self._released:
@@ -89,29 +89,29 @@ class JobFollowers:
                 yield message
 
     def release(self) -> None:
-        """Let everybody go once they heard the news there are, now and from now on."""
+        """End all streams at shutdown, after their waiting messages; later ones end at once."""
         self._released = True
         for followed in self._followed.values():
             for follower in followed.followers:
                 follower.end()
 
-    def heard(self, new_events: EventBatch) -> None:
-        """Note which jobs changed, and pass on how far others have come."""
-        for report in new_events.progress:
-            self._pass_on(report)
+    def receive(self, new_events: EventBatch) -> None:
+        """Note which jobs have changed, and pass progress updates on."""
+        for progress_update in new_events.progress:
+            self._pass_on(progress_update)
         changed = {event.job_id for event in new_events.events if event.job_id in self._followed}
         if changed:
             self._changed |= changed
-            self._look_due.set()
+            self._read_due.set()
         if new_events.events:
-            self._queue_moved.set()
+            self._queue_changed.set()
 
-    async def look_at_all(self) -> None:
-        """Look at every followed job, and go on being listened to."""
+    async def poll(self) -> None:
+        """Read every followed job, and keep asking for progress updates."""
         if self._followed:
-            await self._listen()
+            await self._request_progress()
             self._changed |= self._followed.keys()
-            self._look_due.set()
+            self._read_due.set()
 
     @contextmanager
     def _joined(self, job_id: str, follower: Follower) -> Iterator[_Followed]:
@@ -124,75 +124,75 @@ class JobFollowers:
             if not followed.followers:
                 del self._followed[job_id]
 
-    async def _listen(self) -> None:
-        """Have reports written, which nobody does where nobody listens."""
-        before, now = self._listened_at, time.monotonic()
+    async def _request_progress(self) -> None:
+        """Ask workers to write progress updates, which they do only while a client follows."""
+        before, now = self._requested_at, time.monotonic()
         if now - before < PROGRESS_WANTED_S / 4:
             return
-        self._listened_at = now  # others that come meanwhile need not say it too
+        self._requested_at = now  # concurrent calls need not ask too
         try:
             await self._queue.request_progress()
         except ServiceUnavailable:
-            self._listened_at = before
+            self._requested_at = before
             raise
 
-    async def _look(self, job_id: str) -> None:
-        """Return once a job was looked at; raises JobNotFound or ServiceUnavailable."""
-        looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._newcomers.append((job_id, looked))
-        self._look_due.set()
-        await looked
+    async def _read(self, job_id: str) -> None:
+        """Return once a job was read; raises JobNotFound or ServiceUnavailable."""
+        was_read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unread.append((job_id, was_read))
+        self._read_due.set()
+        await was_read
 
-    async def _look_at_changes(self) -> None:
-        await self._look_due.wait()
-        self._look_due.clear()
+    async def _read_changes(self) -> None:
+        await self._read_due.wait()
+        self._read_due.clear()
         changed, self._changed = self._changed, set()
-        newcomers, self._newcomers = self._newcomers, []
-        wanted = (changed & self._followed.keys()) | {job_id for job_id, _ in newcomers}
+        unread, self._unread = self._unread, []
+        wanted = (changed & self._followed.keys()) | {job_id for job_id, _ in unread}
         try:
-            found = await self._look_at(wanted)
+            found = await self._read_jobs(wanted)
         except ServiceUnavailable as error:
-            for _, looked in newcomers:
+            for _, was_read in unread:
                 again = ServiceUnavailable(error.detail, retry_after_s=error.retry_after_s)
-                _refuse(looked, again)
+                _set_error(was_read, again)
             await asyncio.sleep(RECONNECT_S)
             self._changed |= changed
-            self._look_due.set()
+            self._read_due.set()
             return
         except Exception:
-            for _, looked in newcomers:
-                _refuse(looked, VoxelQError("An unexpected error happened; it was logged."))
+            for _, was_read in unread:
+                _set_error(was_read, VoxelQError("An unexpected error happened; it was logged."))
             raise
-        for job_id, looked in newcomers:
+        for job_id, was_read in unread:
             if job_id not in found:
-                _refuse(looked, JobNotFound(job_id))
-            elif not looked.done():
-                looked.set_result(None)
+                _set_error(was_read, JobNotFound(job_id))
+            elif not was_read.done():
+                was_read.set_result(None)
 
-    async def _look_at(self, job_ids: set[str]) -> set[str]:
-        """Tell what is new about these jobs; return those that are there."""
+    async def _read_jobs(self, job_ids: set[str]) -> set[str]:
+        """Send what has changed in these jobs; return those that exist."""
         found: set[str] = set()
-        for some in _portions(job_ids):
-            for job_id, job in zip(some, await self._queue.get_all(some), strict=True):
+        for portion in _portions(job_ids):
+            for job_id, job in zip(portion, await self._queue.get_all(portion), strict=True):
                 if job:
                     self._update(job)
                     found.add(job_id)
                 else:
-                    self._forget(job_id)
+                    self._end(job_id)
         return found
 
-    async def _look_at_places(self) -> None:
-        await self._queue_moved.wait()
-        self._queue_moved.clear()
+    async def _read_positions(self) -> None:
+        await self._queue_changed.wait()
+        self._queue_changed.clear()
         try:
-            for some in _portions(self._waiting()):
-                places = await self._queue.positions(some)
-                for job_id, place in zip(some, places, strict=True):
-                    if place is not None:
-                        self._move(job_id, *place)
+            for portion in _portions(self._waiting()):
+                positions = await self._queue.positions(portion)
+                for job_id, position in zip(portion, positions, strict=True):
+                    if position is not None:
+                        self._move(job_id, *position)
         except ServiceUnavailable:
-            pass  # all jobs are looked at once Redis is back
-        await asyncio.sleep(PLACES_EVERY_S)
+            pass  # all jobs are read once Redis is back
+        await asyncio.sleep(POSITIONS_EVERY_S)
 
     def _waiting(self) -> set[str]:
         return {
@@ -201,12 +201,12 @@ class JobFollowers:
             if followed.job is not None and followed.job.status is JobStatus.QUEUED
         }
 
-    def _pass_on(self, report: JobProgress) -> None:
-        job = self._known(report.job_id)
-        # A report may come before the look at the job's start, which then tells as much.
-        if job and job.status is JobStatus.STARTED and job.attempts == report.attempt:
-            told = {"stage": report.stage, "progress": report.progress}
-            self._update(job.model_copy(update=told))
+    def _pass_on(self, progress_update: JobProgress) -> None:
+        job = self._known(progress_update.job_id)
+        # It may arrive before the started job was read, which then has the same progress.
+        if job and job.status is JobStatus.STARTED and job.attempts == progress_update.attempt:
+            changes = {"stage": progress_update.stage, "progress": progress_update.progress}
+            self._update(job.model_copy(update=changes))
 
     def _move(self, job_id: str, position: int, eta_s: float | None) -> None:
         job = self._known(job_id)
@@ -218,7 +218,7 @@ class JobFollowers:
         return followed.job if followed else None
 
     def _update(self, job: Job) -> None:
-        """Tell the followers of a job what is new about it, if anything is."""
+        """Send a job to its followers if anything that they see has changed."""
         followed = self._followed.get(job.id)
         if followed is None:
             return
@@ -228,34 +228,34 @@ class JobFollowers:
         for state in (*states_between(state_number(known), job), job):
             snapshot = Snapshot.of(state)
             for follower in followed.followers:
-                follower.tell(snapshot)
+                follower.send(snapshot)
 
-    def _forget(self, job_id: str) -> None:
+    def _end(self, job_id: str) -> None:
         followed = self._followed.get(job_id)
         for follower in followed.followers if followed else ():
             follower.end()
 
 
-def _refuse(looked: "asyncio.Future[None]", error: Exception) -> None:
-    if not looked.done():  # who hung up meanwhile hears nothing
-        looked.set_exception(error)
+def _set_error(was_read: "asyncio.Future[None]", error: Exception) -> None:
+    if not was_read.done():  # it is done if the client has disconnected
+        was_read.set_exception(error)
 
 
 def _later(known: Job | None, job: Job) -> Job:
-    """Return the newer of two looks at a job: answers may overtake each other."""
+    """Return the newer of two reads of a job: answers of Redis may overtake each other."""
     if known is None:
         return job
-    was, now = state_number(known), state_number(job)
-    older = now < was or (now == was and job.progress < known.progress)
+    before, after = state_number(known), state_number(job)
+    older = after < before or (after == before and job.progress < known.progress)
     return known if older else job
 
 
 def _visible(job: Job) -> tuple[object, ...]:
-    """Return what a follower is told a change of."""
+    """Return the facts of a job whose changes are sent."""
     return (state_number(job), job.status, job.position, job.stage, job.progress)
 
 
 def _portions(job_ids: set[str]) -> Iterator[list[str]]:
     ids = sorted(job_ids)
-    for first in range(0, len(ids), _AT_ONCE):
-        yield ids[first : first + _AT_ONCE]
+    for first in range(0, len(ids), _JOBS_A_CALL):
+        yield ids[first : first + _JOBS_A_CALL]

@@ -1,4 +1,4 @@
-"""What one client that follows a job is sent: messages of server-sent events, and their ids."""
+"""Server-sent events for one client that follows a job: messages and their ids."""
 
 import asyncio
 from collections import deque
@@ -10,11 +10,11 @@ from api.live.state_replay import state_number, states_between
 from api.schemas import JobView
 from shared.jobs import Job
 
-#: A message's id is its state's number times this, and then counts on: from any id one can tell
-#: what its client has seen, whichever process sent it. Ids stay exact in a double.
+#: A message's id is the number of the job's state times this, plus a count within the state. So an
+#: id shows which states its client has seen, whichever process sent it. Ids stay exact in a double.
 IDS_A_STATE = 10**9
 
-#: Sent so often when there is nothing to say, so that nothing on the way takes the line for dead.
+#: After this long without a message a comment is sent, so that no proxy closes the connection.
 HEARTBEAT_S = 15.0
 
 HEARTBEAT = b": still here\n\n"
@@ -22,7 +22,7 @@ HEARTBEAT = b": still here\n\n"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A job at one moment, as clients are told of it; written once for all who follow it."""
+    """A job at one moment as the JSON of a message, which all its followers share."""
 
     number: int
     text: str
@@ -30,54 +30,54 @@ class Snapshot:
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Write a job down."""
+        """Return the snapshot of ``job``."""
         text = JobView.of(job).model_dump_json(by_alias=True)
         return cls(state_number(job), text, job.status.terminal)
 
 
 class Follower:
-    """One client's mailbox.
+    """The messages that wait to be sent to one client.
 
-    A client that reads slowly misses places and progress that are out of date by then, and no
-    change of status: the mailbox never holds more than one message a state.
+    A client that reads slowly misses outdated positions and progress, but no change of status: at
+    most one message for each state waits.
     """
 
     def __init__(self, last_id: int | None) -> None:
         self._last_id = last_id or 0
         self._unsent: deque[Snapshot] = deque()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._ended = False
-        #: Whether it was told the state that it begins with.
+        #: Whether `begin` was called.
         self.begun = False
 
     def begin(self, job: Job) -> None:
-        """Tell the state now, and those that the client missed since its last message."""
+        """Send the present state, after those that the client missed since its last message."""
         self.begun = True
         seen = self._last_id // IDS_A_STATE
         if self._last_id:
             for earlier in states_between(seen, job):
-                self.tell(Snapshot.of(earlier))
+                self.send(Snapshot.of(earlier))
         if job.status.terminal and seen == state_number(job):
-            self.end()  # it knows
+            self.end()  # the client has the terminal state
         else:
-            self.tell(Snapshot.of(job))
+            self.send(Snapshot.of(job))
 
-    def tell(self, snapshot: Snapshot) -> None:
-        """Put a message in; what it makes out of date is taken out."""
+    def send(self, snapshot: Snapshot) -> None:
+        """Queue a message; it replaces an unsent one of the same state."""
         if not self.begun:
-            return  # the state now is still to come, and includes it
+            return  # `begin` will send the present state, which includes it
         if self._unsent and self._unsent[-1].number == snapshot.number:
             self._unsent.pop()
         self._unsent.append(snapshot)
-        self._news.set()
+        self._changed.set()
 
     def end(self) -> None:
-        """Let the client go once it has been sent what there is."""
+        """End the stream after the messages that wait."""
         self._ended = True
-        self._news.set()
+        self._changed.set()
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """Yield what there is to send, until the job's end was sent or `end` was called."""
+        """Yield messages until the terminal state was sent or `end` was called."""
         while True:
             while self._unsent:
                 snapshot = self._unsent.popleft()
@@ -87,9 +87,9 @@ class Follower:
                     return
             if self._ended:
                 return
-            self._news.clear()
+            self._changed.clear()
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
-                    await self._news.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 yield HEARTBEAT

@@ -1,9 +1,9 @@
-"""The states that a job has been in, told from where it stands.
+"""The earlier states of a job, computed from its present state.
 
-States have numbers that only grow: 1 is the first wait, 2 the first attempt, 3 the wait after it
-was lost, 4 the second attempt, and so on; the end takes the even number after the last wait there
-may have been. Since a job goes back to the queue in one way only, its attempts and losses say
-which of these states it was in, and nothing of it need be written down.
+States have increasing numbers: 1 is the first wait in the queue, 2 the first attempt, 3 the wait
+after that attempt was lost, 4 the second attempt, and so on; the terminal state has the even number
+after the last wait that is possible. A job returns to the queue in one way only, so its counts of
+attempts and losses determine its earlier states, and no history is stored.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ def state_number(job: Job) -> int:
 
 
 def states_between(seen: int, job: Job) -> Iterator[Job]:
-    """Yield the job in each state after number ``seen`` and before the one it is in, in order.
+    """Yield the job in each state after number ``seen`` and before its present one, in order.
 
-    Of a wait that is over nobody knows the place in the queue any more: it is None.
+    The position in the queue is not known for a past wait; it is None.
     """
     last = state_number(job) - 1
     if job.status.terminal and not _ended_in_queue(job):
@@ -31,9 +31,9 @@ def states_between(seen: int, job: Job) -> Iterator[Job]:
 
 
 def _ended_in_queue(job: Job) -> bool:
-    """Tell whether a terminal job was cancelled while it waited, or failed before it ever began.
+    """Return whether a terminal job was cancelled while queued, or failed before it ever started.
 
-    One that failed in a later wait cannot be told from one that failed in its last attempt.
+    A job that failed in a later wait looks the same as one that failed in its last attempt.
     """
     if job.attempts == 0:
         return True

@@ -1,6 +1,6 @@
-"""Clients that block on a job, all woken by the one reader of the queue's news per process.
+"""Clients that block on a job, all woken by the one reader of the queue's events per process.
 
-A waiting client costs one future: no connection, no thread and no loop of its own.
+A blocked client costs one future: no connection to Redis, no thread and no loop of its own.
 """
 
 import asyncio
@@ -14,23 +14,23 @@ from shared.queue.job_queue import JobQueue
 from shared.telemetry import log_unexpected_error
 
 
-class JobWaiter:
-    """Wakes whoever waits for a job once the job is terminal; an `event_reader.Audience`."""
+class JobWaiters:
+    """Wakes the clients that wait for a job once it is terminal; an `EventConsumer`."""
 
     def __init__(self, queue: JobQueue, has_lost: Callable[[str], Awaitable[bool]]) -> None:
-        """Begin; ``has_lost`` tells of a job that the queue is about to get back."""
+        """Start; ``has_lost`` returns whether a job was lost and is about to be recovered."""
         self._queue = queue
         self._has_lost = has_lost
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._released = False
 
     @property
-    def blocked(self) -> int:
-        """How many clients wait just now."""
+    def count(self) -> int:
+        """How many clients wait now."""
         return sum(len(futures) for futures in self._waiting.values())
 
     async def wait(self, job_id: str, timeout_s: float) -> Job:
-        """Return the job once it is terminal, or as it stands after ``timeout_s``.
+        """Return the job once it is terminal, or in its present state after ``timeout_s``.
 
         Raises:
             JobNotFound: There is no such job, or it was purged meanwhile.
@@ -38,7 +38,7 @@ class JobWaiter:
 
         """
         done = asyncio.get_running_loop().create_future()
-        self._waiting[job_id].add(done)  # before the look, so that no end falls between the two
+        self._waiting[job_id].add(done)  # before the job is read, so that no event is missed
         try:
             job = await self._queue.get(job_id)
             if job.status.terminal or self._released:
@@ -54,19 +54,19 @@ class JobWaiter:
         return await self._queue.get(job_id)
 
     def release(self) -> None:
-        """Let everybody go with their jobs as they stand, now and from now on."""
+        """Wake all waiters at shutdown; later ones do not wait."""
         self._released = True
         for job_id in list(self._waiting):
             self._wake(job_id)
 
-    def heard(self, new_events: EventBatch) -> None:
-        """Wake those whose jobs came to an end."""
+    def receive(self, new_events: EventBatch) -> None:
+        """Wake the waiters of jobs that have become terminal."""
         for event in new_events.events:
             if event.status.terminal:
                 self._wake(event.job_id)
 
-    async def look_at_all(self) -> None:
-        """Wake those whose jobs came to an end that no event told."""
+    async def poll(self) -> None:
+        """Wake the waiters of jobs that have become terminal without an event."""
         for job_id in list(self._waiting):
             try:
                 job = await self._queue.get(job_id)
@@ -75,7 +75,7 @@ class JobWaiter:
             except JobNotFound:
                 if not await self._has_lost(job_id):
                     self._wake(job_id)
-            except Exception as error:  # its own client will hear the same, and no other's
+            except Exception as error:  # its own client will get the same error
                 if not isinstance(error, VoxelQError):
                     log_unexpected_error("job_unreadable", error, job=job_id)
                 self._wake(job_id)

@@ -1,6 +1,6 @@
 """Prometheus metrics: this process's calls, and the queue's and the workers' from Redis."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from prometheus_client import (
     CollectorRegistry,
@@ -9,20 +9,22 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
 
-from api.metrics.worker_counters import worker_lines
+from api.metrics.worker_counters import worker_families
 from shared.queue.state import QueueState
 
 PREFIX = "voxelq_"
 
-#: Stands for a route or a method that is none of the service's.
+#: The label of a route or a method that the service does not have.
 UNKNOWN = "unknown"
 
-# They double the page and say nothing that Prometheus does not know by itself.
+# They double the page, and Prometheus knows by itself when a series started.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-# From an answer out of memory to the longest blocked predict.
+# From a call that needs no other system to the longest blocked predict.
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -57,47 +59,64 @@ class Metrics:
         self.upload_bytes = Counter(
             PREFIX + "upload_bytes", "Bytes of scans taken in.", registry=self.registry
         )
+        self._queue_collector = QueueCollector()
+        self.registry.register(self._queue_collector)
 
     def count_refused(self, status: int) -> None:
-        """Count a call that was refused before it was whole, by its connection."""
+        """Count a call that its connection refused before its headers were complete."""
         self.requests.labels(UNKNOWN, UNKNOWN, str(status)).inc()
 
     def render(self, state: QueueState | None) -> bytes:
         """Return all metrics as Prometheus text; ``state`` is ``None`` while Redis is away."""
-        lines = [_gauge("redis_up", "Whether Redis answers.", {"": float(state is not None)})]
-        if state is not None:
-            lines += _queue_lines(state)
-            lines += worker_lines(state.metrics, PREFIX)
-        return generate_latest(self.registry) + "".join(lines).encode()
+        self._queue_collector.state = state
+        return generate_latest(self.registry)
 
 
-def _queue_lines(state: QueueState) -> Iterator[str]:
-    jobs = {'{status="queued"}': state.queued, '{status="started"}': state.started}
-    yield _gauge("jobs", "Jobs that are not terminal, by status.", jobs)
-    yield _gauge("workers", "Workers whose heartbeat is fresh.", {"": len(state.workers)})
-    yield _gauge(
-        "oldest_queued_seconds", "Age of the oldest waiting job.", {"": state.oldest_queued_s}
+class QueueCollector(Collector):
+    """The queue's state and the workers' counters, as they were read for this page."""
+
+    def __init__(self) -> None:
+        self.state: QueueState | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield a family for each fact of the queue, and those of the workers."""
+        yield _gauge("redis_up", "Whether Redis answers.", self.state is not None)
+        if self.state is not None:
+            yield from _queue_families(self.state)
+            yield from worker_families(self.state.metrics, PREFIX)
+
+
+def _queue_families(state: QueueState) -> Iterator[Metric]:
+    jobs = GaugeMetricFamily(
+        PREFIX + "jobs", "Jobs that are not terminal, by status.", labels=["status"]
     )
-    waiting = {f'{{priority="{priority}"}}': float(n) for priority, n in state.waiting.items()}
-    yield _gauge("waiting_jobs", "Jobs that no worker has drawn yet, by priority.", waiting)
-    peaks = {
-        f'{{worker="{worker.id}",device="{worker.device}"}}': float(worker.peak_memory_bytes)
-        for worker in state.workers
-        if worker.peak_memory_bytes is not None
-    }
-    yield _gauge(
-        "worker_peak_memory_bytes",
+    jobs.add_metric(["queued"], state.queued)
+    jobs.add_metric(["started"], state.started)
+    yield jobs
+    yield _gauge("workers", "Workers whose heartbeat is fresh.", len(state.workers))
+    yield _gauge("oldest_queued_seconds", "Age of the oldest waiting job.", state.oldest_queued_s)
+    waiting = GaugeMetricFamily(
+        PREFIX + "waiting_jobs",
+        "Jobs that no worker has drawn yet, by priority.",
+        labels=["priority"],
+    )
+    for priority, count in state.waiting.items():
+        waiting.add_metric([priority], count)
+    yield waiting
+    peaks = GaugeMetricFamily(
+        PREFIX + "worker_peak_memory_bytes",
         "The most memory a worker held since it was last idle: resident, or on its GPU.",
-        peaks,
+        labels=["worker", "device"],
     )
+    for worker in state.workers:
+        if worker.peak_memory_bytes is not None:
+            peaks.add_metric([worker.id, worker.device], worker.peak_memory_bytes)
+    yield peaks
     if state.seconds_per_scan is not None:
-        yield _gauge("scan_seconds", "What a scan costs lately.", {"": state.seconds_per_scan})
+        yield _gauge("scan_seconds", "What a scan costs lately.", state.seconds_per_scan)
     if state.eta_s is not None:
-        yield _gauge("eta_seconds", "Estimated wait of a job submitted now.", {"": state.eta_s})
+        yield _gauge("eta_seconds", "Estimated wait of a job submitted now.", state.eta_s)
 
 
-def _gauge(name: str, description: str, samples: Mapping[str, float]) -> str:
-    head = f"# HELP {PREFIX}{name} {description}\n# TYPE {PREFIX}{name} gauge\n"
-    return head + "".join(
-        f"{PREFIX}{name}{labels} {value!r}\n" for labels, value in samples.items()
-    )
+def _gauge(name: str, description: str, value: float) -> Metric:
+    return GaugeMetricFamily(PREFIX + name, description, value=value)

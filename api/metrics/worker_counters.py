@@ -1,51 +1,55 @@
-"""What the workers count in Redis, as Prometheus reads it."""
+"""The workers' counters in Redis as Prometheus metric families."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from shared.queue.worker_metrics import FAMILIES, INFINITY, Family, bucket_bound
 
-_FIELD = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})?")
-_BUCKET = re.compile(r'(?P<labels>.*?),?le="(?P<bound>[^"]+)"')
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
 
-#: Amounts by labels, as ``stage="load"``; "" for none.
-Samples = dict[str, float]
+#: The fields of one name: their labels and their amounts.
+_Fields = list[tuple[dict[str, str], float]]
 
 
-def worker_lines(counters: Mapping[str, float], prefix: str) -> Iterator[str]:
-    """Yield every family; a counter without a label begins at zero."""
-    by_name: dict[str, Samples] = {}
+def worker_families(counters: Mapping[str, float], prefix: str) -> Iterator[Metric]:
+    """Yield every family; a counter without a label starts at zero."""
+    by_name: defaultdict[str, _Fields] = defaultdict(list)
     for field, amount in sorted(counters.items()):
-        parts = _FIELD.fullmatch(field)
-        if parts:
-            by_name.setdefault(parts["name"], {})[parts["labels"] or ""] = amount
+        name, _, labels = field.partition("{")
+        by_name[name].append((dict(_LABEL.findall(labels)), amount))
     for name, family in FAMILIES.items():
-        kind = "histogram" if family.bounds else "counter"
-        yield f"# HELP {prefix}{name} {family.description}\n# TYPE {prefix}{name} {kind}\n"
         if family.bounds:
-            buckets, sums = by_name.get(f"{name}_bucket", {}), by_name.get(f"{name}_sum", {})
-            yield from _histogram_lines(prefix + name, family, buckets, sums)
+            buckets, sums = by_name[f"{name}_bucket"], by_name[f"{name}_sum"]
+            yield _histogram(prefix + name, family, buckets, sums)
         else:
-            unseen = {} if family.label else {"": 0.0}
-            for labels, amount in by_name.get(name, unseen).items():
-                yield _line(prefix + name, labels, amount)
+            yield _counter(prefix + name, family, by_name[name])
 
 
-def _histogram_lines(name: str, family: Family, buckets: Samples, sums: Samples) -> Iterator[str]:
-    counts: dict[str, dict[str, float]] = {}
-    for labels, amount in buckets.items():
-        parts = _BUCKET.fullmatch(labels)
-        if parts:
-            counts.setdefault(parts["labels"], {})[parts["bound"]] = amount
-    for labels, own in counts.items():
-        total = 0.0
+def _counter(name: str, family: Family, fields: _Fields) -> Metric:
+    if not family.label:
+        value = sum(amount for _, amount in fields)
+        return CounterMetricFamily(name, family.description, value=value)
+    counter = CounterMetricFamily(name, family.description, labels=[family.label])
+    for labels, amount in fields:
+        counter.add_metric([labels.get(family.label, "")], amount)
+    return counter
+
+
+def _histogram(name: str, family: Family, buckets: _Fields, sums: _Fields) -> Metric:
+    label_names = [family.label] if family.label else []
+    histogram = HistogramMetricFamily(name, family.description, labels=label_names)
+    counts: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for labels, amount in buckets:
+        counts[labels.get(family.label, "")][labels["le"]] = amount
+    totals = {labels.get(family.label, ""): amount for labels, amount in sums}
+    for label, own_counts in counts.items():
+        cumulative, total = [], 0.0
         for bound in (*map(bucket_bound, family.bounds), INFINITY):
-            total += own.get(bound, 0.0)
-            bucket = f'{labels},le="{bound}"' if labels else f'le="{bound}"'
-            yield _line(f"{name}_bucket", bucket, total)
-        yield _line(f"{name}_sum", labels, sums.get(labels, 0.0))
-        yield _line(f"{name}_count", labels, total)
-
-
-def _line(name: str, labels: str, amount: float) -> str:
-    return f"{name}{{{labels}}} {amount!r}\n" if labels else f"{name} {amount!r}\n"
+            total += own_counts.get(bound, 0.0)
+            cumulative.append((bound, total))
+        values = [label] if family.label else []
+        histogram.add_metric(values, cumulative, totals.get(label, 0.0))
+    return histogram

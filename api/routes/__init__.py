@@ -1,1 +1,1 @@
-"""The calls, one module for each thing they are about."""
+"""The HTTP calls, one module a resource. What a call uses is in the packages beside this one."""

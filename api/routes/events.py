@@ -8,13 +8,14 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
 from api.http.openapi import problems
-from api.services import JobId, ServicesDep
+from api.job_id import JobId
+from api.services import ServicesDep
 from shared.errors import BadRequest, JobNotFound, ServiceUnavailable
 
 router = APIRouter(tags=["jobs"])
 
 _MEDIA_TYPE = "text/event-stream"
-# Whatever lies between is to pass each message on as it comes.
+# Proxies must neither cache the stream nor buffer it.
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _MAX_ID_DIGITS = 16
 
@@ -33,10 +34,10 @@ class EventStream(StreamingResponse):
     responses={
         200: {
             "description": "Messages named `job`; each one's data is the job as `GET /jobs/{id}` "
-            "has it. The last one tells the job's end.",
+            "has it. The last one shows the terminal job.",
             "content": {_MEDIA_TYPE: {"schema": {"type": "string"}, "example": _EXAMPLE}},
         },
-        204: {"description": "`Last-Event-ID` is that of the job's end: nothing more will come."},
+        204: {"description": "`Last-Event-ID` is that of the terminal job: no message follows."},
         **problems(BadRequest, JobNotFound, ServiceUnavailable),
     },
 )
@@ -45,29 +46,29 @@ async def follow_job(
     job_id: JobId,
     last_event_id: Annotated[
         str | None,
-        Header(description="The id of the last message that came; what it missed is told anew."),
+        Header(description="The id of the last message received; later ones are sent again."),
     ] = None,
 ) -> Response:
-    """Follow a job: the state now, then every change of status, place, stage and progress.
+    """Follow a job: its state now, then every change of status, position, stage and progress.
 
-    The stream ends with the job. A comment comes every 15 s when there is nothing to say. A stream
-    that ends earlier is to be opened anew, which an `EventSource` does by itself.
+    The stream ends once the job is terminal. A comment is sent every 15 s when nothing changes. If
+    the stream ends earlier, open it again; an `EventSource` does so by itself.
     """
-    messages = services.followers.follow(job_id, _read_id(last_event_id))
+    messages = services.followers.follow(job_id, _message_id(last_event_id))
     first = await anext(messages, None)
     if first is None:
         return Response(status_code=204)
-    return EventStream(_all(first, messages), headers=_HEADERS)
+    return EventStream(_joined(first, messages), headers=_HEADERS)
 
 
-async def _all(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+async def _joined(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
     async with aclosing(rest):
         yield first
         async for message in rest:
             yield message
 
 
-def _read_id(text: str | None) -> int | None:
+def _message_id(text: str | None) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_ID_DIGITS):

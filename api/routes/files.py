@@ -1,13 +1,14 @@
 """A job's files, streamed from the store: mask, picture and scan."""
 
-import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from api.http.etag import etag_of, not_modified
 from api.http.openapi import problems
-from api.services import JobId, Services, ServicesDep
+from api.job_id import JobId
+from api.services import Services, ServicesDep
 from shared.errors import (
     BadRequest,
     JobNotFound,
@@ -23,7 +24,7 @@ router = APIRouter(tags=["jobs"])
 _GZIP = "application/gzip"
 _BYTES = "application/octet-stream"
 
-_WHY_NOT = {
+_NO_RESULT = {
     JobStatus.QUEUED: "The job is still queued; wait until it is finished.",
     JobStatus.STARTED: "The job has started and is not finished yet; wait until it is.",
     JobStatus.FAILED: "The job failed, so it has no result; its error says why.",
@@ -54,7 +55,7 @@ async def mask(request: Request, services: ServicesDep, job_id: JobId) -> Respon
     },
 )
 async def preview(request: Request, services: ServicesDep, job_id: JobId) -> Response:
-    """Fetch one picture: the slice with the largest lesion, the mask laid over it."""
+    """Fetch one picture: the slice with the largest lesion, overlaid with the mask."""
     key = await _artefact(services, job_id, "preview")
     return await _file(request, services, job_id, key, f"{job_id}.png", "image/png", inline=True)
 
@@ -97,7 +98,7 @@ async def _artefact(services: Services, job_id: str, name: str) -> str:
     if job.report is None and job.status is JobStatus.FINISHED:
         raise NotFound("The job's record cannot be read, so its files are not known.")
     if job.report is None:
-        raise NotFinished(_WHY_NOT[job.status])
+        raise NotFinished(_NO_RESULT[job.status])
     return job.report.artefacts[name]
 
 
@@ -111,29 +112,28 @@ async def _file(
     *,
     inline: bool = False,
 ) -> Response:
-    # Files are never overwritten, so the key stands for the content.
-    etag = f'"{hashlib.sha256(key.encode()).hexdigest()[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    if etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
+    # Files are never overwritten, so the key identifies the content.
+    headers = {"ETag": etag_of(key.encode()), "Cache-Control": "private, no-cache"}
+    if (unchanged := not_modified(request, headers)) is not None:
+        return unchanged
     size = await _size(services, job_id, key)
     headers["Content-Length"] = str(size)
     headers["Content-Disposition"] = (
         f'{"inline" if inline else "attachment"}; filename="{file_name}"'
     )
-    pieces = services.threads.files.pieces(services.store.chunks(key))
+    pieces = services.thread_pools.files.pieces(services.store.chunks(key))
     return StreamingResponse(pieces, headers=headers, media_type=media_type)
 
 
 async def _size(services: Services, job_id: str, key: str) -> int:
-    """Return a file's size; raises JobNotFound, or StoreUnavailable while the store is away."""
+    """Return a file's size; raises JobNotFound, or StoreUnavailable without the store."""
+    threads = services.thread_pools.files
     try:
-        return await services.threads.files.run(services.store.size, key)
+        return await threads.run(services.store.size, key)
     except FileNotFoundError:
-        await services.threads.files.run(services.store_upkeep.check)
+        await threads.run(services.store_upkeep.check)
+    # The store may have come back between the two calls.
     try:
-        return await services.threads.files.run(
-            services.store.size, key
-        )  # it may have just come back
+        return await threads.run(services.store.size, key)
     except FileNotFoundError as error:
         raise JobNotFound(job_id) from error

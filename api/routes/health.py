@@ -1,10 +1,10 @@
-"""How the service is: alive, ready, its queue, its metrics."""
+"""The state of the service: alive, ready, its queue, its metrics."""
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.http.openapi import problems
-from api.readiness import RETRY_AFTER_S, soon
+from api.readiness import RETRY_AFTER_S, within_probe_timeout
 from api.schemas import Health, QueueView, Readiness
 from api.services import ServicesDep
 from shared.errors import ProcessFailing, ServiceUnavailable
@@ -14,21 +14,21 @@ router = APIRouter(tags=["service"])
 
 @router.get("/livez", response_model=Health, responses=problems(ProcessFailing))
 async def livez(services: ServicesDep) -> Health:
-    """Tell whether this process can go on; asks nobody else."""
-    if (failure := services.vital.failure) is not None:
+    """Check that this process works; asks neither Redis nor the workers."""
+    if (failure := services.vital_tasks.failure) is not None:
         raise ProcessFailing(failure, retry_after_s=RETRY_AFTER_S)
     return Health(status="ok")
 
 
 @router.get("/readyz", response_model=Readiness, responses=problems(ServiceUnavailable))
 async def readyz(services: ServicesDep) -> Readiness:
-    """Tell whether a scan handed in now would be served: Redis answers and a worker serves."""
+    """Check that a scan submitted now would be served: Redis answers and a worker draws jobs."""
     return Readiness(status="ok", notes=await services.readiness.notes())
 
 
 @router.get("/queue", response_model=QueueView, responses=problems(ServiceUnavailable))
 async def queue(services: ServicesDep) -> QueueView:
-    """Show what waits, what runs and where, and what a scan costs just now."""
+    """Show the jobs that wait and run, the workers, and the seconds that a scan takes now."""
     return QueueView.of(await services.queue.state())
 
 
@@ -40,7 +40,7 @@ async def queue(services: ServicesDep) -> QueueView:
 async def metrics(services: ServicesDep) -> Response:
     """Show the metrics of this process, of the queue and of all workers."""
     try:
-        state = await soon(services.queue.state())
+        state = await within_probe_timeout(services.queue.state())
     except ServiceUnavailable:
         state = None
     return Response(services.metrics.render(state), media_type=CONTENT_TYPE_LATEST)

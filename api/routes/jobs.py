@@ -1,4 +1,4 @@
-"""Jobs that were handed in: one, many, and withdrawing them."""
+"""Jobs: show one, list many, cancel or purge one."""
 
 from typing import Annotated
 
@@ -7,8 +7,9 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from api.http.openapi import problems
 from api.http.responses import job_response, while_connected
+from api.job_id import JOB_ID_PATTERN, JobId
 from api.schemas import JobPageView, JobView
-from api.services import JobId, ServicesDep
+from api.services import ServicesDep
 from api.submission.wait_preference import read_wait_preference
 from shared.errors import BadRequest, JobNotFound, ServiceUnavailable, StoreUnavailable
 from shared.jobs import JobStatus
@@ -32,7 +33,7 @@ async def list_jobs(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE,
     cursor: Annotated[
         str | None,
-        Query(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$", description="`next_cursor` of the page before."),
+        Query(pattern=JOB_ID_PATTERN, description="`next_cursor` of the page before."),
     ] = None,
 ) -> JobPageView:
     """List jobs, newest first."""
@@ -54,10 +55,10 @@ async def show_job(
     ] = None,
     prefer: Annotated[str | None, Header(description="`wait=N` (RFC 7240).")] = None,
 ) -> Response:
-    """Show a job; with a wait, the answer is held until it is terminal or the wait is over."""
+    """Show a job; with a wait, the answer is held until the job is terminal or the wait is over."""
     preference = read_wait_preference(wait, prefer, default_s=0, max_s=services.settings.max_wait_s)
     if preference.wait_s > 0:
-        job = await while_connected(request, services.waiter.wait(job_id, preference.wait_s))
+        job = await while_connected(request, services.waiters.wait(job_id, preference.wait_s))
     else:
         job = await services.queue.get(job_id)
     return job_response(job, accepted=False, headers=preference.headers)
@@ -71,10 +72,10 @@ async def show_job(
 async def delete_job(services: ServicesDep, job_id: JobId) -> None:
     """Cancel a job that is queued or started; purge one that is terminal, with all its files."""
     if await services.queue.cancel(job_id):
-        await services.threads.files.run(services.store_upkeep.forget, job_id)
+        await services.thread_pools.files.run(services.store_upkeep.remove_record, job_id)
         log.info("job_canceled", job=job_id)
         return
-    # Files first: once the job is forgotten, nobody would know of them.
-    await services.threads.files.run(services.store_upkeep.delete_job, job_id)
+    # Files first: without its job a file could not be found any more.
+    await services.thread_pools.files.run(services.store_upkeep.delete_job, job_id)
     await services.queue.purge(job_id)
     log.info("job_purged", job=job_id)

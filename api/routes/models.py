@@ -1,4 +1,4 @@
-"""The models that are served, and what keeps others from it."""
+"""The models: which are served, and why others are not."""
 
 from fastapi import APIRouter
 
@@ -12,11 +12,11 @@ router = APIRouter(tags=["models"])
 
 @router.get("/models", response_model=ModelListView)
 async def list_models(services: ServicesDep) -> ModelListView:
-    """List the models, each with its inputs, its labels and what it is meant for.
+    """List the models, each with its inputs, its labels and its intended use.
 
-    Bundles that are not served are listed apart, each with the reason in words.
+    Bundles that are not served are listed apart, each with the reason.
     """
-    return ModelListView.of(await services.models.available())
+    return ModelListView.of(await services.model_registry.available())
 
 
 @router.get(
@@ -24,6 +24,6 @@ async def list_models(services: ServicesDep) -> ModelListView:
 )
 async def show_model(services: ServicesDep, name: str) -> ModelView:
     """Show one model, by `name` (its newest version that runs) or `name@version`."""
-    available = await services.models.available()
+    available = await services.model_registry.available()
     card = available.resolve(name)
     return ModelView.of(card, default=card.ref == available.default_ref)

@@ -1,10 +1,10 @@
-"""The sample scan, for those who have none at hand."""
+"""The sample scan, for users who have no scan of their own to try."""
 
-import hashlib
 from functools import cache
 
 from fastapi import APIRouter, Request, Response
 
+from api.http.etag import etag_of, not_modified
 from api.services import ServicesDep
 from shared.sample import SAMPLE_SCAN
 
@@ -19,16 +19,16 @@ _GZIP = "application/gzip"
     responses={
         200: {
             "content": {_GZIP: {"schema": {"type": "string", "format": "binary"}}},
-            "description": "A FLAIR volume with a synthetic lesion; nobody has this tumour.",
+            "description": "A FLAIR volume with a synthetic lesion, of no real patient.",
         }
     },
 )
 async def sample(request: Request, services: ServicesDep) -> Response:
-    """Fetch a sample scan, to be handed in as any other."""
-    content, etag = await services.threads.models.run(_sample)
+    """Fetch a sample scan, to be submitted like any other."""
+    content, etag = await services.thread_pools.models.run(_sample)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
+    if (unchanged := not_modified(request, headers)) is not None:
+        return unchanged
     headers["Content-Disposition"] = f'attachment; filename="{SAMPLE_SCAN.name}"'
     return Response(content, headers=headers, media_type=_GZIP)
 
@@ -36,4 +36,4 @@ async def sample(request: Request, services: ServicesDep) -> Response:
 @cache
 def _sample() -> tuple[bytes, str]:
     content = SAMPLE_SCAN.read_bytes()
-    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    return content, etag_of(content)

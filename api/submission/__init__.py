@@ -1,1 +1,1 @@
-"""The way of one upload: body, inspection, store. What happens after it is stored is not here."""
+"""The way of one upload from its body to the store. What happens after it is stored is not here."""

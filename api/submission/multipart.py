@@ -1,4 +1,4 @@
-"""A multipart form read as it streams by: scans go on to the intake, short fields are kept."""
+"""A multipart form, parsed while it arrives: scans are written on, short fields are kept."""
 
 import logging
 from collections.abc import Set as AbstractSet
@@ -6,7 +6,8 @@ from collections.abc import Set as AbstractSet
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from api.submission.scan_writer import ChannelWriter, ScanWriter
+from api.submission.channel_writer import ChannelWriter
+from api.submission.scan_writer import ScanWriter
 from shared.errors import BadRequest
 
 MAX_FIELD_BYTES = 1024
@@ -15,8 +16,8 @@ MAX_FIELD_BYTES = 1024
 logging.getLogger("python_multipart.multipart").disabled = True
 
 
-class MultipartReader:
-    """Reads one ``multipart/form-data`` body. Blocks on the store; run it in a thread."""
+class MultipartForm:
+    """One ``multipart/form-data`` body, an `api.submission.pump.Sink`."""
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class MultipartReader:
         boundary = options.get(b"boundary")
         if not boundary:
             raise BadRequest("The multipart Content-Type names no boundary.")
+        #: The short fields by name.
         self.fields: dict[str, str] = {}
         self._writer = writer
         self._scan_fields = scan_fields
@@ -38,19 +40,19 @@ class MultipartReader:
         self._field = ""
         self._channel: ChannelWriter | None = None
         self._text: bytearray | None = None
-        self._ended = False
+        self._complete = False
         try:
             self._parser = MultipartParser(
                 boundary,
                 {
-                    "on_part_begin": self._part_begin,
+                    "on_part_begin": self._on_part_begin,
                     "on_header_field": self._on_header_name,
                     "on_header_value": self._on_header_value,
-                    "on_header_end": self._header_end,
-                    "on_headers_finished": self._headers_finished,
-                    "on_part_data": self._part_data,
-                    "on_part_end": self._part_end,
-                    "on_end": self._end,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_part_end": self._on_part_end,
+                    "on_end": self._on_end,
                 },
             )
         except FormParserError as error:
@@ -58,12 +60,12 @@ class MultipartReader:
 
     @property
     def header_pending(self) -> bool:
-        """Whether the next bytes may still show that the scan is refused."""
+        """Whether the next bytes may show that the scan must be refused."""
         if self._channel is None:
             return self._text is None
         return self._channel.header_pending
 
-    def feed(self, block: bytes) -> None:
+    def write(self, block: bytes) -> None:
         """Take the next bytes of the body.
 
         Raises:
@@ -77,11 +79,11 @@ class MultipartReader:
             raise BadRequest("The multipart body is malformed.") from error
 
     def finish(self) -> None:
-        """Check that the form came to its end; raises BadRequest."""
-        if not self._ended:
+        """Check that the form is complete; raises BadRequest."""
+        if not self._complete:
             raise BadRequest("The multipart body is cut short: its closing boundary is missing.")
 
-    def _part_begin(self) -> None:
+    def _on_part_begin(self) -> None:
         self._field = ""
 
     def _on_header_name(self, data: bytes, start: int, end: int) -> None:
@@ -90,16 +92,16 @@ class MultipartReader:
     def _on_header_value(self, data: bytes, start: int, end: int) -> None:
         self._header_value += data[start:end]
 
-    def _header_end(self) -> None:
+    def _on_header_end(self) -> None:
         if self._header_name.lower() == b"content-disposition":
             _, options = parse_options_header(self._header_value)
             self._field = options.get(b"name", b"").decode("utf-8", "replace")
         self._header_name = self._header_value = b""
 
-    def _headers_finished(self) -> None:
+    def _on_headers_finished(self) -> None:
         name = self._field
         if name in self._scan_fields:
-            self._channel = self._writer.begin(name)
+            self._channel = self._writer.open_channel(name)
         elif name in self._text_fields:
             if name in self.fields:
                 raise BadRequest(f"The field {name} was sent twice.")
@@ -108,7 +110,7 @@ class MultipartReader:
             known = ", ".join(sorted(self._scan_fields | self._text_fields))
             raise BadRequest(f"The form has a field that no submit takes; known are {known}.")
 
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._channel is not None:
             self._channel.write(data[start:end])
         elif self._text is not None:
@@ -116,12 +118,12 @@ class MultipartReader:
             if len(self._text) > MAX_FIELD_BYTES:
                 raise BadRequest(f"The field {self._field} is longer than {MAX_FIELD_BYTES} bytes.")
 
-    def _part_end(self) -> None:
+    def _on_part_end(self) -> None:
         if self._channel is not None:
-            self._channel.end()
+            self._channel.finish()
         elif self._text is not None:
             self.fields[self._field] = self._text.decode("utf-8", "replace")
         self._channel = self._text = None
 
-    def _end(self) -> None:
-        self._ended = True
+    def _on_end(self) -> None:
+        self._complete = True

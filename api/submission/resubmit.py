@@ -1,15 +1,17 @@
-"""A scan that lies in the store already, handed in again: its pixels do not pass the client."""
+"""The scan of an earlier job, submitted again: the client need not send its bytes."""
 
-from collections.abc import Iterator
-
-from api.services import Services, is_job_id
-from api.submission.scan_writer import SCAN_FIELD, ScanWriter
-from api.thread_pools import ThreadPool
+from api.job_id import is_job_id
+from api.services import Services
+from api.submission.model_inputs import SCAN_FIELD
+from api.submission.pump import pump_blocks
+from api.submission.scan_writer import ScanWriter
 from shared.errors import BadRequest, JobNotFound, NotFinished
 
 
 async def copy_stored_scan(services: Services, writer: ScanWriter, job_id: object) -> None:
-    """Hand the scan of a job that is over to ``writer``; the new job gets files of its own.
+    """Copy the scan of a terminal job; ``job_id`` is the JSON member ``scan_of``.
+
+    It is a copy, so that either job can be purged without the other.
 
     Raises:
         BadRequest: ``job_id`` cannot be an id.
@@ -24,29 +26,12 @@ async def copy_stored_scan(services: Services, writer: ScanWriter, job_id: objec
             f"The job is {job.status}; its scan can be submitted again once it is over."
         )
     scans = job.submission.scans
+    uploads = services.thread_pools.uploads
     for name, key in scans.items():
-        # A single volume suits any model of one input, whatever it calls it.
+        # A single volume suits any model of one input, whatever the input's name is.
         field = name if len(scans) > 1 else SCAN_FIELD
         try:
-            await take_blocks(services.threads.uploads, writer, field, services.store.chunks(key))
+            await pump_blocks(services.store.chunks(key), field, writer, uploads)
         except FileNotFoundError as error:
-            await services.threads.uploads.run(services.store_upkeep.check)
+            await uploads.run(services.store_upkeep.check)
             raise JobNotFound(job_id) from error
-
-
-async def take_blocks(
-    threads: ThreadPool, writer: ScanWriter, field: str, blocks: Iterator[bytes]
-) -> None:
-    """Hand ``blocks`` to ``writer`` as the channel ``field``, each in a call of its own."""
-    channel = writer.begin(field)
-
-    def take_next() -> bool:
-        block = next(blocks, None)
-        if block is None:
-            channel.end()
-        else:
-            channel.write(block)
-        return block is not None
-
-    while await threads.run(writer.step, take_next):
-        pass

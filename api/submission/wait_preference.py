@@ -8,21 +8,23 @@ from shared.errors import BadRequest
 
 @dataclass(frozen=True)
 class WaitPreference:
-    """Seconds that an answer may be held, and the preference that set them, if one did."""
+    """Seconds that an answer may be held, and the preference that was applied, if any."""
 
     wait_s: float
     applied: str | None
 
     @property
     def headers(self) -> dict[str, str]:
-        """The ``Preference-Applied`` header, where a preference was followed."""
+        """The ``Preference-Applied`` header, if a preference was applied."""
         return {"Preference-Applied": self.applied} if self.applied else {}
 
 
 def read_wait_preference(
     wait: float | None, prefer: str | None, *, default_s: float, max_s: float
 ) -> WaitPreference:
-    """Weigh ``?wait=``, then ``Prefer: wait=N``, then ``Prefer: respond-async``, then the default.
+    """Return the first that is given: ``?wait=``, ``Prefer: wait=N``, ``Prefer: respond-async``.
+
+    Without any it is the default.
 
     Raises:
         BadRequest: A wait is not a number of seconds between 0 and ``max_s``.

@@ -5,7 +5,7 @@ Nothing here trusts a header further than the limits that the caller gives.
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shared.errors import BadScan, ScanTooLarge
 from shared.volumes.nifti_header import VolumeHeader
-from shared.volumes.nifti_stream import NiftiStream
+from shared.volumes.nifti_stream import NiftiPiece, NiftiStream
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,10 @@ class ScanInspector:
     does not depend on how the bytes are split into blocks.
     """
 
-    def __init__(
-        self,
-        *,
-        max_scan_bytes: int,
-        max_voxels: int,
-        on_decompressed: Callable[[VolumeHeader, bytes], None] | None = None,
-    ) -> None:
-        """Start; ``on_decompressed`` gets a gzip's content in pieces, once the header is known."""
+    def __init__(self, *, max_scan_bytes: int, max_voxels: int) -> None:
         self._max_scan_bytes = max_scan_bytes
         self._range = _ValueRange()
-        self._stream = NiftiStream(max_voxels, self._range.include, on_decompressed)
+        self._stream = NiftiStream(max_voxels)
         self._sha256 = hashlib.sha256()
         self._bytes = 0
 
@@ -58,8 +51,10 @@ class ScanInspector:
         """Whether the scan is gzipped; None before two bytes have arrived."""
         return self._stream.gzipped
 
-    def feed(self, block: bytes) -> None:
-        """Check the next bytes of the upload.
+    def inspect(self, block: bytes) -> Iterator[NiftiPiece]:
+        """Yield what the next bytes of the upload hold, each piece once it is checked.
+
+        A block is checked only as far as its pieces are iterated.
 
         Raises:
             UnsupportedMedia: This is not a NIfTI volume, nor a gzip of one.
@@ -71,7 +66,9 @@ class ScanInspector:
         if self._bytes > self._max_scan_bytes:
             raise ScanTooLarge(f"The scan is larger than {self._max_scan_bytes} bytes.")
         self._sha256.update(block)
-        self._stream.feed(block)
+        for piece in self._stream.feed(block):
+            self._range.include(piece.header, piece.voxels)
+            yield piece
 
     def finish(self) -> Inspection:
         """Return the facts of the scan, after the last block.

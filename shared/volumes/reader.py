@@ -38,21 +38,18 @@ def read_volume(file: IO[bytes], *, max_voxels: int) -> Volume:
         BadScan: The volume cannot be used, is truncated, or its gzip is damaged.
 
     """
-    buffers: list[NDArray[np.uint8]] = []
+    stream = NiftiStream(max_voxels)
+    stored = np.empty(0, dtype=np.uint8)
     filled = 0
-
-    def keep(header: VolumeHeader, voxels: memoryview) -> None:
-        nonlocal filled
-        if not buffers:
-            buffers.append(np.empty(header.data_bytes, dtype=np.uint8))
-        buffers[0][filled : filled + len(voxels)] = np.frombuffer(voxels, dtype=np.uint8)
-        filled += len(voxels)
-
-    stream = NiftiStream(max_voxels, keep)
     while block := file.read(PIECE_BYTES):
-        stream.feed(block)
+        for piece in stream.feed(block):
+            if not stored.size:
+                stored = np.empty(piece.header.data_bytes, dtype=np.uint8)
+            end = filled + len(piece.voxels)
+            stored[filled:end] = np.frombuffer(piece.voxels, dtype=np.uint8)
+            filled = end
     header = stream.finish()
-    data = buffers[0].view(header.dtype)
+    data: NDArray[Any] = stored.view(header.dtype)
     if not data.dtype.isnative:
         data = data.byteswap(inplace=True).view(data.dtype.newbyteorder())
     return Volume(header, data.reshape(header.shape, order="F"))

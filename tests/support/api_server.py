@@ -1,4 +1,4 @@
-"""A front desk that answers on a real port, in a thread or as a process, and what to send it."""
+"""An HTTP service on a real port, in a thread or as a process, and requests for it."""
 
 import asyncio
 import os
@@ -25,16 +25,16 @@ SCAN = gz(nifti())
 
 
 async def submit(client: httpx.AsyncClient, priority: str = "routine") -> str:
-    """Hand a scan in and return its job's id."""
+    """Submit a scan and return its job's id."""
     response = await client.post(f"/jobs?priority={priority}", content=SCAN, headers=RAW)
     assert response.status_code == 202
     return str(response.json()["id"])
 
 
-async def finished(client: httpx.AsyncClient, room: ScriptedWorker) -> str:
-    """Return the id of a job that was handed in and has finished."""
+async def finished(client: httpx.AsyncClient, worker: ScriptedWorker) -> str:
+    """Submit a scan, finish its job, and return the job's id."""
     job_id = await submit(client)
-    room.settle(room.start())
+    worker.settle(worker.start())
     return job_id
 
 
@@ -75,13 +75,13 @@ class ApiServer:
 
     @property
     def runs(self) -> bool:
-        """Whether it has not ended yet, as asked or by itself."""
+        """Whether its thread has not ended yet."""
         return self._thread.is_alive()
 
     @property
     def blocked(self) -> int:
         """How many clients wait for a job."""
-        return int(self.server.config.app.state.services.waiter.blocked)  # type: ignore[union-attr]
+        return int(self.server.config.app.state.services.waiters.count)  # type: ignore[union-attr]
 
     @property
     def following(self) -> int:
@@ -112,15 +112,15 @@ class ApiServer:
             writer.close()
 
     def stored_files(self) -> list[Path]:
-        """Every file of a scan in the store, which may change while it is looked through."""
-        # not rglob, which fails on a folder that goes away under it
+        """Every file of a scan in the store, which may change while it is listed."""
+        # rglob fails if a folder is deleted while it is listed
         walk = os.walk(self.settings.store_url.removeprefix("file://"))
         files = [Path(folder, name) for folder, _, names in walk for name in names]
-        # the store's own file is written beside, whole, before it takes its name
+        # the store's own file is written under a longer name first
         return [path for path in files if not path.name.startswith(FILE_NAME)]
 
     def lasting_files(self) -> list[Path]:
-        """Every scan, mask and picture in the store; no unpacked copies and no records."""
+        """Every scan, mask and picture in the store; no decompressed copies and no records."""
         kept = (path for path in self.stored_files() if "unpacked" not in path.parts)
         return [path for path in kept if path.name != RECORD_NAME]
 

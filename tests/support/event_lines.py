@@ -1,4 +1,4 @@
-"""Server-sent events as a test reads them."""
+"""Server-sent events, parsed for tests."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import httpx
 
 @dataclass(frozen=True)
 class Message:
-    """One message: its number, and the job that it tells."""
+    """One message: its id, and the job in it."""
 
     id: int
     job: dict[str, Any]
@@ -22,7 +22,7 @@ class Message:
 
 
 async def messages(response: httpx.Response) -> AsyncIterator[Message]:
-    """Yield the messages of an open answer, each checked to be framed as it should."""
+    """Yield the messages of an open answer, after a check of their framing."""
     lines: list[str] = []
     async for line in response.aiter_lines():
         if line:

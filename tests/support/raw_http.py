@@ -28,7 +28,7 @@ class RawConnection:
         return int(first.split()[1]), {name.lower(): value for name, _, value in pairs}
 
     async def body(self, headers: dict[str, str]) -> bytes:
-        """Return the body that goes with these headers."""
+        """Return the body of the answer with these headers."""
         async with asyncio.timeout(60):
             return await self._reader.readexactly(int(headers["content-length"]))
 

@@ -1,4 +1,4 @@
-"""A stand-in for a worker: it computes nothing, and settles jobs as a test tells it to."""
+"""A replacement for a worker: it computes nothing, and settles jobs as a test scripts it."""
 
 import threading
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Script = Callable[[LeasedJob], Outcome]
 
 
 def blame_the_scan(_: LeasedJob) -> Failed:
-    """Have a job fail for its scan's sake."""
+    """Return the outcome of a job whose scan is bad."""
     return Failed(BadScan("as told").problem())
 
 
@@ -44,7 +44,7 @@ class ScriptedWorker:
         self._thread: threading.Thread | None = None
 
     def sign_on(self, *held: LeasedJob) -> None:
-        """Be seen as a live worker that has ``held`` in hand."""
+        """Register as a live worker that runs ``held``."""
         self.leases.extend(held, self._facts(held))
 
     def start(self, most: int = 8) -> list[LeasedJob]:
@@ -53,17 +53,17 @@ class ScriptedWorker:
         return self.leases.begin(leased_jobs, self._facts(leased_jobs))
 
     def settle(self, leased_jobs: list[LeasedJob], script: Script | None = None) -> None:
-        """End ``leased_jobs`` as ``script`` says; as healthy scans, unless told otherwise."""
+        """Settle ``leased_jobs`` with the outcomes of ``script``; without one they finish."""
         outcomes = [(leased, (script or self.finish)(leased)) for leased in leased_jobs]
         self.leases.settle(outcomes, self._facts(), batch_s=0.01, metrics={"batches_total": 1.0})
 
     def serve(self, script: Script | None = None) -> None:
-        """Settle whatever comes, in a thread, until closed."""
+        """Settle all jobs, in a thread, until closed."""
         self._thread = threading.Thread(target=self._serve, args=(script,))
         self._thread.start()
 
     def close(self) -> None:
-        """Stop and leave."""
+        """Stop the thread and disconnect."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()

@@ -38,7 +38,7 @@ TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 async def test_the_life_of_a_job(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """A job is queued with its position, started, and finished with all that was found."""
+    """A job is queued with its position, started, and finished with its result."""
     first, second = await submit(client), await submit(client)
     queued = (await client.get(f"/jobs/{second}")).json()
     assert set(queued) == JOB_MEMBERS
@@ -75,7 +75,7 @@ async def test_the_life_of_a_job(
 async def test_cancel_and_purge(
     client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
-    """DELETE cancels a live job and keeps it; of a terminal one it leaves nothing at all."""
+    """DELETE cancels a live job and keeps its record; it removes a terminal one completely."""
     queued = await submit(client)
     assert (await client.delete(f"/jobs/{queued}")).status_code == 204
     assert (await client.get(f"/jobs/{queued}")).json()["status"] == "canceled"
@@ -92,7 +92,7 @@ async def test_cancel_and_purge(
 async def test_a_started_job_is_canceled(
     client: httpx.AsyncClient, queue: JobQueue, scripted_worker: ScriptedWorker
 ) -> None:
-    """What a worker still computes of a cancelled job is dropped."""
+    """The outcome of a job that was cancelled meanwhile is dropped."""
     job_id = await submit(client)
     leased_jobs = scripted_worker.start()
     assert (await client.delete(f"/jobs/{job_id}")).status_code == 204
@@ -102,7 +102,7 @@ async def test_a_started_job_is_canceled(
 
 @pytest.mark.parametrize("job_id", ["x", "01M7YWF5PY3JX0233W3MSKYZ5", "../livez", "I" * 26, "%00"])
 async def test_ill_formed_ids(client: httpx.AsyncClient, job_id: str) -> None:
-    """What cannot be an id names no job: a 404 problem."""
+    """A text that cannot be an id is a 404 problem."""
     response = await client.get(f"/jobs/{job_id.replace('/', '%2F')}")
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
@@ -141,7 +141,7 @@ async def test_bad_listings(client: httpx.AsyncClient, query: str) -> None:
 
 
 async def test_times_are_utc(client: httpx.AsyncClient) -> None:
-    """A job's creation is told in UTC."""
+    """A job's times are in UTC."""
     job = (await client.get(f"/jobs/{await submit(client)}")).json()
     age = datetime.now(UTC) - datetime.fromisoformat(job["created_at"])
     assert 0 <= age.total_seconds() < 60

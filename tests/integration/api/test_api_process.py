@@ -18,7 +18,7 @@ from tests.support.api_server import RAW, SCAN, api_process, assert_problem
 from tests.support.scans import gz, nifti
 
 
-async def test_a_stop_lets_blocked_clients_go(settings: Settings) -> None:
+async def test_a_stop_answers_blocked_clients(settings: Settings) -> None:
     """On SIGTERM the process answers its blocked clients with their jobs and exits 0."""
     async with api_process(settings) as (process, client):
         predicting = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
@@ -33,8 +33,8 @@ async def test_a_stop_lets_blocked_clients_go(settings: Settings) -> None:
     assert b"Traceback" not in errors
 
 
-def test_garbage_does_not_hide_behind_the_imports() -> None:
-    """When the service begins, what collections walk is little, and the imports are not in it."""
+def test_startup_objects_do_not_delay_collections() -> None:
+    """When the service starts, the objects of the imports are not part of collections."""
     code = (
         "import gc, sys, api.__main__ as entry;"
         "entry.Server.run = lambda _: print(gc.get_freeze_count(), len(gc.get_objects()));"
@@ -47,8 +47,8 @@ def test_garbage_does_not_hide_behind_the_imports() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another process's limits are Linux's to tell")
-async def test_open_files_are_not_what_limits_clients(settings: Settings) -> None:
-    """A process started with few open files allows itself as many as the system grants."""
+async def test_the_limit_of_open_files_is_raised(settings: Settings) -> None:
+    """A process started with a low limit of open files raises it to the maximum."""
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(few, 512), most))
     try:
@@ -74,7 +74,7 @@ async def pieces(blocks: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 async def test_uploads_take_little_memory(settings: Settings) -> None:
-    """Neither a large scan nor a bomb, whatever its header promises, is ever held in memory."""
+    """Neither a large scan nor a gzip bomb is ever held in memory."""
     edge, noise, zeros = 400, os.urandom(1 << 20), gz(bytes(64 << 20), level=9)
     large = nifti(dim=[3, edge, edge, edge, 1, 1, 1, 1], body=b"")
     blocks = [noise] * (edge**3 * 2 >> 20) + [bytes((edge**3 * 2) % (1 << 20))]

@@ -1,4 +1,4 @@
-"""What the front desk refuses: nothing is stored, nothing queued, and the words say why."""
+"""What the service refuses: nothing is stored, nothing queued, and the problem says why."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from tests.support.scans import AFFINE, gz, nifti, voxels
 async def test_bad_channels(
     client: httpx.AsyncClient, server: ApiServer, two_channel_model: str
 ) -> None:
-    """A missing channel and unlike grids are a 422, a field of another model a 400."""
+    """A missing channel and different grids are a 422, a field of another model is a 400."""
     query = {"model": two_channel_model}
     other_affine, other_shape = AFFINE + np.eye(4) * 0.1, voxels((8, 9, 11))
     cases: list[tuple[dict[str, bytes], int, str]] = [
@@ -72,7 +72,7 @@ async def test_refused_scans(
     words: str,
     framing: str,
 ) -> None:
-    """Whatever is wrong with a scan is said at submit; nothing is stored and nothing queued."""
+    """A bad scan is refused at submit with the reason; nothing is stored and nothing queued."""
     if framing == "form":
         response = await client.post("/jobs", files={"scan": ("jane-doe.nii", content)})
     else:
@@ -125,7 +125,7 @@ async def test_refused_headers(
 
 
 async def test_refused_forms(client: httpx.AsyncClient, server: ApiServer) -> None:
-    """Malformed forms, unknown, long and doubled fields are a 400, and leave nothing behind."""
+    """Malformed forms, unknown, long and repeated fields are a 400, and nothing is kept."""
     files = {"scan": SCAN}
     for data in (
         {"callback_url": "http://example.org"},
@@ -154,7 +154,7 @@ async def test_refused_forms(client: httpx.AsyncClient, server: ApiServer) -> No
 
 
 async def test_unknown_media(client: httpx.AsyncClient) -> None:
-    """A body of another type is a 415 that says what is taken."""
+    """A body of another type is a 415 that lists the accepted types."""
     response = await client.post("/jobs", content=SCAN, headers={"Content-Type": "image/png"})
     assert_problem(response, 415, "multipart/form-data")
 
@@ -198,7 +198,7 @@ async def test_a_length_over_the_limit_is_refused_before_the_body(server: ApiSer
 async def test_a_bad_header_is_refused_while_the_client_still_sends(
     server: ApiServer, start: bytes, status: bytes, framing: str
 ) -> None:
-    """A client that has sent 64 KiB of a large body hears what is wrong with its header."""
+    """A client that has sent 64 KiB of a large body gets the problem of its header."""
     if framing == "raw":
         content_type, body = "application/octet-stream", start
     else:
@@ -214,18 +214,18 @@ async def test_a_bad_header_is_refused_while_the_client_still_sends(
 
 
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
-async def test_a_client_that_sends_all_before_it_listens(
+async def test_a_client_that_sends_all_before_it_reads(
     client: httpx.AsyncClient, server: ApiServer, connection: str
 ) -> None:
     """A refusal reaches a client that first sends its whole large body."""
     body = nifti(voxels((8, 9, 10, 2)), body=bytes(24 << 20))
     headers = RAW | {"Connection": connection}
     assert_problem(await client.post("/jobs", content=body, headers=headers), 422, "not 3D")
-    blocking = await asyncio.to_thread(_post_and_only_then_listen, server.port, body, connection)
+    blocking = await asyncio.to_thread(_post_before_reading, server.port, body, connection)
     assert blocking.startswith(b"HTTP/1.1 422")
 
 
-def _post_and_only_then_listen(port: int, body: bytes, connection: str) -> bytes:
+def _post_before_reading(port: int, body: bytes, connection: str) -> bytes:
     with socket.create_connection(("127.0.0.1", port)) as plain:
         head = f"POST /jobs HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n"
         plain.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -235,7 +235,7 @@ def _post_and_only_then_listen(port: int, body: bytes, connection: str) -> bytes
 async def test_an_upload_cut_short_leaves_nothing(
     server: ApiServer, queue: JobQueue, client: httpx.AsyncClient
 ) -> None:
-    """A client that hangs up in the middle of its scan leaves no file and no job."""
+    """A client that disconnects in the middle of its scan leaves no file and no job."""
     head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(head + nifti()[:1000])
@@ -248,7 +248,7 @@ async def test_an_upload_cut_short_leaves_nothing(
 
 
 async def test_more_than_max_scan_bytes_without_a_length(settings: Settings) -> None:
-    """A body that hides its length is cut off at MAX_SCAN_BYTES."""
+    """A body without a length is cut off at MAX_SCAN_BYTES."""
     server = ApiServer(settings.model_copy(update={"max_scan_bytes": 100_000}))
     server.start()
     try:
@@ -267,7 +267,7 @@ async def test_more_than_max_scan_bytes_without_a_length(settings: Settings) -> 
 
 
 async def test_a_full_queue(settings: Settings) -> None:
-    """Beyond MAX_QUEUED a submit is a 429 with Retry-After, and its scan is gone."""
+    """Beyond MAX_QUEUED a submit is a 429 with Retry-After, and its scan is deleted."""
     server = ApiServer(settings.model_copy(update={"max_queued": 2}))
     server.start()
     try:

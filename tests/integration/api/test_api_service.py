@@ -1,4 +1,4 @@
-"""Models, health, queue, metrics, the description, and errors that belong to no call."""
+"""Models, health, queue, metrics, the OpenAPI description, and errors outside of any call."""
 
 import re
 import socket
@@ -53,7 +53,7 @@ async def test_health(client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 
 
 async def test_queue(client: httpx.AsyncClient, scripted_worker: ScriptedWorker) -> None:
-    """The queue tells how many wait and run, and what each worker has in hand."""
+    """The queue shows how many jobs wait and run, and the batch of each worker."""
     empty = {
         "queued": 0,
         "started": 0,
@@ -78,19 +78,19 @@ async def test_queue(client: httpx.AsyncClient, scripted_worker: ScriptedWorker)
     assert worker["batch"] == [leased.id for leased in leased_jobs]
 
 
-async def test_the_queue_tells_its_pace(
+async def test_the_queue_shows_its_pace(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """The queue tells how many scans a batch held lately, and finishes an hour; failed ones not."""
+    """The queue shows recent scans per batch, and scans per hour without failed ones."""
     for _ in range(4):
         await client.post("/jobs", content=SCAN, headers=RAW)
     scripted_worker.settle(scripted_worker.start(most=3))
     scripted_worker.settle(
-        scripted_worker.start(), lambda _: Failed(InferenceFailed("as told").problem())
+        scripted_worker.start(), lambda _: Failed(InferenceFailed("as scripted").problem())
     )
     state = (await client.get("/queue")).json()
     assert state["scans_per_batch"] == pytest.approx(0.8 * 3 + 0.2 * 1)
-    # three in what has passed of ten minutes by the clock, of which nine are over
+    # three scans in the current window, which is between nine and ten minutes long
     assert 3 * 6 <= state["scans_per_hour"] <= 3 * 3600 / (9 * 60)
 
 
@@ -129,7 +129,7 @@ async def test_unknown_paths_and_methods(client: httpx.AsyncClient) -> None:
 
 
 async def test_docs_come_from_this_machine(client: httpx.AsyncClient) -> None:
-    """The page at /docs loads nothing from elsewhere."""
+    """The page at /docs loads nothing from another site."""
     docs = await client.get("/docs")
     assert "https://" not in docs.text
     for asset in re.findall(r'(?:src|href)="([^"]+)"', docs.text):
@@ -170,10 +170,10 @@ async def test_the_description(client: httpx.AsyncClient) -> None:
         assert "application/problem+json" in submit["responses"]["413"]["content"]
 
 
-def test_the_description_holds(
+def test_the_description_is_true(
     server: ApiServer, scripted_worker: ScriptedWorker, tmp_path: Path
 ) -> None:
-    """Generated calls get nothing but the answers that the description tells of."""
+    """Generated calls get only answers that the description has."""
     scripted_worker.sign_on()
     scripted_worker.serve()
     checks = (
@@ -195,7 +195,7 @@ def test_the_description_holds(
 
 
 async def test_redis_away_from_the_start(settings: Settings) -> None:
-    """A front desk that starts before Redis is alive, says that it is not ready, and answers."""
+    """A service that starts before Redis is alive, not ready, and works once Redis is there."""
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
     alone = ApiServer(settings.model_copy(update={"redis_url": nowhere}))
     alone.start()
@@ -226,12 +226,12 @@ async def test_a_redis_that_hangs(settings: Settings, monkeypatch: pytest.Monkey
             hung.stop()
 
 
-async def test_unforeseen_errors(
+async def test_unexpected_errors(
     client: httpx.AsyncClient,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """An unforeseen error is a 500 problem without its words, which are not logged either."""
+    """An unexpected error is a 500 problem without its message, which is not logged either."""
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("Jane Doe")
@@ -248,7 +248,7 @@ async def test_unforeseen_errors(
 async def test_a_full_store(
     client: httpx.AsyncClient, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store without room is a 507 that leaves nothing behind."""
+    """A full store is a 507, and nothing is kept."""
     store = server.server.config.app.state.services.store  # type: ignore[union-attr]
     path = store._path
     monkeypatch.setattr(store, "_path", lambda key: str(FULL) if key.endswith(".gz") else path(key))

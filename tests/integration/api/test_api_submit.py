@@ -1,4 +1,4 @@
-"""Handing scans in: every framing that is taken, and what becomes of a submit."""
+"""Submitting scans: every framing that is accepted, and the job that results."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ from tests.support.scripted_worker import ScriptedWorker
 
 
 async def test_a_form(client: httpx.AsyncClient, store: ScanStore, queue: JobQueue) -> None:
-    """A multipart submit is a 202 with Location; the scan lies in the store byte for byte."""
+    """A multipart submit is a 202 with Location; the scan is stored byte for byte."""
     response = await client.post(
         "/jobs", files={"scan": ("doe.nii.gz", SCAN)}, data={"priority": "stat"}
     )
@@ -49,7 +49,7 @@ async def test_raw_bodies(
     content_type: str | None,
     content: bytes,
 ) -> None:
-    """Raw bytes are taken, gzipped or not, whatever of its types the body is said to have."""
+    """Raw bytes are accepted, gzipped or not, under each of their content types."""
     headers = {"Content-Type": content_type} if content_type else {}
     response = await client.post("/jobs", content=content, headers=headers)
     assert response.status_code == 202
@@ -58,10 +58,10 @@ async def test_raw_bodies(
 
 
 @pytest.mark.parametrize("framing", ["raw", "form"])
-async def test_what_was_unpacked_is_kept_for_the_worker(
+async def test_the_decompressed_copy_is_kept_for_the_worker(
     client: httpx.AsyncClient, store: ScanStore, queue: JobQueue, framing: str
 ) -> None:
-    """A worker that comes soon reads what a gzip held; after it, the gzip is there as handed in."""
+    """The first read gets the decompressed copy; later ones get the gzip as submitted."""
     if framing == "raw":
         response = await client.post("/jobs", content=SCAN, headers=RAW)
     else:
@@ -73,16 +73,16 @@ async def test_what_was_unpacked_is_kept_for_the_worker(
         assert file.read() == SCAN
 
 
-async def test_a_scan_that_was_not_packed_is_not_copied(
+async def test_a_scan_without_gzip_is_not_copied(
     client: httpx.AsyncClient, server: ApiServer
 ) -> None:
-    """Of a scan without gzip there is one file."""
+    """A scan without gzip is stored in one file."""
     await client.post("/jobs", content=nifti(), headers=RAW)
     assert len(server.lasting_files()) == 1
 
 
 async def test_a_body_in_chunks_of_any_size(client: httpx.AsyncClient, store: ScanStore) -> None:
-    """A body without a length, sent in tiny or odd pieces, is the same scan."""
+    """A body without a length, sent in tiny chunks, is the same scan."""
 
     async def pieces() -> Any:
         for start in range(0, len(SCAN), 37):
@@ -111,7 +111,7 @@ async def test_a_large_scan_streams(client: httpx.AsyncClient, store: ScanStore)
 async def test_channels(
     client: httpx.AsyncClient, queue: JobQueue, store: ScanStore, two_channel_model: str
 ) -> None:
-    """A model of two inputs takes a field for each; the model may be named after them."""
+    """A model of two inputs takes a field for each; the form may name the model last."""
     flair = nifti(voxels() + 1)
     response = await client.post(
         "/jobs", files=[("flair", flair), ("t1", SCAN), ("model", (None, two_channel_model))]
@@ -126,7 +126,7 @@ async def test_channels(
 async def test_scan_paths(
     settings: Settings, tmp_path: Path, queue: JobQueue, store: ScanStore, two_channel_model: str
 ) -> None:
-    """A path under SCAN_ROOT is taken; one that leaves it, by any trick, is a 403."""
+    """A path under SCAN_ROOT is accepted; one that leaves it, by any trick, is a 403."""
     root = tmp_path / "scans"
     (root / "sub-01").mkdir(parents=True)
     (root / "sub-01" / "flair.nii.gz").write_bytes(SCAN)
@@ -208,7 +208,7 @@ async def test_redis_away(tmp_path: Path, models_dir: Path) -> None:
     )
     server = ApiServer(settings)
     server.start()
-    room = ScriptedWorker(settings)
+    scripted_worker = ScriptedWorker(settings)
     try:
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
             assert (await client.post("/jobs", content=SCAN, headers=RAW)).status_code == 202
@@ -233,11 +233,11 @@ async def test_redis_away(tmp_path: Path, models_dir: Path) -> None:
                 client.post("/predict?wait=60", content=SCAN, headers=RAW)
             )
             await server.until_blocked(1)
-            room.serve()
+            scripted_worker.serve()
             assert (await waiting).json()["status"] == "finished"
     finally:
         server.stop()
-        room.close()
+        scripted_worker.close()
         valkey.kill()
 
 
@@ -251,7 +251,7 @@ async def test_traceparent(client: httpx.AsyncClient, queue: JobQueue) -> None:
 
 
 async def test_curl(server: ApiServer, tmp_path: Path) -> None:
-    """Curl's form of a file, with its Expect: 100-continue, is taken."""
+    """Curl's form of a file, with its Expect: 100-continue, is accepted."""
     path = tmp_path / "scan.nii.gz"
     noise = np.random.default_rng(0).integers(0, 4000, (96, 96, 96)).astype("int16")
     path.write_bytes(gz(nifti(noise)))

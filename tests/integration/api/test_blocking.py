@@ -1,4 +1,4 @@
-"""Blocking until a job is over, by `/predict` and by `?wait=`."""
+"""Blocking until a job is terminal, by `/predict` and by `?wait=`."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from tests.support.scripted_worker import ScriptedWorker, blame_the_scan
 
 @pytest.fixture
 def served(scripted_worker: ScriptedWorker) -> ScriptedWorker:
-    """A reading room that serves whatever comes."""
+    """A worker that serves every job."""
     scripted_worker.serve()
     return scripted_worker
 
@@ -31,7 +31,7 @@ async def test_predict(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.usefixtures("served")
-async def test_a_blocking_call_tells_its_own_parts(client: httpx.AsyncClient) -> None:
+async def test_a_blocking_call_has_its_own_timings(client: httpx.AsyncClient) -> None:
     """Upload and answer are parts of the server's time, and only of the call that waited."""
     keyed = {**RAW, "Idempotency-Key": "once"}
     response = await client.post("/predict", content=SCAN, headers=keyed)
@@ -45,8 +45,8 @@ async def test_a_blocking_call_tells_its_own_parts(client: httpx.AsyncClient) ->
     assert parts["answer"] >= 0
     assert parts["upload"] + parts["answer"] <= parts["server"] + 0.2  # each is rounded
     again = await client.post("/predict", content=SCAN, headers=keyed)
-    looked = await client.get(f"/jobs/{response.json()['id']}")
-    for other in (again, looked):
+    polled = await client.get(f"/jobs/{response.json()['id']}")
+    for other in (again, polled):
         assert "queue;dur=12.0" in other.headers["server-timing"]
         assert "server" not in other.headers["server-timing"]
 
@@ -54,7 +54,7 @@ async def test_a_blocking_call_tells_its_own_parts(client: httpx.AsyncClient) ->
 async def test_predict_of_a_bad_scan(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """A job that failed is a 200 that says so: the call itself worked."""
+    """A failed job is a 200 that says so, because the call itself worked."""
     scripted_worker.serve(blame_the_scan)
     response = await client.post("/predict", content=SCAN, headers=RAW)
     assert response.status_code == 200
@@ -79,7 +79,7 @@ async def test_predict_of_a_bad_scan(
 async def test_a_wait_that_is_over(
     client: httpx.AsyncClient, query: str, headers: dict[str, str], applied: str | None
 ) -> None:
-    """When the wait is over a predict is a 202 with Location, and the job goes on."""
+    """When the wait is over a predict is a 202 with Location, and the job continues."""
     response = await client.post(f"/predict{query}", content=SCAN, headers=RAW | headers)
     assert response.status_code == 202
     assert response.headers.get("preference-applied") == applied
@@ -108,7 +108,7 @@ async def test_blocking_on_a_job(
 
 
 async def test_a_get_whose_wait_is_over(client: httpx.AsyncClient) -> None:
-    """When the wait is over a GET is a 200 with the job as it stands."""
+    """When the wait is over a GET is a 200 with the job's present state."""
     response = await client.get(f"/jobs/{await submit(client)}?wait=0.05")
     assert response.status_code == 200
     assert response.json()["status"] == "queued"
@@ -116,14 +116,14 @@ async def test_a_get_whose_wait_is_over(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("query", ["wait=-1", "wait=nan", "wait=1e9", "wait="])
 async def test_bad_waits(client: httpx.AsyncClient, query: str) -> None:
-    """A wait that is no number of seconds up to MAX_WAIT_S is a 400."""
+    """A wait that is not a number of seconds up to MAX_WAIT_S is a 400."""
     assert_problem(await client.get(f"/jobs/{ULID()}?{query}"), 400)
 
 
 async def test_a_canceled_job_wakes_its_client(
     client: httpx.AsyncClient, server: ApiServer
 ) -> None:
-    """Whoever blocks on a job hears that it was cancelled."""
+    """A client that blocks on a job is answered when the job is cancelled."""
     predicting = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
     await server.until_blocked(1)
     job_id = (await client.get("/jobs")).json()["jobs"][0]["id"]
@@ -132,10 +132,10 @@ async def test_a_canceled_job_wakes_its_client(
     assert (response.status_code, response.json()["status"]) == (200, "canceled")
 
 
-async def test_a_client_that_hangs_up_is_forgotten(
+async def test_a_client_that_disconnects_is_forgotten(
     client: httpx.AsyncClient, server: ApiServer
 ) -> None:
-    """A blocked client that hangs up is let go at once, and its job goes on."""
+    """A blocked client that disconnects is removed at once, and its job continues."""
     job_id = await submit(client)
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(f"GET /jobs/{job_id}?wait=300 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -165,14 +165,14 @@ async def test_a_thousand_blocked_clients(
     await server.until_blocked(0)
 
 
-async def test_an_end_that_no_event_told(
+async def test_an_end_without_an_event(
     client: httpx.AsyncClient,
     server: ApiServer,
     scripted_worker: ScriptedWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A job whose end no event told is found by the sweep."""
-    monkeypatch.setattr("api.live.waiters.JobWaiter.heard", lambda *_: None)
+    """A job that ended without an event is found by the sweep."""
+    monkeypatch.setattr("api.live.waiters.JobWaiters.receive", lambda *_: None)
     predicting = asyncio.create_task(client.post("/predict", content=SCAN, headers=RAW))
     await server.until_blocked(1)
     scripted_worker.settle(scripted_worker.start())

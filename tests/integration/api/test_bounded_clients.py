@@ -1,4 +1,4 @@
-"""Clients that send too slowly, too much, or too many at once hold nothing for nothing."""
+"""Limits for clients that send too slowly, too much, or too many requests at once."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ HEAD = ("GET /livez HTTP/1.1", "Host: localhost")
 
 @pytest.fixture
 def hasty(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> ApiServer:
-    """A front desk that waits for heads and bodies for a moment only."""
+    """A service with very short timeouts for heads and bodies."""
     monkeypatch.setattr("api.http.connection.HEAD_TIMEOUT_S", 0.3)
-    monkeypatch.setattr("api.admission.upload_gate.IDLE_S", 0.5)
-    monkeypatch.setattr("api.admission.upload_gate.GRACE_S", 0.3)
+    monkeypatch.setattr("api.submission.request_body.IDLE_S", 0.5)
+    monkeypatch.setattr("api.submission.request_body.GRACE_S", 0.3)
     return server
 
 
 @pytest.fixture
 def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    """A front desk that takes one upload at a time."""
+    """A service that takes one upload at a time."""
     monkeypatch.setattr("api.admission.upload_gate.SLOT_WAIT_S", 0.3)
     server = ApiServer(settings.model_copy(update={"max_uploads": 1}))
     server.start()
@@ -33,8 +33,8 @@ def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiS
     server.stop()
 
 
-async def test_half_a_head_is_given_up(hasty: ApiServer) -> None:
-    """Fifty clients that send half their headers are each told so and let go."""
+async def test_half_a_head_times_out(hasty: ApiServer) -> None:
+    """Fifty clients that send half their headers each get a 408 and are disconnected."""
 
     async def half() -> None:
         async with raw_connection(hasty.port) as connection:
@@ -46,8 +46,8 @@ async def test_half_a_head_is_given_up(hasty: ApiServer) -> None:
     assert not hasty.server.server_state.connections
 
 
-async def test_a_head_that_drips_is_given_up(hasty: ApiServer) -> None:
-    """A byte now and then buys no more time."""
+async def test_a_head_that_drips_times_out(hasty: ApiServer) -> None:
+    """A byte now and then does not extend the timeout."""
     async with raw_connection(hasty.port) as connection:
         connection.writer.write(b"GET /livez HTTP/1.1\r\nX-Slow: ")
         dripping = asyncio.create_task(_drip(connection.writer))
@@ -62,14 +62,14 @@ async def _drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_connection_that_says_nothing_is_closed(hasty: ApiServer) -> None:
-    """A fresh connection without a byte is closed without one."""
+async def test_a_silent_connection_is_closed(hasty: ApiServer) -> None:
+    """A new connection without a byte is closed without an answer."""
     async with raw_connection(hasty.port) as connection:
         await connection.assert_closed()
 
 
-async def test_a_kept_connection_is_bounded_too(hasty: ApiServer) -> None:
-    """After a first answer the next head is bounded as the first was."""
+async def test_a_keep_alive_connection_is_bounded_too(hasty: ApiServer) -> None:
+    """After a first answer the next head has the same timeout."""
     async with raw_connection(hasty.port) as connection:
         connection.send(*HEAD)
         status, headers = await connection.head()
@@ -83,7 +83,7 @@ async def test_a_kept_connection_is_bounded_too(hasty: ApiServer) -> None:
 async def test_a_blocked_client_outlasts_the_head_timeout(
     hasty: ApiServer, client: httpx.AsyncClient
 ) -> None:
-    """The time for a head does not run while a client waits for its answer."""
+    """The timeout for a head does not run while a client waits for its answer."""
     job_id = await submit(client)
     answer = await client.get(f"/jobs/{job_id}?wait=1")
     assert answer.status_code == 200
@@ -100,7 +100,7 @@ async def test_a_blocked_client_outlasts_the_head_timeout(
     ],
 )
 async def test_headers_that_never_end(server: ApiServer, flood: bytes) -> None:
-    """A head beyond its bound is a 431 and a closed connection, however it grows."""
+    """A head over its limit is a 431 and a closed connection, in each way to exceed it."""
     async with raw_connection(server.port) as connection:
         connection.writer.write(flood)
         await connection.assert_problem(431)
@@ -108,7 +108,7 @@ async def test_headers_that_never_end(server: ApiServer, flood: bytes) -> None:
 
 
 async def test_trailers_that_never_end(server: ApiServer) -> None:
-    """Trailers after a body are bounded as headers are: the connection ends."""
+    """Trailers after a body have the same limit as headers: the connection is closed."""
     async with raw_connection(server.port) as connection:
         connection.send(
             "POST /nope HTTP/1.1", "Host: localhost", "Transfer-Encoding: chunked", body=b"0\r\n"
@@ -126,7 +126,7 @@ async def _flood(writer: asyncio.StreamWriter, piece: bytes) -> None:
 
 
 async def test_what_is_not_http(server: ApiServer) -> None:
-    """Bytes that are no request are a problem too, and counted."""
+    """Bytes that are no HTTP request are a problem too, and are counted."""
     for noise in (b"\x16\x03\x01\x02\0", b"GET\r\n\r\n", b"CONNECT x HTTP/1.1\r\n\r\n"):
         async with raw_connection(server.port) as connection:
             connection.writer.write(noise)
@@ -137,7 +137,7 @@ async def test_what_is_not_http(server: ApiServer) -> None:
 
 
 async def test_too_many_connections(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond its bound a process refuses connections, and takes them again once some are gone."""
+    """Over its limit a process refuses connections, and accepts them again once some are closed."""
     monkeypatch.setattr("api.http.connection.MAX_CONNECTIONS", 3)
     async with raw_connection(server.port), raw_connection(server.port):
         async with raw_connection(server.port), raw_connection(server.port) as connection:
@@ -169,8 +169,8 @@ async def test_an_upload_that_stops(hasty: ApiServer) -> None:
 
 async def test_an_upload_that_drips(hasty: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body below MIN_UPLOAD_BYTES_PER_S is a 408, though it never stops."""
-    monkeypatch.setattr("api.admission.upload_gate.GRACE_S", 1.0)
-    monkeypatch.setattr("api.http.drain_body.LINGER_S", 0.2)
+    monkeypatch.setattr("api.submission.request_body.GRACE_S", 1.0)
+    monkeypatch.setattr("api.http.drain_body.DRAIN_S", 0.2)
     async with raw_connection(hasty.port) as connection:
         head = ("POST /jobs HTTP/1.1", "Host: localhost", "Content-Length: 1000000")
         connection.send(*head, body=nifti(body=b""))
@@ -181,7 +181,7 @@ async def test_an_upload_that_drips(hasty: ApiServer, monkeypatch: pytest.Monkey
 
 
 async def test_uploads_at_once_are_bounded(narrow: ApiServer) -> None:
-    """Beyond MAX_UPLOADS an upload is a 503 before its body, and a little later it is taken."""
+    """Over MAX_UPLOADS an upload is a 503 before its body; a little later one is accepted."""
     async with httpx.AsyncClient(base_url=narrow.url, timeout=60, trust_env=False) as client:
         async with raw_connection(narrow.port) as first:
             first.send("POST /jobs HTTP/1.1", "Host: localhost", f"Content-Length: {len(SCAN)}",
@@ -197,15 +197,15 @@ async def test_uploads_at_once_are_bounded(narrow: ApiServer) -> None:
         assert await submit(client)
 
 
-async def test_a_full_queue_is_told_before_the_body(settings: Settings) -> None:
-    """With the queue full, headers alone are answered 429; a key that is known goes on."""
+async def test_a_full_queue_refuses_before_the_body(settings: Settings) -> None:
+    """With the queue full, headers alone are answered 429; a known idempotency key is accepted."""
     server = ApiServer(settings.model_copy(update={"max_queued": 1}))
     server.start()
     try:
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
             keyed = RAW | {"Idempotency-Key": "mine"}
             first = await client.post("/jobs", content=SCAN, headers=keyed)
-            await asyncio.sleep(0.6)  # what was seen of the queue is believed for so long
+            await asyncio.sleep(0.6)  # longer than the state of the queue is cached
             async with raw_connection(server.port) as connection:
                 connection.send("POST /jobs HTTP/1.1", "Host: localhost", "Content-Length: 999999")
                 headers = await connection.assert_problem(429)
@@ -219,10 +219,10 @@ async def test_a_full_queue_is_told_before_the_body(settings: Settings) -> None:
         server.stop()
 
 
-async def test_an_answer_that_nobody_reads_is_cut(
+async def test_an_unread_answer_is_aborted(
     server: ApiServer, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that asks for a file and takes none of it loses its connection."""
+    """A client that requests a file and does not read it loses its connection."""
     monkeypatch.setattr("api.http.connection.UNREAD_TIMEOUT_S", 0.3)
     large = nifti(dim=[3, 300, 300, 300, 1, 1, 1, 1], body=b"")
     body = large + bytes(300**3 * 2 - 1) + b"\1"

@@ -22,8 +22,8 @@ from worker.pipeline.progress import Step
 
 
 def lose(_: LeasedJob) -> Retry:
-    """Have a job go back to the queue."""
-    return Retry(InferenceFailed("as told").problem())
+    """Return the outcome of a job that goes back to the queue."""
+    return Retry(InferenceFailed("as scripted").problem())
 
 
 @asynccontextmanager
@@ -39,56 +39,56 @@ async def following(
 async def test_a_job_is_followed_to_its_end(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """Its state comes at once, then each change as a GET would tell it, then the stream ends."""
+    """Its state is sent at once, then each change as a GET shows it, then the stream ends."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
-        heard = [await anext(reading)]
-        assert heard[0].job == (await client.get(f"/jobs/{job_id}")).json()
+        received = [await anext(reading)]
+        assert received[0].job == (await client.get(f"/jobs/{job_id}")).json()
         (leased,) = scripted_worker.start()
-        heard += await until(reading, status="started")
-        assert heard[-1].job == (await client.get(f"/jobs/{job_id}")).json()
+        received += await until(reading, status="started")
+        assert received[-1].job == (await client.get(f"/jobs/{job_id}")).json()
         scripted_worker.leases.update_progress([Step(leased, Stage.INFERENCE, 0.25)])
-        heard += await until(reading, progress=0.25)
-        assert heard[-1].job == (await client.get(f"/jobs/{job_id}")).json()
+        received += await until(reading, progress=0.25)
+        assert received[-1].job == (await client.get(f"/jobs/{job_id}")).json()
         scripted_worker.settle([leased])
-        heard += [message async for message in reading]
-    assert [message.seen for message in heard] == [
+        received += [message async for message in reading]
+    assert [message.seen for message in received] == [
         ("queued", None, 0.0),
         ("started", "load", 0.0),
         ("started", "inference", 0.25),
         ("finished", None, 1.0),
     ]
-    assert heard[-1].job == (await client.get(f"/jobs/{job_id}")).json()
-    ids = [message.id for message in heard]
+    assert received[-1].job == (await client.get(f"/jobs/{job_id}")).json()
+    ids = [message.id for message in received]
     assert ids == sorted(set(ids))
 
 
 @pytest.mark.parametrize("seen", [0, 1, 2])
-async def test_what_was_missed_is_told(
+async def test_missed_states_are_sent(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker, seen: int
 ) -> None:
-    """Whoever comes back with an id hears each status it missed, in order, and the end."""
+    """A client that returns with an id gets each status it missed, in order, and the end."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
-        heard = [await anext(reading)]
+        received = [await anext(reading)]
         leased_jobs = scripted_worker.start()
-        heard += await until(reading, status="started")
+        received += await until(reading, status="started")
         scripted_worker.settle(leased_jobs, lose)
-        heard += await until(reading, status="queued")
+        received += await until(reading, status="queued")
         scripted_worker.settle(scripted_worker.start())
-        heard += [message async for message in reading]
-    told = ["queued", "started", "queued", "started", "finished"]
-    assert [message.job["status"] for message in heard] == told
-    assert [message.job["attempts"] for message in heard] == [0, 1, 1, 2, 2]
-    again = await followed(client, job_id, heard[seen].id)
-    assert [message.job["status"] for message in again] == told[seen + 1 :]
+        received += [message async for message in reading]
+    statuses = ["queued", "started", "queued", "started", "finished"]
+    assert [message.job["status"] for message in received] == statuses
+    assert [message.job["attempts"] for message in received] == [0, 1, 1, 2, 2]
+    again = await followed(client, job_id, received[seen].id)
+    assert [message.job["status"] for message in again] == statuses[seen + 1 :]
     assert [message.job["attempts"] for message in again] == [0, 1, 1, 2, 2][seen + 1 :]
-    assert again[0].id > heard[seen].id
-    assert again[-1].job == heard[-1].job
+    assert again[0].id > received[seen].id
+    assert again[-1].job == received[-1].job
 
 
-async def test_coming_back_to_the_same_state(client: httpx.AsyncClient) -> None:
-    """Whoever comes back before anything changed is told the state now, under a higher id."""
+async def test_returning_to_the_same_state(client: httpx.AsyncClient) -> None:
+    """A client that returns before any change gets the present state, under a higher id."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
         first = await anext(reading)
@@ -99,8 +99,8 @@ async def test_coming_back_to_the_same_state(client: httpx.AsyncClient) -> None:
     assert again.id > first.id
 
 
-async def test_a_job_that_is_over(client: httpx.AsyncClient) -> None:
-    """A terminal job tells its end and closes; whoever has heard it is told to stop asking."""
+async def test_a_terminal_job(client: httpx.AsyncClient) -> None:
+    """A terminal job sends its end and closes; a client that has it gets a 204."""
     job_id = await submit(client)
     await client.delete(f"/jobs/{job_id}")
     (end,) = await followed(client, job_id)
@@ -111,7 +111,7 @@ async def test_a_job_that_is_over(client: httpx.AsyncClient) -> None:
 
 
 async def test_refusals(client: httpx.AsyncClient) -> None:
-    """An unknown job is a 404, and an id that no message had a 400."""
+    """An unknown job is a 404, and a malformed Last-Event-ID is a 400."""
     assert_problem(await client.get(f"/jobs/{ULID()}/events"), 404)
     assert_problem(await client.get("/jobs/nonsense/events"), 404)
     path = f"/jobs/{await submit(client)}/events"
@@ -119,10 +119,10 @@ async def test_refusals(client: httpx.AsyncClient) -> None:
         assert_problem(await client.get(path, headers={"Last-Event-ID": wrong}), 400, "number")
 
 
-async def test_places_move_up_as_others_leave(
+async def test_positions_change_as_others_leave(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """A job that waits is told its place when others start, are cancelled, or go first."""
+    """A waiting job's position is sent when others start, are cancelled, or overtake it."""
     first, second, last = [await submit(client) for _ in range(3)]
     async with following(client, last) as reading:
         assert (await anext(reading)).job["position"] == 2
@@ -146,8 +146,8 @@ async def test_progress_never_falls_within_an_attempt(
             await until(reading, attempts=attempt, progress=0.0, status="started")
             for progress in (0.25, 0.5):
                 scripted_worker.leases.update_progress([Step(leased, Stage.INFERENCE, progress)])
-                (*_, heard) = await until(reading, progress=progress)
-                assert heard.job["attempts"] == attempt
+                (*_, received) = await until(reading, progress=progress)
+                assert received.job["attempts"] == attempt
             if attempt == 1:
                 scripted_worker.settle([leased], lose)
                 (*_, back) = await until(reading, status="queued")
@@ -157,7 +157,7 @@ async def test_progress_never_falls_within_an_attempt(
         assert (end.job["progress"], end.job["stage"]) == (0.5, None)
 
 
-async def test_a_report_of_a_lost_job_is_not_heard(
+async def test_progress_of_a_lost_job_is_ignored(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
     """A worker that lost its lease cannot report over the one that has the job now."""
@@ -174,19 +174,18 @@ async def test_a_report_of_a_lost_job_is_not_heard(
     assert scripted_worker.leases.update_progress([Step(held, Stage.STORE, 0.9)]) == 0
 
 
-async def test_reports_are_not_sent_where_nobody_listens(
+async def test_progress_is_not_sent_without_followers(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker, valkey: Valkey
 ) -> None:
-    """A report is one command, and becomes a message only while somebody follows a job."""
+    """A progress update is one command, and becomes an event only while a client follows a job."""
     job_id = await submit(client)
     (leased,) = scripted_worker.start()
-    scripted_worker.leases.update_progress(
-        [Step(leased, Stage.LOAD, 0.1)]
-    )  # the script is known from here on
+    # Redis knows the script after this call.
+    scripted_worker.leases.update_progress([Step(leased, Stage.LOAD, 0.1)])
     with redis.Redis.from_url(valkey.url) as admin:
         admin.config_resetstat()
         scripted_worker.leases.update_progress([Step(leased, Stage.PREPROCESS, 0.2)])
-        calls = {name: told["calls"] for name, told in admin.info("commandstats").items()}
+        calls = {name: stats["calls"] for name, stats in admin.info("commandstats").items()}
         assert calls["cmdstat_evalsha"] == calls["cmdstat_hset"] == 1
         assert "cmdstat_xadd" not in calls
         assert admin.exists("voxelq:progress") == 0
@@ -197,10 +196,10 @@ async def test_reports_are_not_sent_where_nobody_listens(
         assert admin.xlen("voxelq:progress") == 1
 
 
-async def test_a_heartbeat_keeps_the_line(
+async def test_a_heartbeat_keeps_the_connection(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When there is nothing to say a comment is sent."""
+    """While nothing changes a comment is sent."""
     monkeypatch.setattr("api.live.sse.HEARTBEAT_S", 0.05)
     job_id = await submit(client)
     async with client.stream("GET", f"/jobs/{job_id}/events") as response:
@@ -209,8 +208,10 @@ async def test_a_heartbeat_keeps_the_line(
             assert line == "" or line.split(": ")[0] in ("event", "id", "data")
 
 
-async def test_whoever_hangs_up_is_forgotten(client: httpx.AsyncClient, server: ApiServer) -> None:
-    """A follower that hangs up leaves nothing behind, and its job goes on."""
+async def test_a_follower_that_disconnects_is_forgotten(
+    client: httpx.AsyncClient, server: ApiServer
+) -> None:
+    """A follower that disconnects is removed, and its job continues."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
         await anext(reading)
@@ -221,21 +222,21 @@ async def test_whoever_hangs_up_is_forgotten(client: httpx.AsyncClient, server: 
 
 @pytest.fixture
 def sweeping_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a front desk that starts after this one sweep all the time, and hear no news."""
+    """Make a service that starts later sweep all the time, and ignore events."""
     monkeypatch.setattr("api.live.event_reader.SWEEP_S", 0.05)
-    monkeypatch.setattr("api.live.followers.JobFollowers.heard", lambda *_: None)
+    monkeypatch.setattr("api.live.followers.JobFollowers.receive", lambda *_: None)
 
 
-async def test_a_change_that_no_event_told(
+async def test_a_change_without_an_event(
     sweeping_only: None, client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """A follower hears of changes that no event told, as where a stock worker makes them."""
+    """A follower gets changes that had no event, such as those of a stock worker."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
         await anext(reading)
         scripted_worker.settle(scripted_worker.start())
-        heard = await until(reading, status="finished")
-        assert [message.job["status"] for message in heard] == ["started", "finished"]
+        received = await until(reading, status="finished")
+        assert [message.job["status"] for message in received] == ["started", "finished"]
 
 
 async def test_a_thousand_followers(
@@ -253,7 +254,7 @@ async def test_a_thousand_followers(
             for reader in readers[len(ids) - 1 :: len(ids)]:  # they follow the last job
                 while b'"position":18' not in (line := await reader.readline()):
                     assert line, "the stream ended"
-            # draw and begin, and a look or two at what changed and at the places of the others
+            # draw and begin, and a few reads of changed jobs and of positions
             assert admin.info("commandstats")["cmdstat_evalsha"]["calls"] < 20
         assert "voxelq_http_following_clients 1000.0" in (await client.get("/metrics")).text
         scripted_worker.settle(leased_jobs)
@@ -264,10 +265,10 @@ async def test_a_thousand_followers(
     await server.until(lambda: server.following == 0)
 
 
-async def test_followers_outlive_redis(
+async def test_followers_survive_a_redis_outage(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker, valkey: Valkey
 ) -> None:
-    """A follower bears with Redis being away, and hears what happened since."""
+    """A follower stays connected while Redis is away, and gets what happened since."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
         await anext(reading)
@@ -275,13 +276,11 @@ async def test_followers_outlive_redis(
         await asyncio.to_thread(valkey.kill)
         await asyncio.to_thread(valkey.start)
         scripted_worker.settle(scripted_worker.start())
-        heard = await until(reading, status="finished")
-        assert [message.job["status"] for message in heard] == ["started", "finished"]
+        received = await until(reading, status="finished")
+        assert [message.job["status"] for message in received] == ["started", "finished"]
 
 
-async def test_nobody_can_begin_to_follow_without_redis(
-    client: httpx.AsyncClient, valkey: Valkey
-) -> None:
+async def test_following_without_redis_is_a_503(client: httpx.AsyncClient, valkey: Valkey) -> None:
     """With Redis away, following is a 503 that says when to try again; later it works."""
     job_id = await submit(client)
     await asyncio.sleep(1.1)  # the server's disk is behind by a second
@@ -296,14 +295,14 @@ async def test_nobody_can_begin_to_follow_without_redis(
         assert (await anext(reading)).job["status"] == "queued"
 
 
-async def test_an_unforeseen_error_ends_one_look_only(
+async def test_an_unexpected_error_ends_one_read_only(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where jobs cannot be read whoever asked is told so, and others are served as before."""
+    """While jobs cannot be read a new follower gets a 500, and later ones are served."""
     job_id = await submit(client)
 
     def fail(*_: object) -> None:
-        raise ValueError("as told")
+        raise ValueError("as scripted")
 
     with monkeypatch.context() as broken:
         broken.setattr("shared.queue.job_queue.JobQueue.get_all", fail)
@@ -312,22 +311,24 @@ async def test_an_unforeseen_error_ends_one_look_only(
         assert (await anext(reading)).job["status"] == "queued"
 
 
-async def test_the_client_follows_as_the_service_tells(
+async def test_the_python_client_follows_a_job(
     client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
-    """The Python client hears of a job's life without asking twice."""
+    """The Python client gets every change of a job with one request."""
     job_id = await submit(client)
-    heard: list[JobAnswer] = []
+    received: list[JobAnswer] = []
     with VoxelQClient(server.url) as following_client:
-        end = asyncio.create_task(asyncio.to_thread(following_client.follow, job_id, heard.append))
+        end = asyncio.create_task(
+            asyncio.to_thread(following_client.follow, job_id, received.append)
+        )
         await server.until(lambda: server.following == 1)
         leased_jobs = scripted_worker.start()
-        await server.until(lambda: heard[-1].status == "started")
+        await server.until(lambda: received[-1].status == "started")
         scripted_worker.leases.update_progress([Step(leased_jobs[0], Stage.INFERENCE, 0.5)])
-        await server.until(lambda: heard[-1].progress == 0.5)
+        await server.until(lambda: received[-1].progress == 0.5)
         scripted_worker.settle(leased_jobs)
         assert (await end).result is not None
-    seen = [(job.status, job.stage, job.progress) for job in heard]
+    seen = [(job.status, job.stage, job.progress) for job in received]
     assert seen == [
         ("queued", None, 0.0),
         ("started", "load", 0.0),
@@ -336,8 +337,8 @@ async def test_the_client_follows_as_the_service_tells(
     ]
 
 
-async def test_a_stop_lets_followers_go(client: httpx.AsyncClient, server: ApiServer) -> None:
-    """When the process stops, a follower's stream ends in order, for it to be opened elsewhere."""
+async def test_a_stop_ends_the_streams(client: httpx.AsyncClient, server: ApiServer) -> None:
+    """When the process stops, a follower's stream ends cleanly, so that it can be reopened."""
     job_id = await submit(client)
     async with following(client, job_id) as reading:
         await anext(reading)

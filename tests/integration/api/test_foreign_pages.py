@@ -1,4 +1,4 @@
-"""Which hosts and origins the service answers to, and what every answer carries."""
+"""The hosts and origins that the service accepts, and the headers of every answer."""
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ from tests.support.scripted_worker import ScriptedWorker
 
 
 async def test_a_foreign_host_gets_nothing(client: httpx.AsyncClient, server: ApiServer) -> None:
-    """A page whose name was pointed to this machine reads no jobs and submits none."""
+    """A page whose name points to this machine by DNS rebinding reads and submits no jobs."""
     evil = {"Host": f"evil.example:{server.port}"}
     for path in ("/jobs", "/", "/livez", "/nope"):
         assert_problem(await client.get(path, headers=evil), 421, "VOXELQ_ALLOWED_HOSTS")
@@ -82,10 +82,10 @@ async def test_writes_from_other_sites_are_refused(
     assert server.stored_files() == []
 
 
-async def test_its_own_page_and_plain_clients_write(
+async def test_its_own_page_and_other_clients_write(
     client: httpx.AsyncClient, server: ApiServer
 ) -> None:
-    """The service's own page may write, by any of its names; so may what sends no origin."""
+    """The service's own page may write, by any of its names; so may a client without an origin."""
     for name in ("127.0.0.1", "localhost", "[::1]"):
         place = f"{name}:{server.port}"
         own = {"Host": place, "Origin": f"http://{place}", "Sec-Fetch-Site": "same-origin"}
@@ -105,10 +105,10 @@ async def test_a_refused_write_is_answered_before_its_body(server: ApiServer) ->
         await connection.assert_problem(403)
 
 
-async def test_every_answer_is_guarded(
+async def test_every_answer_has_the_security_headers(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """Pages, files, refusals and what is not there are neither guessed at, framed nor embedded."""
+    """Pages, files and problems have the headers that keep browsers from misusing them."""
     job_id = (await client.post("/jobs", content=SCAN, headers=RAW)).json()["id"]
     scripted_worker.settle(scripted_worker.start())
     paths = ("/", "/docs", "/docs/start.js", "/docs/assets/swagger-ui.css", "/openapi.json",

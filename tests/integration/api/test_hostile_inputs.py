@@ -5,8 +5,8 @@ import asyncio
 from benchmarks.hostile.__main__ import ATTACKS, api, attack
 
 
-def test_hostile_inputs_are_borne() -> None:
-    """Mutated scans, forms, JSON, heads and records are answered, and nothing of them is kept."""
+def test_hostile_inputs_are_answered() -> None:
+    """Mutated scans, forms, JSON, heads and records are answered, and nothing is kept."""
     with api() as target:
         tally = asyncio.run(attack(target, 400, seed=12, kinds=list(ATTACKS)))
     assert tally.faults == []

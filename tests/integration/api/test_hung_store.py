@@ -1,4 +1,4 @@
-"""A store whose mount hangs: what needs it waits and is told, and nothing else notices."""
+"""A store whose mount hangs: calls that need it are a 503 in time, and others are not delayed."""
 
 import asyncio
 import threading
@@ -11,13 +11,13 @@ from shared.storage.store import ScanStore
 from tests.support.api_server import RAW, SCAN, ApiServer, assert_problem, finished
 from tests.support.scripted_worker import ScriptedWorker
 
-#: More than any pool has threads.
+#: More calls than any pool has threads.
 CALLS = 40
 
 
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Have every call on the store hang from now on, until the event is set."""
+    """Make every call of the store hang until the event is set."""
     monkeypatch.setattr("api.thread_pools.CALL_TIMEOUT_S", 1.0)
     back = threading.Event()
 
@@ -42,7 +42,7 @@ async def test_a_hung_store_stops_only_what_needs_it(
     scripted_worker: ScriptedWorker,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Uploads, files and deletes are a 503 in time, the rest answers, and all of it comes back."""
+    """Uploads, files and deletes are a 503 in time, others answer, and later all work again."""
     job_id = await finished(client, scripted_worker)
     other_id = await finished(client, scripted_worker)
     back: threading.Event = request.getfixturevalue("hanging")

@@ -18,7 +18,7 @@ from worker.queueing.connection import connect
 async def test_files(
     client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
-    """Mask, picture and scan come with their length, name and ETag; the mask fits the scan."""
+    """Mask, picture and scan have their length, name and ETag; the mask fits the scan."""
     job_id = await finished(client, scripted_worker)
     mask = await client.get(f"/jobs/{job_id}/mask")
     scan = await client.get(f"/jobs/{job_id}/scan")
@@ -47,7 +47,7 @@ async def test_files(
 async def test_files_before_the_end(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """Until a job is finished its mask and picture are a 409 that says why; its scan is there."""
+    """Until a job is finished its mask and picture are a 409 that says why; its scan is sent."""
 
     async def expect(job_id: str, words: str) -> None:
         for name in ("mask", "preview.png"):
@@ -83,7 +83,7 @@ async def test_the_scan_of_a_channel(client: httpx.AsyncClient, two_channel_mode
 async def test_files_of_an_unreadable_job(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker, settings: Settings
 ) -> None:
-    """Of a job whose record cannot be read, every file answers with a problem that says so."""
+    """If a job's record cannot be read, each of its files is a problem that says so."""
     job_id = await finished(client, scripted_worker)
     with connect(settings) as redis:
         redis.delete(keys.RQ_RESULTS + job_id)

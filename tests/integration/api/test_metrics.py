@@ -60,16 +60,16 @@ async def read(client: httpx.AsyncClient) -> Page:
 
 
 async def page_where(client: httpx.AsyncClient, holds: Callable[[Page], bool]) -> Page:
-    """Return the page once it is as it must become."""
+    """Return the page once ``holds`` is true of it."""
     async with asyncio.timeout(60):
-        while not holds(page := await read(client)):  # noqa: ASYNC110 - only a look shows it
+        while not holds(page := await read(client)):  # noqa: ASYNC110 - the page must be polled
             await asyncio.sleep(0.05)
     return page
 
 
 @asynccontextmanager
 async def worker(pipeline: Pipeline, settings: Settings) -> AsyncIterator[None]:
-    """Serve while the loop of the test goes on."""
+    """Run a worker in a thread."""
     context = serving(pipeline, settings)
     await asyncio.to_thread(context.__enter__)
     try:
@@ -81,7 +81,7 @@ async def worker(pipeline: Pipeline, settings: Settings) -> AsyncIterator[None]:
 async def test_jobs_move_the_numbers(
     client: httpx.AsyncClient, pipeline: Pipeline, settings: Settings
 ) -> None:
-    """Each scan served is counted in batches, sizes and stages, with the time it kept them busy."""
+    """Each served scan is counted in batches, sizes and stages, with the time that it took."""
     before = await read(client)
     assert before["voxelq_batches_total"] == 0
     ids = [await submit(client) for _ in range(6)]
@@ -113,14 +113,14 @@ async def test_jobs_move_the_numbers(
     assert page["voxelq_device_busy_seconds_total"] <= page["voxelq_lane_busy_seconds_total"]
     assert page["voxelq_lane_busy_seconds_total"] <= page["voxelq_lane_seconds_total"]
     if peak_memory.peak_bytes("cpu") is not None:
-        assert later["voxelq_worker_peak_memory_bytes{in-process,cpu}"] > 1 << 20
+        assert later["voxelq_worker_peak_memory_bytes{cpu,in-process}"] > 1 << 20
     assert (await read(client))["voxelq_workers"] == 0
 
 
 async def test_the_queue_shows_how_a_worker_computes(
     client: httpx.AsyncClient, pipeline: Pipeline, settings: Settings
 ) -> None:
-    """A worker's entry tells its number format, the axes' order in memory, and its peak memory."""
+    """A worker's entry has its number format, its memory format and its peak memory."""
     async with worker(pipeline, settings):
         await page_where(client, lambda page: page["voxelq_workers"] == 1)
         (entry,) = (await client.get("/queue")).json()["workers"]
@@ -133,7 +133,7 @@ async def test_the_queue_shows_how_a_worker_computes(
 async def test_waiting_jobs_by_priority(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """Jobs that nobody has drawn are counted by priority, and the oldest one's age is told."""
+    """Jobs that no worker has drawn are counted by priority, with the age of the oldest."""
     for priority in ("bulk", "stat", "bulk"):
         await submit(client, priority=priority)
     page = await read(client)
@@ -147,7 +147,7 @@ async def test_waiting_jobs_by_priority(
 async def test_failures_by_reason(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """A failure is counted under its problem's type, a job put back or cancelled as that."""
+    """A failure is counted under its problem's type, a retried or cancelled job as such."""
     outcomes = iter(
         Failed(error.problem()) for error in (BadScan("1"), BadScan("2"), InferenceFailed("3"))
     )
@@ -155,7 +155,9 @@ async def test_failures_by_reason(
         await submit(client)
         scripted_worker.settle(scripted_worker.start(), lambda _: next(outcomes))
     job_id = await submit(client)
-    scripted_worker.settle(scripted_worker.start(), lambda _: Retry(StoreFull("as told").problem()))
+    scripted_worker.settle(
+        scripted_worker.start(), lambda _: Retry(StoreFull("as scripted").problem())
+    )
     await client.delete(f"/jobs/{job_id}")
     page = await read(client)
     assert page["voxelq_job_failures_total{bad-scan}"] == 2
@@ -169,7 +171,7 @@ async def test_failures_by_reason(
 async def test_lost_leases_are_counted(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker, settings: Settings
 ) -> None:
-    """A job whose worker fell silent counts as a lost lease, and as a failure after the last."""
+    """Each lease whose worker is silent counts as lost, and the last one as a failure too."""
     await submit(client)
     for attempt in range(settings.max_attempts):
         assert (await read(client))["voxelq_leases_lost_total"] == attempt
@@ -187,7 +189,7 @@ async def test_lost_leases_are_counted(
 async def test_a_batch_settled_twice_counts_once(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """A worker whose answer was lost settles again, and nothing is counted again."""
+    """A worker that settles a batch again after a lost answer counts nothing again."""
     await submit(client)
     leased_jobs = scripted_worker.start()
     for _ in range(2):
@@ -198,7 +200,7 @@ async def test_a_batch_settled_twice_counts_once(
 
 
 def test_what_was_counted_waits_for_redis(tmp_path: Path, settings: Settings) -> None:
-    """What a worker counted while Redis was away is told once it is back, and told once."""
+    """What a worker counted while Redis was away is added once Redis is back, and only once."""
     server = Valkey(tmp_path / "own")
     server.start()
     settings = settings.model_copy(update={"redis_url": server.url})
@@ -206,22 +208,22 @@ def test_what_was_counted_waits_for_redis(tmp_path: Path, settings: Settings) ->
     beating = connect(settings)
     heartbeat = Heartbeat(Leases(beating, "one", settings), facts, 1.0, counts.take)
 
-    def told() -> float:
+    def stored() -> float:
         with connect(settings) as redis:
             return float(redis.hget(keys.METRICS, "oom_splits_total") or 0)
 
     counts.add({"oom_splits_total": 2})
     heartbeat.beat()
-    assert told() == 2
+    assert stored() == 2
     server.kill()
     for _ in range(2):
         counts.add({"oom_splits_total": 3})
         with pytest.raises(RedisError):
             heartbeat.beat()
     server.start()
-    kept = told()  # the server's file may lack the last second
+    kept = stored()  # the server's file may lack the last second
     heartbeat.beat()
     heartbeat.beat()
-    assert told() - kept == 6
+    assert stored() - kept == 6
     beating.close()
     server.kill()

@@ -1,4 +1,4 @@
-"""What /readyz says of workers that are paused, of Redis, and of whatever else is asked."""
+"""The answer of /readyz: paused workers, problems of Redis, and notes from other parts."""
 
 import asyncio
 import time
@@ -28,19 +28,19 @@ SERVING = WorkerFacts("w", "cpu", "test-model@1.0.0")
 
 @pytest.fixture
 def worker(settings: Settings) -> Iterator[Callable[[str, str | None], None]]:
-    """Have a worker be heard of, paused for a reason or serving."""
+    """Register a worker, paused for a reason or serving."""
     with connect(settings) as client:
 
-        def heard_of(name: str, paused: str | None) -> None:
+        def register(name: str, paused: str | None) -> None:
             Leases(client, name, settings).extend([], replace(SERVING, id=name, paused=paused))
 
-        yield heard_of
+        yield register
 
 
-async def test_a_service_that_is_well_has_no_notes(
+async def test_a_healthy_service_has_no_notes(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker
 ) -> None:
-    """A worker that serves and a Redis as it should be: ready, with nothing to note."""
+    """With a serving worker and a healthy Redis the service is ready, without notes."""
     scripted_worker.sign_on()
     answer = await client.get("/readyz")
     assert answer.status_code == 200
@@ -60,7 +60,7 @@ async def test_paused_workers_alone_serve_nothing(
 async def test_a_paused_worker_beside_one_that_serves_is_a_note(
     client: httpx.AsyncClient, worker: Callable[[str, str | None], None]
 ) -> None:
-    """One worker that serves makes the service ready, and the other is told of."""
+    """One serving worker makes the service ready, and the paused one is a note."""
     worker("w1", "The store does not answer.")
     worker("w2", None)
     answer = await client.get("/readyz")
@@ -71,7 +71,7 @@ async def test_a_paused_worker_beside_one_that_serves_is_a_note(
 async def test_what_is_wrong_with_redis_is_a_note(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker, valkey: Valkey
 ) -> None:
-    """A Redis that evicts or forgets serves scans, and is told of."""
+    """A Redis that evicts or loses keys serves scans, and is a note."""
     scripted_worker.sign_on()
     with redis.Redis.from_url(valkey.url) as server:
         server.config_set("maxmemory-policy", "allkeys-lru")
@@ -100,7 +100,7 @@ async def test_a_redis_that_refuses_jobs_is_not_ready(
 async def test_sources_of_notes_cannot_break_the_answer(
     queue: JobQueue, scripted_worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A source's notes are told; one that fails or hangs is told of, and delays nothing."""
+    """A source's notes are shown; one that fails or hangs is itself a note, and delays nothing."""
     monkeypatch.setattr(api.readiness, "PROBE_TIMEOUT_S", 1.0)
 
     async def noted() -> Sequence[str]:
@@ -131,7 +131,7 @@ def sharded(tmp_path: Path) -> Iterator[RedisServer]:
 async def test_the_api_says_that_redis_is_unusable(
     settings: Settings, sharded: RedisServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A Redis that the queue cannot use leaves the API alive, not ready, and saying why."""
+    """With a Redis that the queue cannot use, the API is alive, not ready, and says why."""
     server = ApiServer(settings.model_copy(update={"redis_url": sharded.url}))
     server.start()
     try:
@@ -140,14 +140,14 @@ async def test_the_api_says_that_redis_is_unusable(
             assert (await client.get("/livez")).status_code == 200
     finally:
         server.stop()
-    said = capfd.readouterr()
-    assert "redis-cluster" in said.err + said.out
+    output = capfd.readouterr()
+    assert "redis-cluster" in output.err + output.out
 
 
 def test_a_worker_waits_for_a_redis_that_it_can_use(
     settings: Settings, sharded: RedisServer, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker does not end on an unusable Redis: it says so, and goes on once that has changed."""
+    """A worker does not exit on an unusable Redis: it logs it, and continues once that changes."""
     monkeypatch.setattr("worker.queueing.connection.CHECK_AGAIN_S", 0.01)
     answers = [_info_of(sharded.url), _info_of(valkey.url)]
     looks: list[float] = []

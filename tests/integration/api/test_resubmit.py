@@ -1,4 +1,4 @@
-"""Handing a scan in again that the store has, and the sample scan."""
+"""Submitting again a scan that is in the store, and the sample scan."""
 
 import httpx
 import pytest
@@ -12,14 +12,14 @@ from tests.support.scripted_worker import ScriptedWorker, blame_the_scan
 
 
 @pytest.mark.parametrize("call", ["/jobs", "/predict?wait=0"])
-async def test_a_scan_is_handed_in_again(
+async def test_a_scan_is_submitted_again(
     client: httpx.AsyncClient,
     scripted_worker: ScriptedWorker,
     queue: JobQueue,
     store: ScanStore,
     call: str,
 ) -> None:
-    """The scan of a job that is over becomes a new job's, which outlives the old one."""
+    """The scan of a terminal job becomes a new job's, which keeps it when the old job is purged."""
     first = await submit(client)
     scripted_worker.settle(scripted_worker.start(), blame_the_scan)
     response = await client.post(call, json={"scan_of": first, "priority": "stat"})
@@ -36,14 +36,14 @@ async def test_a_scan_is_handed_in_again(
     assert job["status"] == "finished"
 
 
-async def test_all_channels_are_handed_in_again(
+async def test_all_channels_are_submitted_again(
     client: httpx.AsyncClient,
     scripted_worker: ScriptedWorker,
     queue: JobQueue,
     store: ScanStore,
     two_channel_model: str,
 ) -> None:
-    """Of a scan of several channels each stays what it was; a model of other inputs is refused."""
+    """Each channel of a scan keeps its name; a model with other inputs is refused."""
     files = {"t1": SCAN, "flair": SCAN}
     submitted = await client.post(f"/jobs?model={two_channel_model}", files=files)
     first = submitted.json()["id"]
@@ -55,10 +55,10 @@ async def test_all_channels_are_handed_in_again(
     assert_problem(await client.post("/jobs", json={"scan_of": first}), 400, "t1")
 
 
-async def test_what_cannot_be_handed_in_again(
+async def test_what_cannot_be_submitted_again(
     client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
-    """A live job's scan, one that was purged and what is no id are refused; nothing is kept."""
+    """The scan of a live job, of a purged job or of no job is refused; nothing is kept."""
     live = await submit(client)
     assert_problem(await client.post("/jobs", json={"scan_of": live}), 409, "queued")
     scripted_worker.start()
@@ -74,7 +74,7 @@ async def test_what_cannot_be_handed_in_again(
 async def test_a_scan_that_left_the_store(
     client: httpx.AsyncClient, server: ApiServer, store: ScanStore
 ) -> None:
-    """A job whose scan is gone from the store answers as one that was purged."""
+    """A job whose scan is missing in the store answers like a purged one."""
     job_id = await submit(client)
     await client.delete(f"/jobs/{job_id}")
     store.delete_job(job_id)
@@ -83,7 +83,7 @@ async def test_a_scan_that_left_the_store(
 
 
 async def test_the_sample_scan(client: httpx.AsyncClient) -> None:
-    """The sample can be fetched, handed in as it is, and is not sent twice to who has it."""
+    """The sample can be fetched and submitted, and a client that has it gets a 304."""
     sample = await client.get("/sample.nii.gz")
     assert sample.content == SAMPLE_SCAN.read_bytes()
     assert sample.headers["content-type"] == "application/gzip"

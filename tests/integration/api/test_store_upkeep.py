@@ -30,14 +30,14 @@ def redis(settings: Settings) -> Iterator[Redis]:
 
 
 def store_upkeep(server: ApiServer) -> object:
-    """What looks after the store in this server."""
+    """The store upkeep of this server."""
     return server.server.config.app.state.services.store_upkeep  # type: ignore[union-attr]
 
 
 async def test_a_record_is_beside_each_scan(
     client: httpx.AsyncClient, store: ScanStore, redis: Redis, queue: JobQueue
 ) -> None:
-    """The record says what was asked for, names the data set, and holds no idempotency key."""
+    """The record has the submission and the data set, and no idempotency key."""
     headers = RAW | {"Idempotency-Key": "a word of the client's"}
     response = await client.post("/jobs?priority=stat", content=SCAN, headers=headers)
     job = await queue.get(response.json()["id"])
@@ -51,7 +51,7 @@ async def test_a_record_is_beside_each_scan(
 async def test_a_cancelled_job_leaves_no_record(
     client: httpx.AsyncClient, store: ScanStore, server: ApiServer
 ) -> None:
-    """What was withdrawn is never recovered, and a purge leaves nothing."""
+    """A cancelled job is never recovered, and a purge leaves nothing."""
     job_id = await submit(client)
     await client.delete(f"/jobs/{job_id}")
     assert JobRecords(store).read(job_id) is None
@@ -59,7 +59,7 @@ async def test_a_cancelled_job_leaves_no_record(
     assert server.stored_files() == []
 
 
-async def test_a_mount_that_goes_away_under_an_upload_takes_no_scan_along(
+async def test_a_mount_that_disappears_during_an_upload_loses_no_scan(
     client: httpx.AsyncClient, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scan that was written to the folder below a lost mount is refused, and not queued."""
@@ -76,10 +76,10 @@ async def test_a_mount_that_goes_away_under_an_upload_takes_no_scan_along(
     assert redis.zcard(keys.INDEX) == 1
 
 
-async def test_a_mask_of_a_store_that_is_away_is_not_said_to_be_gone(
+async def test_a_mask_of_an_unreachable_store_is_not_a_404(
     client: httpx.AsyncClient, scripted_worker: ScriptedWorker, tmp_path: Path
 ) -> None:
-    """While the store is away its files answer 503, and are there again with it."""
+    """While the store is missing its files answer 503, and 200 once it is back."""
     job_id = await finished(client, scripted_worker)
     (tmp_path / "store").rename(tmp_path / "away")
     (tmp_path / "store").mkdir()
@@ -90,12 +90,12 @@ async def test_a_mask_of_a_store_that_is_away_is_not_said_to_be_gone(
     assert (await client.get(f"/jobs/{job_id}/mask")).status_code == 200
 
 
-async def test_a_missing_mount_is_told_before_the_body(
+async def test_a_missing_mount_is_refused_before_the_body(
     client: httpx.AsyncClient, server: ApiServer, tmp_path: Path
 ) -> None:
-    """While the store is away scans are refused with 503 and none is stored; then they are taken.
+    """While the store is missing scans are refused with 503; once it is back they are accepted.
 
-    A job that is over keeps its record meanwhile, for its files are still there.
+    A terminal job cannot be purged meanwhile, because its files still exist.
     """
     job_id = await submit(client)
     await client.delete(f"/jobs/{job_id}")
@@ -110,15 +110,15 @@ async def test_a_missing_mount_is_told_before_the_body(
     await submit(client)
 
 
-async def test_a_store_that_cannot_be_written_is_told(
+async def test_a_store_that_cannot_be_written_is_a_503(
     client: httpx.AsyncClient, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk with a fault is a 503 that leaves nothing, wherever in the upload it shows."""
+    """A disk error is a 503 that leaves nothing, at any point of the upload."""
     store = server.server.config.app.state.services.store  # type: ignore[union-attr]
     open_file = type(store._fs)._open
     for part in ("scan.nii", "job.json"):
 
-        def stumble(
+        def fail_to_open(
             self: object, path: str, mode: str = "rb", part: str = part, **options: object
         ) -> object:
             if mode == "wb" and part in path:
@@ -126,7 +126,7 @@ async def test_a_store_that_cannot_be_written_is_told(
             return open_file(self, path, mode, **options)
 
         with monkeypatch.context() as patch:
-            patch.setattr(type(store._fs), "_open", stumble)
+            patch.setattr(type(store._fs), "_open", fail_to_open)
             assert_problem(await client.post("/jobs", content=SCAN, headers=RAW), 503, "EIO")
         assert server.stored_files() == []
     await submit(client)
@@ -166,10 +166,10 @@ async def test_an_emptied_redis_loses_nothing(
     redis: Redis,
     queue: JobQueue,
 ) -> None:
-    """FLUSHALL while scans wait, run and are done: all come back by themselves, and finish.
+    """After FLUSHALL while scans wait, run and are done, all are recovered, and finish.
 
-    A client that asks meanwhile is told to come again, never that its job does not exist; one that
-    blocks gets its answer.
+    A client that polls meanwhile gets a 503 with Retry-After, never a 404; a blocked one gets its
+    result.
     """
     ids = [await submit(client) for _ in range(6)]
     scripted_worker.start(2)
@@ -198,7 +198,7 @@ async def test_an_emptied_redis_loses_nothing(
 async def test_a_restart_after_a_loss_is_noted(
     settings: Settings, redis: Redis, store: ScanStore
 ) -> None:
-    """If all processes were gone when Redis was emptied, the scans are noted and left alone."""
+    """If no process ran when Redis was emptied, the scans are a note and are not recovered."""
     first = ApiServer(settings)
     first.start()
     async with httpx.AsyncClient(base_url=first.url, trust_env=False) as client:
@@ -216,10 +216,10 @@ async def test_a_restart_after_a_loss_is_noted(
         second.stop()
 
 
-async def test_jobs_missing_after_a_restart_come_back(
+async def test_jobs_missing_after_a_restart_are_recovered(
     settings: Settings, redis: Redis, queue: JobQueue
 ) -> None:
-    """Jobs that the append-only file lost are back once an API runs on the same data set."""
+    """Jobs that the append-only file lost are recovered by an API on the same data set."""
     first = ApiServer(settings)
     first.start()
     async with httpx.AsyncClient(base_url=first.url, trust_env=False) as client:
@@ -238,7 +238,7 @@ async def test_jobs_missing_after_a_restart_come_back(
 
 
 async def test_two_services_on_one_store(settings: Settings, store: ScanStore) -> None:
-    """Two queues on one store: neither sweeps, recovers nor forgets the other's scans."""
+    """Two queues on one store: neither sweeps nor recovers the other's scans."""
     other = settings.model_copy(
         update={"redis_url": settings.redis_url.removesuffix("/0") + "/1", "retention_s": 0.001}
     )

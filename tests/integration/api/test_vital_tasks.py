@@ -1,4 +1,4 @@
-"""Tasks without which an API process serves wrongly: they outlive errors, or end the process."""
+"""Tasks that an API process needs: they continue after errors, or end the process."""
 
 import asyncio
 from typing import NoReturn
@@ -18,12 +18,12 @@ from tests.support.scripted_worker import ScriptedWorker
 
 
 def fail(*_: object, **__: object) -> NoReturn:
-    """Raise what nobody foresaw."""
-    raise KeyError("unforeseen")
+    """Raise an unexpected error."""
+    raise KeyError("unexpected")
 
 
-async def test_a_round_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an error of any kind the next round comes, and the process is fine."""
+async def test_a_task_continues_after_a_failed_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error of any kind the next round follows, and nothing has failed."""
     monkeypatch.setattr("api.vital_tasks.PAUSE_S", 0.01)
     rounds = 0
 
@@ -32,7 +32,7 @@ async def test_a_round_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatc
         rounds += 1
         await asyncio.sleep(0)
         if rounds < 5:
-            raise KeyError("unforeseen")
+            raise KeyError("unexpected")
         await asyncio.Event().wait()
 
     vital = VitalTasks()
@@ -44,7 +44,7 @@ async def test_a_round_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_task_that_ended_and_one_that_is_stuck() -> None:
-    """What no round can outlive is told in words."""
+    """A task that ended or hangs is named in `failure`."""
 
     async def cancel() -> None:
         raise asyncio.CancelledError
@@ -56,28 +56,28 @@ async def test_a_task_that_ended_and_one_that_is_stuck() -> None:
     async with vital.repeating("reader", cancel):
         await asyncio.sleep(0.05)
         assert vital.failure == "The task reader has ended."
-    async with vital.repeating("sweep", wait, silent_s=0.05), vital.repeating("places", wait):
+    async with vital.repeating("sweep", wait, silent_s=0.05), vital.repeating("positions", wait):
         await asyncio.sleep(0.1)
         assert "sweep" in str(vital.failure)
 
 
-async def test_events_that_nobody_can_read(
+async def test_unreadable_events_are_skipped(
     client: httpx.AsyncClient,
     server: ApiServer,
     scripted_worker: ScriptedWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """News that cannot be read are passed over, and those who wait are told all the same."""
+    """Events that cannot be read are skipped, and blocked clients are answered all the same."""
     reads = 0
-    news = JobQueue.new_events
+    new_events = JobQueue.new_events
 
     async def often_unreadable(self: JobQueue, after: StreamOffsets, block_s: float) -> EventBatch:
         nonlocal reads
         reads += 1
-        told = await news(self, after, block_s)
+        batch = await new_events(self, after, block_s)
         if reads % 2:
             raise ValueError("'hovering' is not a valid JobStatus")
-        return told
+        return batch
 
     monkeypatch.setattr("api.vital_tasks.PAUSE_S", 0.01)
     monkeypatch.setattr(JobQueue, "new_events", often_unreadable)
@@ -89,16 +89,16 @@ async def test_events_that_nobody_can_read(
     assert (await client.get("/livez")).status_code == 200
 
 
-@pytest.mark.parametrize("method", ["heard", "look_at_all"])
-async def test_an_audience_that_fails_stops_no_other(
+@pytest.mark.parametrize("method", ["receive", "poll"])
+async def test_a_consumer_that_fails_stops_no_other(
     client: httpx.AsyncClient,
     server: ApiServer,
     scripted_worker: ScriptedWorker,
     monkeypatch: pytest.MonkeyPatch,
     method: str,
 ) -> None:
-    """With one audience raising at everything it is told, the other hears on."""
-    monkeypatch.setattr(f"api.live.waiters.JobWaiter.{method}", fail)
+    """With one consumer of events raising at each call, the other still works."""
+    monkeypatch.setattr(f"api.live.waiters.JobWaiters.{method}", fail)
     job_id = await submit(client)
     following = asyncio.create_task(followed(client, job_id))
     await server.until(lambda: server.following == 1)
@@ -111,18 +111,18 @@ async def test_an_audience_that_fails_stops_no_other(
     assert (await client.get("/livez")).status_code == 200
 
 
-async def test_a_process_that_cannot_go_on_says_so_and_ends(
+async def test_a_process_without_its_reader_ends(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its reader gone, `/livez` is a 503, and the process ends by itself."""
+    """When its event reader has ended, `/livez` is a 503, and the process exits by itself."""
     server = ApiServer(settings)
     with monkeypatch.context() as patched:
-        patched.setattr(Server, "on_tick", uvicorn.Server.on_tick)  # time to look at it
+        patched.setattr(Server, "on_tick", uvicorn.Server.on_tick)  # it does not exit yet
         server.start()
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client:
             assert (await client.get("/livez")).status_code == 200
-            vital: VitalTasks = server.server.config.app.state.vital  # type: ignore[union-attr]
-            reader = vital._vital["event_reader"].task
+            vital: VitalTasks = server.server.config.app.state.vital_tasks  # type: ignore[union-attr]
+            reader = vital._tasks["event_reader"].task
             reader.get_loop().call_soon_threadsafe(reader.cancel)
             await server.until(lambda: vital.failure is not None)
             assert_problem(await client.get("/livez"), 503, "event_reader")

@@ -1,4 +1,4 @@
-"""The states that a job has been in, told from the one it is in."""
+"""The earlier states of a job, computed from its present one."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ SUBMISSION = submission()
 
 
 def states(outcomes: list[bool], end: JobStatus | None) -> list[Job]:
-    """Return a job in each state of its life: it was lost so many times, and may have ended."""
+    """Return a job in each state of its life, with these lost attempts and this end."""
     job = Job(submission=SUBMISSION, status=JobStatus.QUEUED, attempts=0)
     life = [job]
 
@@ -29,7 +29,7 @@ def states(outcomes: list[bool], end: JobStatus | None) -> list[Job]:
         else:
             break
     if end is JobStatus.FAILED and life[-1].status is JobStatus.QUEUED and outcomes:
-        return life  # it cannot be told from a job that failed in its last attempt
+        return life  # it looks the same as a job that failed in its last attempt
     if end and (life[-1].status, end) in TRANSITIONS:
         become(end, finished_at=datetime.now(UTC))
     return life
@@ -51,11 +51,11 @@ def test_numbers_of_states_grow(life: list[Job]) -> None:
 
 @given(lives, st.data())
 def test_what_was_missed_is_known(life: list[Job], data: st.DataObject) -> None:
-    """From where a job stands and what a client saw last, every state between is told in order."""
+    """The states between a client's last one and the present one are yielded in order."""
     seen = data.draw(st.integers(0, len(life) - 1))
-    told = list(states_between(state_number(life[seen]), life[-1]))
+    replayed = list(states_between(state_number(life[seen]), life[-1]))
     missed = life[seen + 1 : -1]
-    facts = [(job.status, job.attempts, job.losses, job.progress) for job in told]
+    facts = [(job.status, job.attempts, job.losses, job.progress) for job in replayed]
     assert facts == [(job.status, job.attempts, job.losses, 0.0) for job in missed]
-    assert [state_number(job) for job in told] == [state_number(job) for job in missed]
-    assert all(job.finished_at is None and job.report is None for job in told)
+    assert [state_number(job) for job in replayed] == [state_number(job) for job in missed]
+    assert all(job.finished_at is None and job.report is None for job in replayed)

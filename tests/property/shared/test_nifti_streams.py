@@ -45,7 +45,8 @@ def outcome(blocks: list[bytes]) -> tuple[object, ...]:
     inspector = ScanInspector(max_scan_bytes=1 << 20, max_voxels=MAX_VOXELS)
     try:
         for block in blocks:
-            inspector.feed(block)
+            for _ in inspector.inspect(block):
+                pass
         seen: Inspection = inspector.finish()
     except VoxelQError as error:
         return type(error), error.detail

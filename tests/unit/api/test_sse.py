@@ -1,4 +1,4 @@
-"""What one follower of a job is sent."""
+"""The messages that one follower of a job gets."""
 
 from collections.abc import AsyncIterator
 
@@ -34,19 +34,24 @@ CANCELED = Job(submission=SUBMISSION, status=JobStatus.CANCELED, attempts=1)
 
 
 async def sent(follower: Follower) -> list[str]:
-    """All that a follower is sent to the end."""
+    """All messages of a follower to the end."""
     return [message.decode() async for message in follower.messages()]
 
 
+def message_id(message: str) -> int:
+    """The id of a message."""
+    return int(message.split("\n")[1].removeprefix("id: "))
+
+
 async def test_a_slow_client_misses_no_status_and_holds_no_memory() -> None:
-    """Of all that happens while a client does not read it gets the newest of each state."""
+    """A client that reads late gets the newest message of each state."""
     follower = Follower(None)
     follower.begin(queued(500))
     for position in range(499, -1, -1):
-        follower.tell(Snapshot.of(queued(position)))
+        follower.send(Snapshot.of(queued(position)))
     for step in range(1000):
-        follower.tell(Snapshot.of(started(step / 1000)))
-    follower.tell(Snapshot.of(CANCELED))
+        follower.send(Snapshot.of(started(step / 1000)))
+    follower.send(Snapshot.of(CANCELED))
     messages = await sent(follower)
     assert len(messages) == 3
     assert '"position":0' in messages[0]
@@ -54,19 +59,19 @@ async def test_a_slow_client_misses_no_status_and_holds_no_memory() -> None:
     assert '"status":"canceled"' in messages[2]
 
 
-async def test_what_is_told_before_the_beginning_is_part_of_it() -> None:
-    """News that overtake the look at the state a client begins with are not sent before it."""
+async def test_changes_before_the_first_state_are_part_of_it() -> None:
+    """A change that arrives before the client's first state is not sent before it."""
     follower = Follower(None)
-    follower.tell(Snapshot.of(started(0.5)))
+    follower.send(Snapshot.of(started(0.5)))
     follower.begin(CANCELED)
     (only,) = await sent(follower)
     assert '"status":"canceled"' in only
 
 
-async def test_a_client_with_nothing_to_hear_hears_heartbeats(
+async def test_heartbeats_are_sent_between_messages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Between messages comes a comment, and after `end` nothing."""
+    """While nothing changes comments are sent, and after `end` nothing."""
     monkeypatch.setattr(sse, "HEARTBEAT_S", 0.01)
     follower = Follower(None)
     follower.begin(queued(0))
@@ -78,16 +83,16 @@ async def test_a_client_with_nothing_to_hear_hears_heartbeats(
 
 
 @given(st.integers(0, 2**53), st.lists(st.floats(0, 1), max_size=5))
-async def test_ids_only_grow(last_id: int, told: list[float]) -> None:
-    """Whatever id a client comes back with, every message's id is higher than all before."""
+async def test_ids_only_grow(last_id: int, updates: list[float]) -> None:
+    """With any Last-Event-ID, every message's id is higher than all before."""
     follower = Follower(last_id)
     follower.begin(started(0.0))
     ids = []
     follower.end()
-    for progress in told:
-        ids += [int(one.split("\n")[1].removeprefix("id: ")) for one in await sent(follower)]
-        follower.tell(Snapshot.of(started(progress)))
-    ids += [int(one.split("\n")[1].removeprefix("id: ")) for one in await sent(follower)]
+    for progress in updates:
+        ids += [message_id(message) for message in await sent(follower)]
+        follower.send(Snapshot.of(started(progress)))
+    ids += [message_id(message) for message in await sent(follower)]
     assert ids == sorted(set(ids))
     assert all(number > last_id for number in ids)
     assert ids

@@ -1,25 +1,46 @@
-"""How what workers count becomes Prometheus' text."""
+"""How the workers' counters become Prometheus' text."""
 
 import re
+from collections.abc import Iterator
 from importlib import resources
 
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
-from api.metrics.worker_counters import worker_lines
+from api.metrics.worker_counters import worker_families
 from shared.queue.worker_metrics import FAMILIES, added, batch_counts, observed
 from shared.results import Timings
 
 sizes = st.lists(st.integers(1, 400), max_size=30)
 
 
+class Counters(Collector):
+    """Collects the families of some counters."""
+
+    def __init__(self, fields: dict[str, float]) -> None:
+        self._fields = fields
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        yield from worker_families(self._fields, "voxelq_")
+
+
+def page(fields: dict[str, float]) -> str:
+    """Return the Prometheus text for counters with these fields."""
+    registry = CollectorRegistry()
+    registry.register(Counters(fields))
+    return generate_latest(registry).decode()
+
+
 def samples(fields: dict[str, float]) -> dict[tuple[str, str], float]:
-    """Return what a Prometheus server reads: values by name and first label."""
-    text = "".join(worker_lines(fields, "voxelq_"))
+    """Return what a Prometheus server reads: values by name and labels."""
     return {
         (sample.name, ",".join(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(page(fields))
         for sample in family.samples
     }
 
@@ -49,15 +70,15 @@ def test_labels_keep_histograms_apart() -> None:
     )
     read = samples(fields)
     assert read["voxelq_stage_seconds_count", "load"] == 2
-    assert read["voxelq_stage_seconds_bucket", "load,0.01"] == 0
-    assert read["voxelq_stage_seconds_bucket", "load,0.025"] == 2
-    assert read["voxelq_stage_seconds_bucket", "store,300"] == 0
-    assert read["voxelq_stage_seconds_bucket", "store,+Inf"] == 1
+    assert read["voxelq_stage_seconds_bucket", "0.01,load"] == 0
+    assert read["voxelq_stage_seconds_bucket", "0.025,load"] == 2
+    assert read["voxelq_stage_seconds_bucket", "300,store"] == 0
+    assert read["voxelq_stage_seconds_bucket", "+Inf,store"] == 1
     assert read["voxelq_stage_seconds_sum", "store"] == 400
 
 
 def test_what_never_happened_is_shown_as_zero() -> None:
-    """Counters without labels are there from the start, so that their first step is seen."""
+    """Counters without labels are there from the start, so that their first increase is seen."""
     read = samples({})
     assert read["voxelq_leases_lost_total", ""] == 0
     assert read["voxelq_oom_splits_total", ""] == 0
@@ -81,9 +102,9 @@ def test_fields_carry_the_label_of_their_family() -> None:
     assert {(name, FAMILIES[name].label) for name, _ in counted} == set(counted)
 
 
-def test_every_family_is_told_of() -> None:
-    """Each family has its words and its kind, and a field of no family is not shown."""
-    text = "".join(worker_lines({"seconds_per_scan": 3.0}, "voxelq_"))
+def test_every_family_is_shown() -> None:
+    """Each family has its description and its kind, and a field of no family is not shown."""
+    text = page({"seconds_per_scan": 3.0})
     assert "seconds_per_scan" not in text
     for name, family in FAMILIES.items():
         assert f"# HELP voxelq_{name} {family.description}\n" in text

@@ -33,7 +33,8 @@ def inspect(
     """Stream ``content`` through an inspector."""
     inspector = ScanInspector(max_scan_bytes=max_scan_bytes, max_voxels=max_voxels)
     for start in range(0, len(content), block):
-        inspector.feed(content[start : start + block])
+        for _ in inspector.inspect(content[start : start + block]):
+            pass
     return inspector.finish()
 
 
@@ -146,7 +147,7 @@ def test_too_many_voxels(version: int, edge: int, gzipped: bool) -> None:
     content = nifti(version=version, dim=[3, edge, edge, edge, 1, 1, 1, 1])
     inspector = ScanInspector(max_scan_bytes=1 << 30, max_voxels=MAX_VOXELS)
     with pytest.raises(ScanTooLarge, match=str(edge**3)):
-        inspector.feed(gz(content) if gzipped else content)
+        next(inspector.inspect(gz(content) if gzipped else content))
 
 
 def test_too_many_bytes() -> None:

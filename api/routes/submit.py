@@ -1,4 +1,4 @@
-"""Handing a scan in: submit and poll, or submit and block."""
+"""Submit a scan: get its job and poll it, or block until it is done."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from api.http.openapi import SUBMIT_BODY, problems
 from api.http.responses import job_response, while_connected
 from api.schemas import JobView
 from api.services import Services, ServicesDep
-from api.submission.body import TEXT_FIELDS, forget_files, received_scan
+from api.submission.receive import TEXT_FIELDS, delete_files, received_scan
 from api.submission.wait_preference import WaitPreference, read_wait_preference
 from shared.errors import (
     BadRequest,
@@ -67,10 +67,10 @@ _REFUSALS = problems(
 
 @dataclass(frozen=True)
 class SubmitCall:
-    """The parameters and headers that both submits take, and when they came."""
+    """The parameters and headers that both submits take; ``started_at`` is when they arrived."""
 
     request: Request
-    began_at: datetime
+    started_at: datetime
     model: str | None
     priority: Priority | None
     wait: float | None
@@ -79,7 +79,7 @@ class SubmitCall:
     traceparent: str | None
 
     def preference(self, services: Services, *, default_s: float) -> WaitPreference:
-        """Return how long this client waits; raises BadRequest."""
+        """Return how long this client wants to wait; raises BadRequest."""
         return read_wait_preference(
             self.wait, self.prefer, default_s=default_s, max_s=services.settings.max_wait_s
         )
@@ -112,8 +112,8 @@ async def submit_call(
         str | None, Header(description="W3C trace context, carried through the job.")
     ] = None,
 ) -> SubmitCall:
-    """Read what a submit says beside its body; raises BadRequest."""
-    began_at = datetime.now(UTC)
+    """Read the parameters and headers of a submit; raises BadRequest."""
+    started_at = datetime.now(UTC)
     names = [name for name, _ in request.query_params.multi_items()]
     if unknown := set(names) - _QUERY_PARAMETERS:
         known = ", ".join(sorted(_QUERY_PARAMETERS))
@@ -123,9 +123,9 @@ async def submit_call(
     if len(names) != len(set(names)):
         raise BadRequest("A query parameter is given twice.")
     if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
-        traceparent = None  # to be ignored when malformed (W3C Trace Context, section 3.2)
+        traceparent = None  # a malformed one is ignored (W3C Trace Context, section 3.2)
     return SubmitCall(
-        request, began_at, model, priority, wait, prefer, idempotency_key, traceparent
+        request, started_at, model, priority, wait, prefer, idempotency_key, traceparent
     )
 
 
@@ -140,9 +140,9 @@ Call = Annotated[SubmitCall, Depends(submit_call)]
     openapi_extra=SUBMIT_BODY,
 )
 async def submit(call: Call, services: ServicesDep) -> Response:
-    """Hand a scan in and get its job, to be polled at `Location`.
+    """Submit a scan and get its job; poll it at `Location`.
 
-    The answer comes at once, unless `wait` or `Prefer: wait=N` asks to hold it.
+    The answer is sent at once, unless `wait` or `Prefer: wait=N` asks to hold it.
     """
     return await _submit_and_wait(call, services, call.preference(services, default_s=0))
 
@@ -157,10 +157,10 @@ async def submit(call: Call, services: ServicesDep) -> Response:
     openapi_extra=SUBMIT_BODY,
 )
 async def predict(call: Call, services: ServicesDep) -> Response:
-    """Hand a scan in and block until its job is terminal, or the wait is over.
+    """Submit a scan and block until its job is terminal, or the wait is over.
 
-    A job that failed is a 200 too, for the call itself worked: its `status` is `failed` and its
-    `error` is the problem. When the wait is over the job goes on, and the answer is 202.
+    A failed job is a 200 too, because the call itself worked: its `status` is `failed` and its
+    `error` is the problem. When the wait is over the job continues, and the answer is 202.
     """
     preference = call.preference(services, default_s=services.settings.max_wait_s)
     return await _submit_and_wait(call, services, preference)
@@ -171,12 +171,12 @@ async def _submit_and_wait(
 ) -> Response:
     job = await _submit(call, services)
     if preference.wait_s > 0 and not job.status.terminal:
-        job = await while_connected(call.request, services.waiter.wait(job.id, preference.wait_s))
+        job = await while_connected(call.request, services.waiters.wait(job.id, preference.wait_s))
     return job_response(
         job,
         accepted=not job.status.terminal,
         headers=preference.headers,
-        began_at=call.began_at,
+        started_at=call.started_at,
     )
 
 
@@ -193,9 +193,9 @@ async def _submit(call: SubmitCall, services: Services) -> Job:
             idempotency_key=call.idempotency_key,
             traceparent=call.traceparent,
         )
-        await services.threads.uploads.run(services.store_upkeep.record, submission)
+        await services.thread_pools.uploads.run(services.store_upkeep.write_record, submission)
         receipt = await services.queue.submit(submission)
     log.info("job_submitted", job=receipt.job.id, model=scan.model.ref, created=receipt.created)
     if not receipt.created:
-        await forget_files(services, scan.job_id)
+        await delete_files(services, scan.job_id)
     return receipt.job
