@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from planning.workers import Begun, Lanes, WorkerPool
 from shared.batching.cost_model import BatchCost
-from shared.batching.policy import BatchBounds, BatchPlanner, climb
+from shared.batching.policy import BatchBounds, BatchPlanner, batch_size
 
 ONE_LANE = Lanes()
 
@@ -78,16 +78,18 @@ class Adaptive:
 
     def came(self, now_s: float) -> None:
         """Learn how soon scans follow each other."""
-        self._planner.came(now_s)
+        self._planner.observe_arrival(now_s)
 
     def decide(self, moment: Moment) -> Take | HoldUntil:
-        """Draw by the ladder; wait only with the whole queue in hand."""
+        """Draw as many as the policy says; wait only where that is the whole queue."""
         planner = self._planner
         idle = moment.idle
-        planner.saw(arrived=moment.arrived, workers=moment.workers, idle=idle, now_s=moment.now_s)
+        planner.observe_queue(
+            arrived=moment.arrived, workers=moment.workers, idle=idle, now_s=moment.now_s
+        )
         size = 1
         if moment.queued > idle:
-            size = climb(planner.steps(self.MODEL), moment.queued, idle=idle)
+            size = batch_size(planner.thresholds(self.MODEL), moment.queued, idle=idle)
         until_s = planner.bounds.max_latency_s + min(moment.held_since_s, moment.newest_s)
         if moment.now_s < until_s and planner.wants_more(
             self.MODEL, size=size, left=moment.queued - size, waited_s=0.0
@@ -97,7 +99,7 @@ class Adaptive:
 
     def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
         """Learn what the batch cost."""
-        self._planner.observe(self.MODEL, size, seconds, concurrency)
+        self._planner.observe_batch(self.MODEL, size, seconds, concurrency)
 
 
 class FixedWindow:

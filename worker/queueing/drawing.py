@@ -11,7 +11,7 @@ from shared.settings import Settings
 from worker.pipeline.outcomes import LeasedJob
 from worker.queueing.active_batches import ActiveBatches, BatchCharge
 from worker.queueing.heartbeat import Heartbeat
-from worker.queueing.leases import Leases
+from worker.queueing.leases import Draw, Leases
 
 #: Between two looks for more jobs while a batch gathers (seconds).
 GATHER_TICK_S = 0.001
@@ -45,46 +45,50 @@ class Drawing:
             go_on: Whether more jobs may still be waited for.
         """
         with self._planning:
-            ladders = self._planner.ladders()
-        # other lanes that would compute now, had they a scan
+            thresholds = self._planner.all_thresholds()
+        # other lanes that could compute now if they had a scan
         spare = max(0, concurrency - len(self._active_batches) - 1)
-        jobs = self._leases.draw(self._most, ladders=ladders, spare=spare, skipped=skipped)
-        self._heartbeat.hold(jobs)
-        began = self._see_traffic()
+        draw = self._leases.draw(self._most, thresholds=thresholds, spare=spare, skipped=skipped)
+        self._heartbeat.hold(draw.jobs)
+        began = self._observe(draw)
+        jobs = list(draw.jobs)
         if not jobs or jobs[0].alone:
             return jobs
         drawn = jobs[0].submission.model_ref
-        while go_on() and self._wants_more(drawn, len(jobs), began):
+        left = draw.traffic.left if draw.traffic else 0
+        while go_on() and self._wants_more(drawn, len(jobs), left, began):
             try:
-                more = self._leases.draw(self._most - len(jobs), model=drawn)
+                draw = self._leases.draw(self._most - len(jobs), model=drawn)
             except RedisError:
-                break  # what is drawn is held, and must not be forgotten
-            self._heartbeat.hold(more)
-            self._see_traffic()
-            jobs += more
-            if not more:
+                break  # compute what is drawn: its leases are held
+            self._heartbeat.hold(draw.jobs)
+            self._observe(draw)
+            jobs += draw.jobs
+            left = draw.traffic.left if draw.traffic else left
+            if not draw.jobs:
                 time.sleep(GATHER_TICK_S)
         return jobs
 
     def observe(self, model: str, size: int, spent: BatchCharge) -> None:
         """Learn what a batch of ``size`` scans cost."""
         with self._planning:
-            self._planner.observe(model, size, *spent)
+            self._planner.observe_batch(model, size, *spent)
 
-    def _wants_more(self, model: str, size: int, began: float) -> bool:
-        left, waited_s = self._leases.traffic.left, time.monotonic() - began
+    def _wants_more(self, model: str, size: int, left: int, began: float) -> bool:
+        waited_s = time.monotonic() - began
         with self._planning:
             return self._planner.wants_more(model, size=size, left=left, waited_s=waited_s)
 
-    def _see_traffic(self) -> float:
-        """Tell the planner what the last draw saw; return when (monotonic seconds)."""
-        seen, now_s = self._leases.traffic, time.monotonic()
-        with self._planning:
-            self._planner.saw(
-                arrived=seen.ever_queued,
-                workers=seen.workers,
-                idle=seen.idle,
-                now_s=now_s,
-                ages_s=seen.ages_s,
-            )
+    def _observe(self, draw: Draw) -> float:
+        """Learn from what a draw saw; return when it was (monotonic seconds)."""
+        seen, now_s = draw.traffic, time.monotonic()
+        if seen is not None:
+            with self._planning:
+                self._planner.observe_queue(
+                    arrived=seen.ever_queued,
+                    workers=seen.workers,
+                    idle=seen.idle,
+                    now_s=now_s,
+                    ages_s=seen.ages_s,
+                )
         return now_s

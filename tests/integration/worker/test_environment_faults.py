@@ -176,13 +176,13 @@ async def test_a_worker_that_draws_its_own_lapsed_job_again_keeps_it(
     job_id = (await queue.submit(submission())).job.id
     watchdog = Watchdog("in-process")
     service = BatchService(ScriptedEngine(), settings, "in-process", watchdog, lambda _: None)
-    (lost,) = service._leases.draw(1)
+    (lost,) = service._leases.draw(1).jobs
     service._heartbeat.hold([lost])
     await queue._redis.zrem(f"rq:wip:{lost.queue}", f"{job_id}:{lost.execution}")
     service._heartbeat.beat()
     await queue._redis.lpush(f"rq:queue:{lost.queue}", job_id)
     await queue._redis.zadd("voxelq:pending:routine", {job_id: 1})
-    (again,) = service._leases.draw(1)
+    (again,) = service._leases.draw(1).jobs
     service._heartbeat.hold([again])
     service._heartbeat.release([lost])
     assert service._heartbeat.held == [again]
