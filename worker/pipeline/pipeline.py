@@ -134,7 +134,7 @@ class Pipeline:
         """Where it is noted how far jobs have come."""
         return self._progress
 
-    def counted(self) -> dict[str, float]:
+    def take_metrics(self) -> dict[str, float]:
         """Return what was counted since the last call."""
         busy = {"device_busy_seconds_total": self._device.taken_busy_s()}
         return added([busy, self._counts.take()])

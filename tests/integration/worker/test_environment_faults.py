@@ -15,10 +15,10 @@ from shared.watchdog import Watchdog
 from tests.integration.worker.test_lanes import serving
 from tests.support.fake_worker import ScriptedEngine
 from tests.support.jobs import Workers, submission, wait_for
-from worker.pipeline import trouble as troubles
 from worker.pipeline.outcomes import LeasedJob, Outcome, Returned
 from worker.pipeline.trouble import Trouble
-from worker.queueing.lanes import BatchService
+from worker.queueing import pause
+from worker.queueing.lanes import WorkerLanes
 
 AWAY = Trouble("The store is away.")
 PROBLEM = StoreUnavailable(AWAY.reason).problem()
@@ -48,8 +48,8 @@ class MoodyEngine(ScriptedEngine):
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a worker look again ten times a second."""
-    monkeypatch.setattr(troubles, "FIRST_PAUSE_S", 0.1)
-    monkeypatch.setattr(troubles, "LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr(pause, "FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(pause, "LONGEST_PAUSE_S", 0.1)
 
 
 async def submit_all(queue: JobQueue, scans: Sequence[str]) -> list[str]:
@@ -124,15 +124,15 @@ async def test_a_dead_device_ends_its_worker_and_charges_nobody(
     """A worker that only a fresh process can mend stops by itself, with its jobs in the queue."""
     engine = MoodyEngine(Trouble("The network no longer runs.", restart=True))
     watchdog = Watchdog("in-process")
-    service = BatchService(engine, settings, "in-process", watchdog, lambda _: None)
+    lanes = WorkerLanes(engine, settings, "in-process", watchdog, lambda _: None)
     (job_id,) = await submit_all(queue, ["ok"])
-    service.start()
-    lane = threading.Thread(target=service.run_lane)
+    lanes.start()
+    lane = threading.Thread(target=lanes.run_lane)
     lane.start()
     await asyncio.to_thread(lane.join)
-    service.leave()
+    lanes.leave()
     watchdog.close()
-    assert service.wants_restart
+    assert lanes.wants_restart
     job = await queue.get(job_id)
     assert (job.status, job.losses, job.returns) == (JobStatus.QUEUED, 0, 1)
 
@@ -175,23 +175,23 @@ async def test_a_worker_that_draws_its_own_lapsed_job_again_keeps_it(
     """Leases are held by execution: letting go of the lost one does not end the new one."""
     job_id = (await queue.submit(submission())).job.id
     watchdog = Watchdog("in-process")
-    service = BatchService(ScriptedEngine(), settings, "in-process", watchdog, lambda _: None)
-    (lost,) = service._leases.draw(1).jobs
-    service._heartbeat.hold([lost])
+    lanes = WorkerLanes(ScriptedEngine(), settings, "in-process", watchdog, lambda _: None)
+    (lost,) = lanes._leases.draw(1).jobs
+    lanes._heartbeat.hold([lost])
     await queue._redis.zrem(f"rq:wip:{lost.queue}", f"{job_id}:{lost.execution}")
-    service._heartbeat.beat()
+    lanes._heartbeat.beat()
     await queue._redis.lpush(f"rq:queue:{lost.queue}", job_id)
     await queue._redis.zadd("voxelq:pending:routine", {job_id: 1})
-    (again,) = service._leases.draw(1).jobs
-    service._heartbeat.hold([again])
-    service._heartbeat.release([lost])
-    assert service._heartbeat.held == [again]
-    assert not service._heartbeat.is_lost(again)
-    service._heartbeat.beat()
-    assert not service._heartbeat.is_lost(again)
+    (again,) = lanes._leases.draw(1).jobs
+    lanes._heartbeat.hold([again])
+    lanes._heartbeat.release([lost])
+    assert lanes._heartbeat.held == [again]
+    assert not lanes._heartbeat.is_lost(again)
+    lanes._heartbeat.beat()
+    assert not lanes._heartbeat.is_lost(again)
     watchdog.close()
-    for one in service._connections:
-        one.close()
+    for connection in lanes._connections:
+        connection.close()
 
 
 def job_facts(job: Job) -> tuple[int, int, int]:

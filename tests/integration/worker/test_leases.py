@@ -298,6 +298,6 @@ async def test_a_fault_while_gathering_loses_nothing(
         return draw(self, most, model=model, thresholds=thresholds, spare=spare, skipped=skipped)
 
     monkeypatch.setattr(Leases, "draw", stumble)
-    drawn = worker._service._draws.gather(1, frozenset(), lambda: True)
+    drawn = worker._lanes._drawer.gatherer.gather(1, frozenset(), lambda: True)
     assert [leased.id for leased in drawn] == [job_id]
     worker._watchdog.close()

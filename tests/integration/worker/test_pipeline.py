@@ -217,7 +217,7 @@ def test_a_batch_that_throws_is_bisected(settings: Settings, store: ScanStore) -
     assert isinstance(failed, Failed)
     assert "quote" not in str(failed.problem)
     assert choosy.sizes == [8, 4, 4, 2, 1, 1, 2]
-    assert not pipeline.counted().get("oom_splits_total")
+    assert not pipeline.take_metrics().get("oom_splits_total")
 
 
 def test_a_batch_that_memory_does_not_bear_is_halved(settings: Settings, store: ScanStore) -> None:
@@ -232,7 +232,7 @@ def test_a_batch_that_memory_does_not_bear_is_halved(settings: Settings, store: 
             outcomes = run(pipeline, [leased(store, scan_bytes()) for _ in range(4)])
             assert all(isinstance(outcome, Finished) for outcome in outcomes)
     assert choosy.sizes == [4, 2, 2, 2, 2]
-    assert pipeline.counted()["oom_splits_total"] == 1
+    assert pipeline.take_metrics()["oom_splits_total"] == 1
 
 
 def test_a_scan_that_memory_does_not_bear_alone_is_tried_again_later(

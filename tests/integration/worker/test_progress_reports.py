@@ -13,7 +13,7 @@ from tests.support.fake_worker import ScriptedEngine
 from tests.support.jobs import submission, wait_for
 from worker.pipeline.outcomes import LeasedJob, Outcome
 from worker.pipeline.progress import Step
-from worker.queueing.lanes import BatchService
+from worker.queueing.lanes import WorkerLanes
 
 
 class SteppingEngine(ScriptedEngine):
@@ -37,17 +37,17 @@ class SteppingEngine(ScriptedEngine):
 def serving(engine: SteppingEngine, settings: Settings) -> Iterator[None]:
     """Serve in a thread of this process."""
     watchdog = Watchdog("in-process")
-    service = BatchService(engine, settings, "in-process", watchdog, lambda _: None)
-    service.start()
-    lane = threading.Thread(target=service.run_lane)
+    lanes = WorkerLanes(engine, settings, "in-process", watchdog, lambda _: None)
+    lanes.start()
+    lane = threading.Thread(target=lanes.run_lane)
     lane.start()
     try:
         yield
     finally:
         engine.may_go.set()
-        service.stop()
+        lanes.stop_flag.request()
         lane.join()
-        service.leave()
+        lanes.leave()
         watchdog.close()
 
 

@@ -17,7 +17,7 @@ from worker.pipeline.progress import BatchProgress, ProgressBoard, Step
 from worker.pipeline.stage_weights import FIRST_SHARES, StageWeights
 from worker.queueing import progress_reporter
 from worker.queueing.leases import Leases
-from worker.queueing.progress_reporter import Reporter
+from worker.queueing.progress_reporter import ProgressReporter
 
 shares = st.lists(st.floats(0.01, 1), max_size=6)
 seconds = st.lists(st.floats(0, 100), min_size=5, max_size=5)
@@ -127,7 +127,7 @@ def test_many_steps_make_few_reports(monkeypatch: pytest.MonkeyPatch) -> None:
         first_heard.set()
 
     board, one, other = ProgressBoard(), leased(), leased()
-    thread = Reporter(cast("Leases", Ear(hear)), board)
+    thread = ProgressReporter(cast("Leases", Ear(hear)), board)
     thread.start()
     board.note([Step(one, Stage.LOAD, 0.0)])
     assert first_heard.wait(60)
@@ -143,7 +143,7 @@ def test_a_reporter_bears_with_redis_being_away(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(progress_reporter, "REPORT_EVERY_S", 0.0)
     heard = threading.Event()
     board, one = ProgressBoard(), leased()
-    thread = Reporter(cast("Leases", Ear(lambda _: heard.set(), away=2)), board)
+    thread = ProgressReporter(cast("Leases", Ear(lambda _: heard.set(), away=2)), board)
     thread.start()
     while not heard.wait(0.001):
         board.note([Step(one, Stage.INFERENCE, 0.5)])
