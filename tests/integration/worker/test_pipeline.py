@@ -283,7 +283,7 @@ def test_a_finding_that_is_no_number_fails_alone(
         finished, failed = run(pipeline, [good, odd])
     assert isinstance(finished, Finished)
     assert isinstance(failed, Failed)
-    assert "no numbers" in failed.problem["detail"]
+    assert "not numbers" in failed.problem["detail"]
     assert not store._fs.glob(f"{store._root}/{store.folder(odd.id)}/*mask*")
 
 

@@ -28,7 +28,7 @@ class SteppingEngine(ScriptedEngine):
         """Note, wait, and do as scripted."""
         for number in range(1000):
             share = number / 999 / 2
-            self.progress.note(Step(leased, Stage.INFERENCE, share) for leased in leased_jobs)
+            self.progress.put(Step(leased, Stage.INFERENCE, share) for leased in leased_jobs)
         self.may_go.wait(60)
         return super().run(leased_jobs, worker_id, is_lost)
 

@@ -35,19 +35,19 @@ class Notes(ProgressBoard):
         super().__init__()
         self.all: list[Step] = []
 
-    def note(self, steps: object) -> None:
+    def put(self, steps: object) -> None:
         """Keep, and put up."""
         kept = list(cast("Sequence[Step]", steps))
         self.all += kept
-        super().note(kept)
+        super().put(kept)
 
 
 def test_a_board_shows_the_newest_step_only() -> None:
     """Whoever takes gets each job's newest step once, and none of a job that is done with."""
     board, first, second, gone = ProgressBoard(), leased(), leased(), leased()
-    board.note([Step(first, Stage.LOAD, 0.0), Step(second, Stage.LOAD, 0.0)])
-    board.note([Step(first, Stage.STORE, 0.9), Step(gone, Stage.STORE, 0.9)])
-    board.drop([gone])
+    board.put([Step(first, Stage.LOAD, 0.0), Step(second, Stage.LOAD, 0.0)])
+    board.put([Step(first, Stage.STORE, 0.9), Step(gone, Stage.STORE, 0.9)])
+    board.remove([gone])
     assert board.take() == [Step(first, Stage.STORE, 0.9), Step(second, Stage.LOAD, 0.0)]
     board.close()
     assert board.take() == []
@@ -56,12 +56,12 @@ def test_a_board_shows_the_newest_step_only() -> None:
 @given(shares, st.lists(seconds, max_size=4))
 def test_progress_never_goes_back(told: list[float], lately: list[list[float]]) -> None:
     """Whatever stages cost, and if windows are run anew, a job's progress never falls."""
-    pace, board, one = StageWeights(), Notes(), leased()
+    weights, board, one = StageWeights(), Notes(), leased()
     for batch in lately:
-        pace.saw("model@1", dict(zip(Stage, batch, strict=True)))
-    progress = BatchProgress(board, pace.spans("model@1"))
+        weights.observe("model@1", dict(zip(Stage, batch, strict=True)))
+    progress = BatchProgress(board, weights.spans("model@1"))
     for stage in Stage:
-        progress.enter(stage, [one])
+        progress.begin(stage, [one])
         if stage is Stage.INFERENCE:
             (on_share,) = progress.on_shares([one])
             for share in told:
@@ -76,10 +76,10 @@ def test_progress_never_goes_back(told: list[float], lately: list[list[float]]) 
 @given(st.lists(seconds, max_size=5))
 def test_stages_share_the_way(lately: list[list[float]]) -> None:
     """Each stage begins where the one before ends, the first at 0 and the last ends at 1."""
-    pace = StageWeights()
+    weights = StageWeights()
     for batch in lately:
-        pace.saw("model@1", dict(zip(Stage, batch, strict=True)))
-    spans = pace.spans("model@1")
+        weights.observe("model@1", dict(zip(Stage, batch, strict=True)))
+    spans = weights.spans("model@1")
     assert list(spans) == list(Stage)
     for (_, end), (begin, _) in pairwise(spans.values()):
         assert end == begin
@@ -89,14 +89,14 @@ def test_stages_share_the_way(lately: list[list[float]]) -> None:
 
 def test_shares_are_learnt_for_each_model() -> None:
     """A model's stages get the shares that they took; other models keep what is first believed."""
-    pace = StageWeights()
-    pace.saw("slow@1", dict(zip(Stage, [1, 1, 16, 1, 1], strict=True)))
-    low, high = pace.spans("slow@1")[Stage.INFERENCE]
+    weights = StageWeights()
+    weights.observe("slow@1", dict(zip(Stage, [1, 1, 16, 1, 1], strict=True)))
+    low, high = weights.spans("slow@1")[Stage.INFERENCE]
     assert (low, high) == pytest.approx((0.1, 0.9))
-    pace.saw("slow@1", dict(zip(Stage, [1, 1, 1, 1, 1], strict=True)))
-    low, high = pace.spans("slow@1")[Stage.INFERENCE]
+    weights.observe("slow@1", dict(zip(Stage, [1, 1, 1, 1, 1], strict=True)))
+    low, high = weights.spans("slow@1")[Stage.INFERENCE]
     assert high - low == pytest.approx(0.8 * 0.8 + 0.2 * 0.2)
-    low, high = pace.spans("other@1")[Stage.INFERENCE]
+    low, high = weights.spans("other@1")[Stage.INFERENCE]
     assert high - low == pytest.approx(FIRST_SHARES[Stage.INFERENCE])
 
 
@@ -129,10 +129,10 @@ def test_many_steps_make_few_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     board, one, other = ProgressBoard(), leased(), leased()
     thread = ProgressReporter(cast("Leases", Ear(hear)), board)
     thread.start()
-    board.note([Step(one, Stage.LOAD, 0.0)])
+    board.put([Step(one, Stage.LOAD, 0.0)])
     assert first_heard.wait(60)
     for number in range(1000):
-        board.note([Step(one, Stage.INFERENCE, number / 1000), Step(other, Stage.LOAD, 0.0)])
+        board.put([Step(one, Stage.INFERENCE, number / 1000), Step(other, Stage.LOAD, 0.0)])
     thread.stop()
     assert heard == [[Step(one, Stage.LOAD, 0.0)]]
     assert board.take() == [Step(one, Stage.INFERENCE, 0.999), Step(other, Stage.LOAD, 0.0)]
@@ -146,5 +146,5 @@ def test_a_reporter_bears_with_redis_being_away(monkeypatch: pytest.MonkeyPatch)
     thread = ProgressReporter(cast("Leases", Ear(lambda _: heard.set(), away=2)), board)
     thread.start()
     while not heard.wait(0.001):
-        board.note([Step(one, Stage.INFERENCE, 0.5)])
+        board.put([Step(one, Stage.INFERENCE, 0.5)])
     thread.stop()

@@ -79,8 +79,8 @@ def test_trouble_that_passes_leaves_no_trace() -> None:
     found = [check(thorough=False) for _ in range(4)]
     assert [one.reason if one else None for one in found] == [
         "another one",
-        "The store cannot be looked at: OSError.",
-        "The store cannot be looked at: ValueError.",
+        "The store cannot be checked: OSError.",
+        "The store cannot be checked: ValueError.",
         None,
     ]
     check.close()
