@@ -1,4 +1,4 @@
-"""Plans hang together, whatever is asked."""
+"""Plans are consistent, whatever the load and the goal."""
 
 import math
 
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from planning.cost import MeasuredCost
 from planning.forecast import Demand, least_workers
-from planning.planner import OutOfReach, Plan, make_plan
-from planning.workers import Lanes
+from planning.planner import GoalOutOfReach, Plan, make_plan
+from planning.workers import LaneSpeeds
 from shared.batching.cost_model import BatchCost
 
 SCANS = 1000
@@ -17,7 +17,7 @@ SCANS = 1000
 costs = st.builds(
     MeasuredCost,
     st.builds(BatchCost, st.floats(0.0, 0.5), st.floats(0.05, 2.0)),
-    lanes=st.sampled_from([Lanes(), Lanes((1.0, 1.2)), Lanes((1.0, 1.9, 2.5, 2.5))]),
+    lanes=st.sampled_from([LaneSpeeds(), LaneSpeeds((1.0, 1.2)), LaneSpeeds((1.0, 1.9, 2.5, 2.5))]),
     noise=st.floats(0.0, 0.3),
     outside_s=st.floats(0.0, 0.2),
     busy_outside_s=st.none() | st.floats(0.2, 0.5),
@@ -25,7 +25,7 @@ costs = st.builds(
 )
 #: How many workers the load would keep busy all the time.
 busy = st.floats(0.05, 6.0)
-#: A goal, as a multiple of what a scan takes that nothing delays.
+#: A goal, as a multiple of what a scan takes that no other scan delays.
 patience = st.floats(1.3, 20.0)
 
 
@@ -39,7 +39,7 @@ def plan(measured: MeasuredCost, asked: Demand) -> Plan:
     """Return a quick plan; a goal out of reach is not what these tests are about."""
     try:
         return make_plan(measured, asked, scans=SCANS, outage_s=6.0)
-    except OutOfReach:
+    except GoalOutOfReach:
         assume(False)
         raise
 
@@ -99,7 +99,7 @@ def test_a_goal_below_the_work_itself_is_out_of_reach(
 ) -> None:
     """No number of workers answers sooner than a scan that nothing delays."""
     asked = demand(measured, workers, hurry)
-    with pytest.raises(OutOfReach, match="no number of"):
+    with pytest.raises(GoalOutOfReach, match="no number of"):
         make_plan(measured, asked, scans=SCANS)
 
 
