@@ -111,7 +111,7 @@ class Pipeline:
 
     def take_metrics(self) -> dict[str, float]:
         """Return what was counted since the last call."""
-        device = {"device_busy_seconds_total": self._device.taken_busy_s()}
+        device = {"device_busy_seconds_total": self._device.take_busy_s()}
         return added([device, self._counters.take()])
 
     def run(
@@ -230,7 +230,7 @@ class Pipeline:
     @property
     def _executor(self) -> Executor | None:
         """The threads for the scans of one batch; None where they run one after another."""
-        return self._threads if self._device.side_by_side else None
+        return self._threads if self._device.parallel_io else None
 
     def _predictor_for(self, model_ref: str) -> Predictor:
         loaded = self._model_cache.predictor(model_ref)

@@ -222,7 +222,7 @@ def test_a_worker_that_cannot_serve_holds_no_gpu(
     monkeypatch.setattr(entry, "configure_logging", lambda _: None)
     monkeypatch.setattr(entry, "Settings", lambda: settings)
     monkeypatch.setattr(entry, "lease_device", lease)
-    monkeypatch.setattr(entry, "open_shelf", fail)
+    monkeypatch.setattr(entry, "open_model_cache", fail)
     assert entry.main() == 1
     assert held == [1]
     assert not floor.redis.exists(keys.GPUS, keys.GPU_LEASES)
