@@ -43,7 +43,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-#: Time-out of the calls by which a worker signs off before it has served (seconds).
+#: Time-out of the calls by which a worker signs off before its first batch (seconds).
 SIGN_OFF_S = 0.5
 
 

@@ -22,7 +22,7 @@ class Engine(Protocol):
 
     @property
     def lanes(self) -> int:
-        """How many batches may be on their way at once, from reading to writing."""
+        """How many batches may be active at once, from reading to writing."""
 
     @property
     def concurrency(self) -> int:

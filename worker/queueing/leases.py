@@ -106,7 +106,7 @@ class Leases:
             most: The largest batch.
             model: ``name@version`` of a batch that is topped up: only jobs of that model are
                 drawn, and none that must run alone. None: the first job decides the model, and a
-                job that must run alone comes alone.
+                job that must run alone is drawn alone.
             thresholds: By model, how many jobs must be queued for a batch of 1, 2, 3... jobs;
                 the entry under ``ANY_MODEL`` is for models without one. A model without any is
                 drawn up to ``most``. Idle workers and ``spare`` lanes are left their share.
@@ -172,7 +172,7 @@ class Leases:
                 *(part for lease in leases for part in lease),
             )
         except RedisError as error:
-            # Return the readable jobs all the same; the others come back when their leases expire.
+            # Return the readable jobs all the same; the others are reaped when their leases expire.
             log.warning("refusal_failed", error=type(error).__name__)
 
     def wait_for_work(self, seconds: float) -> None:

@@ -133,7 +133,7 @@ class Retention:
             _check_refusal(error)
 
     def _expired(self, kept: set[str]) -> list[str]:
-        # Kept jobs come first each time; twice their number keeps the total work linear.
+        # Kept jobs are returned first each time; twice their number keeps the total work linear.
         limit = BATCH + 2 * len(kept)
         ids = scripts.EXPIRED.run(self._redis, self._retention_s, self._max_kept, limit)
         return [job_id for job_id in (entry.decode() for entry in ids) if job_id not in kept]

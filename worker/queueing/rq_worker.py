@@ -63,7 +63,7 @@ class MicroBatchWorker(SimpleWorker):
         self._threads_left = False
 
     def work(self, *_: Any, **__: Any) -> bool:
-        """Serve until asked to stop; returns False when only a fresh process can go on."""
+        """Serve until asked to stop; return False if only a fresh process can continue."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         retry_until_answered(self.register_birth, self._lanes.stop_flag)

@@ -24,7 +24,7 @@ FACTS = WorkerFacts("worker-1", "cpu", "test-model@1.0.0")
 
 
 def finished(leased: LeasedJob) -> tuple[LeasedJob, Finished]:
-    """Return a claim with a healthy outcome."""
+    """Return a job with a finished outcome."""
     return leased, Finished(report(leased, "worker-1", 1))
 
 
@@ -39,7 +39,7 @@ def expire(leases: Leases, valkey: Valkey, settings: Settings) -> None:
 
 
 async def test_a_batch_is_of_one_model(queue: JobQueue, leases: Leases) -> None:
-    """Jobs of two models never share a batch; the oldest job's model goes first."""
+    """Jobs of two models never share a batch; the oldest job's model is drawn first."""
     for version in ("1.0.0", "2.0.0", "1.0.0"):
         await queue.submit(submission(version=version))
     assert [leased.submission.version for leased in leases.draw(8).jobs] == ["1.0.0", "1.0.0"]
@@ -81,7 +81,7 @@ async def test_what_is_given_back_keeps_its_place(queue: JobQueue, leases: Lease
 
 
 async def test_what_was_begun_is_given_back_uncharged(queue: JobQueue, leases: Leases) -> None:
-    """A planned stop returns begun jobs beside those only drawn, in their order, at no cost."""
+    """A planned stop returns begun jobs and those only drawn, in their order, uncharged."""
     ids = [(await queue.submit(submission())).job.id for _ in range(4)]
     begun = leases.begin(leases.draw(2).jobs, FACTS)
     assert leases.give_back([*begun, *leases.draw(1).jobs]) == 3
@@ -113,7 +113,7 @@ async def test_a_batch_is_sized_by_its_own_models_thresholds(
 async def test_a_lost_job_comes_back_and_runs_alone(
     queue: JobQueue, leases: Leases, valkey: Valkey, settings: Settings
 ) -> None:
-    """Jobs that were begun and lost are queued again, one attempt older, and come alone."""
+    """Jobs that were begun and lost are queued again, with one more attempt, and drawn alone."""
     ids = [(await queue.submit(submission())).job.id for _ in range(2)]
     leases.begin(leases.draw(2).jobs, FACTS)
     expire(leases, valkey, settings)
@@ -154,7 +154,7 @@ async def test_a_job_lost_too_often_fails(
 async def test_two_reapers_queue_a_lost_job_once(
     queue: JobQueue, leases: Leases, valkey: Valkey, settings: Settings
 ) -> None:
-    """A lease is claimed by removing it, so reaping again finds nothing."""
+    """Reaping removes a lease, so reaping again finds nothing."""
     await queue.submit(submission())
     leases.begin(leases.draw(1).jobs, FACTS)
     expire(leases, valkey, settings)
@@ -183,7 +183,7 @@ async def test_a_job_that_ran_too_long_alone_fails_at_once(
 async def test_a_lost_lease_cannot_settle(
     queue: JobQueue, leases: Leases, valkey: Valkey, settings: Settings
 ) -> None:
-    """A worker that was taken for dead has its outcome dropped; the other's stands."""
+    """The outcome of a worker whose lease was reaped is dropped; the other worker's counts."""
     job_id = (await queue.submit(submission())).job.id
     frozen = leases.begin(leases.draw(1).jobs, FACTS)
     expire(leases, valkey, settings)
@@ -205,7 +205,7 @@ async def test_settling_again_changes_nothing(queue: JobQueue, leases: Leases) -
 
 
 async def test_each_job_of_a_batch_has_its_own_outcome(queue: JobQueue, leases: Leases) -> None:
-    """One settles as finished, one as failed and one goes back, in one transaction."""
+    """One settles as finished, one as failed and one is returned, in one transaction."""
     for _ in range(3):
         await queue.submit(submission())
     first, second, third = leases.begin(leases.draw(3).jobs, FACTS)
@@ -255,7 +255,7 @@ async def test_an_aged_job_gets_every_fourth_place(settings: Settings) -> None:
 async def test_suspended_workers_draw_nothing(
     queue: JobQueue, leases: Leases, valkey: Valkey
 ) -> None:
-    """`rq suspend` holds the queue, and `rq resume` lets it go on."""
+    """`rq suspend` holds the queue, and `rq resume` continues it."""
     await queue.submit(submission())
     with redis.Redis.from_url(valkey.url) as client:
         client.set("rq:suspended", 1)
@@ -276,7 +276,7 @@ async def test_a_busy_worker_stays_in_rqs_list(leases: Leases, valkey: Valkey) -
 async def test_a_fault_while_gathering_loses_nothing(
     queue: JobQueue, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When Redis fails between two draws of one batch, the jobs drawn before it are served."""
+    """When Redis fails between two draws of one batch, the jobs drawn before are computed."""
     job_id = (await queue.submit(submission())).job.id
     worker = build(
         NoopEngine(),
@@ -284,7 +284,7 @@ async def test_a_fault_while_gathering_loses_nothing(
     )
     draw = Leases.draw
 
-    def stumble(
+    def fail_when_topping_up(
         self: Leases,
         most: int,
         *,
@@ -297,7 +297,7 @@ async def test_a_fault_while_gathering_loses_nothing(
             raise redis.ConnectionError
         return draw(self, most, model=model, thresholds=thresholds, spare=spare, skipped=skipped)
 
-    monkeypatch.setattr(Leases, "draw", stumble)
+    monkeypatch.setattr(Leases, "draw", fail_when_topping_up)
     drawn = worker._lanes._drawer.gatherer.gather(1, frozenset(), lambda: True)
     assert [leased.id for leased in drawn] == [job_id]
     worker._watchdog.close()

@@ -47,32 +47,32 @@ def plan(measured: MeasuredCost, asked: Demand) -> Plan:
 @settings(max_examples=15, deadline=None)
 @given(costs, busy, patience, st.floats(1.15, 4.0))
 def test_more_load_never_needs_fewer(
-    measured: MeasuredCost, workers: float, bears: float, more: float
+    measured: MeasuredCost, workers: float, patience_factor: float, more: float
 ) -> None:
     """A heavier load needs as many workers, or more."""
-    light = plan(measured, demand(measured, workers, bears))
-    heavy = plan(measured, demand(measured, more * workers, bears))
+    light = plan(measured, demand(measured, workers, patience_factor))
+    heavy = plan(measured, demand(measured, more * workers, patience_factor))
     assert heavy.needed.workers >= light.needed.workers
 
 
 @settings(max_examples=15, deadline=None)
 @given(costs, busy, patience, st.floats(1.0, 10.0))
 def test_a_looser_goal_never_needs_more(
-    measured: MeasuredCost, workers: float, bears: float, looser: float
+    measured: MeasuredCost, workers: float, patience_factor: float, looser: float
 ) -> None:
-    """Clients that bear with a longer wait need as many workers, or fewer."""
-    strict = plan(measured, demand(measured, workers, bears))
-    loose = plan(measured, demand(measured, workers, looser * bears))
+    """Clients that accept a longer wait need as many workers, or fewer."""
+    strict = plan(measured, demand(measured, workers, patience_factor))
+    loose = plan(measured, demand(measured, workers, looser * patience_factor))
     assert loose.needed.workers <= strict.needed.workers
 
 
 @settings(max_examples=15, deadline=None)
 @given(costs, busy, patience)
 def test_what_is_needed_is_enough_and_one_less_is_not(
-    measured: MeasuredCost, workers: float, bears: float
+    measured: MeasuredCost, workers: float, patience_factor: float
 ) -> None:
     """The workers needed are loaded below what they can do and reach the goal; fewer miss it."""
-    asked = demand(measured, workers, bears)
+    asked = demand(measured, workers, patience_factor)
     made = plan(measured, asked)
     assert made.needed.reached
     assert made.needed.goal_s <= asked.within_s * (1 + 1e-9)

@@ -114,7 +114,7 @@ def test_another_file_is_refused_in_words(tmp_path: Path, numbers: object) -> No
 
 
 def test_a_file_without_a_single_client_gives_no_cost(tmp_path: Path) -> None:
-    """Without a single client nobody knows what a scan takes by itself."""
+    """Without a round of a single client, the cost of a scan alone is unknown."""
     numbers = components()
     del numbers["rounds"][0]
     with pytest.raises(BadMeasurement, match="--concurrency 1"):
@@ -133,10 +133,10 @@ def test_lanes_are_slower_than_workers() -> None:
 def test_two_numbers_make_a_plan(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """The answer names the workers, their load, the waits, and what a failure does."""
     assert run("--load", 20_000, "--within", 3, *NUMBERS) == 0
-    said = capsys.readouterr().out
-    assert "20,000 scans an hour; 95 % answered within 3 s." in said
-    assert "workers are enough: loaded to" in said
-    assert "If one fails" in said
+    output = capsys.readouterr().out
+    assert "20,000 scans an hour; 95 % answered within 3 s." in output
+    assert "workers are enough: loaded to" in output
+    assert "If one fails" in output
 
 
 def test_json_holds_what_the_table_shows(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,8 +152,8 @@ def test_json_holds_what_the_table_shows(run: Run, capsys: pytest.CaptureFixture
     assert plan["scans"] == 2000
 
 
-def test_a_given_number_of_workers_is_told_of(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """With --workers nothing is looked for: the number is enough, too few, or cannot keep up."""
+def test_a_number_of_workers_may_be_given(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --workers the given number is enough, too few, or cannot keep up."""
     assert run("--load", 20_000, "--within", 3, "--workers", 9, *NUMBERS) == 0
     assert "9 workers are enough" in capsys.readouterr().out
     assert run("--load", 6000, "--within", 0.7, "--workers", 1, *NUMBERS) == 0
@@ -162,7 +162,7 @@ def test_a_given_number_of_workers_is_told_of(run: Run, capsys: pytest.CaptureFi
     assert "the queue would grow without end" in capsys.readouterr().err
 
 
-def test_a_goal_out_of_reach_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_goal_out_of_reach_is_an_error(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """A goal below what a scan takes alone is no number of workers, and exit code 1."""
     assert run("--load", 100, "--within", 0.2, *NUMBERS) == 1
     assert "no number of workers answers within 0.2 s" in capsys.readouterr().err

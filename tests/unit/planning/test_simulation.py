@@ -29,7 +29,7 @@ COST = BatchCost(0.05, 0.05)
 
 @pytest.mark.parametrize("load", [0.3, 0.8])
 def test_single_scans_are_the_textbook_queue(load: float) -> None:
-    """Independent scans served alone wait as Pollaczek and Khinchine have it for M/D/1."""
+    """Independent single scans wait as the Pollaczek-Khinchine formula says for M/D/1."""
     cost = BatchCost(0.0, 1.0)
     outcome = simulate(FixedWindow(1, 0.0), cost, poisson_arrivals(load, seed=3), scans=200_000)
     assert outcome.mean_s == pytest.approx(1 + load / (2 * (1 - load)), rel=0.03)
@@ -161,7 +161,7 @@ def test_an_upload_delays_a_busy_worker() -> None:
 
 @pytest.mark.parametrize("speedups", [(), (2.0,), (1.0, 0.0)])
 def test_lanes_begin_with_one_alone(speedups: tuple[float, ...]) -> None:
-    """The speed of a batch alone is the unit, and no lane stands still."""
+    """The speed of a batch alone is the unit, and no speed is zero."""
     with pytest.raises(ValueError, match="first lane"):
         LaneSpeeds(speedups)
 

@@ -8,7 +8,7 @@ def lengths(pause: Pause, clock: Clock, count: int) -> list[float]:
     """Return how long each of ``count`` pauses in a row lasts."""
     seconds = []
     for _ in range(count):
-        pause.begin("as told")
+        pause.begin("a fault")
         seconds.append(pause.left_s)
         clock.seconds += pause.left_s
     return seconds
@@ -35,12 +35,12 @@ def test_a_success_makes_pauses_short_again() -> None:
 
 
 def test_a_success_of_another_batch_ends_no_pause() -> None:
-    """While a worker is in trouble, a batch that began before it and goes well changes nothing."""
+    """While a worker is in trouble, a batch that began before and succeeds changes nothing."""
     clock = Clock()
     pause = Pause(clock)
-    pause.begin("as told")
+    pause.begin("a fault")
     pause.reset()
-    assert pause.reason == "as told"
+    assert pause.reason == "a fault"
     clock.seconds += pause.left_s
     assert lengths(pause, clock, 1) == [2 * FIRST_PAUSE_S]
 
@@ -48,7 +48,7 @@ def test_a_success_of_another_batch_ends_no_pause() -> None:
 def test_lanes_that_meet_the_same_trouble_lengthen_it_once() -> None:
     """Several batches that fail for one cause make one pause, and only the first is new."""
     pause = Pause(Clock())
-    assert [pause.begin("as told") for _ in range(3)] == [True, False, False]
+    assert [pause.begin("a fault") for _ in range(3)] == [True, False, False]
     assert pause.left_s == FIRST_PAUSE_S
 
 

@@ -19,7 +19,7 @@ def test_lanes_suit_the_device() -> None:
 def test_the_cores_are_shared_out() -> None:
     """A batch alone has all the cores; with two active each has half of them."""
     device = SharedDevice("cpu", threads=4, lanes=2)
-    begun, joined, looked = (threading.Barrier(2) for _ in range(3))
+    begun, joined, measured = (threading.Barrier(2) for _ in range(3))
 
     def first() -> tuple[int, int]:
         with device.share():
@@ -28,20 +28,20 @@ def test_the_cores_are_shared_out() -> None:
             joined.wait(10)
             device.use_share()
             shared = torch.get_num_threads()
-            looked.wait(10)
+            measured.wait(10)
             return alone, shared
 
     def second() -> int:
         begun.wait(10)
         with device.share():
             joined.wait(10)
-            looked.wait(10)
+            measured.wait(10)
             return torch.get_num_threads()
 
     with ThreadPoolExecutor(2) as lanes:
-        answers = lanes.submit(first), lanes.submit(second)
-        assert answers[0].result(30) == (4, 2)
-        assert answers[1].result(30) == 2
+        threads = lanes.submit(first), lanes.submit(second)
+        assert threads[0].result(30) == (4, 2)
+        assert threads[1].result(30) == 2
 
 
 def test_a_batch_takes_no_more_than_its_share_to_read_and_write() -> None:
