@@ -28,7 +28,7 @@ class WatchedEngine(ScriptedEngine):
     lanes = 3
 
     def __init__(self) -> None:
-        self.ran_beside: dict[str, set[str]] = {}
+        self.concurrent_with: dict[str, set[str]] = {}
         self._running: set[str] = set()
         self._lock = threading.Lock()
 
@@ -39,8 +39,8 @@ class WatchedEngine(ScriptedEngine):
         ids = {leased.id for leased in leased_jobs}
         with self._lock:
             for other in self._running:
-                self.ran_beside[other] |= ids
-            self.ran_beside |= {job_id: set(self._running) for job_id in ids}
+                self.concurrent_with[other] |= ids
+            self.concurrent_with |= {job_id: set(self._running) for job_id in ids}
             self._running |= ids
         outcomes = super().run(leased_jobs, worker_id, is_lost)
         with self._lock:
@@ -74,7 +74,7 @@ async def test_several_batches_are_active_at_once(queue: JobQueue, settings: Set
     with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
         jobs = await wait_for(queue, ids)
     assert {job.status for job in jobs} == {JobStatus.FINISHED}
-    assert max(len(others) for others in engine.ran_beside.values()) >= 2
+    assert max(len(others) for others in engine.concurrent_with.values()) >= 2
     assert len({job.report.batch.id for job in jobs if job.report}) == len(ids)
 
 
@@ -86,8 +86,8 @@ async def test_a_job_that_was_lost_runs_alone(queue: JobQueue, settings: Setting
     ids = [(await queue.submit(submission("slow:0.2"))).job.id for _ in range(5)]
     with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
         await wait_for(queue, [suspect, *ids])
-    assert engine.ran_beside[suspect] == set()
-    assert any(engine.ran_beside[job_id] for job_id in ids)
+    assert engine.concurrent_with[suspect] == set()
+    assert any(engine.concurrent_with[job_id] for job_id in ids)
 
 
 async def test_a_slow_batch_holds_up_no_other(queue: JobQueue, settings: Settings) -> None:
