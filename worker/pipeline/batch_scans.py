@@ -56,11 +56,10 @@ class BatchScans:
     ) -> list[T]:
         """Run one stage for every scan; return what became of those without an error.
 
-        With an executor they run side by side, one after another otherwise.
+        Several scans run in the threads of an executor, if there is one.
         """
         run = partial(self._run, stage)
-        several = executor is not None and len(scans) > 1
-        done = executor.map(run, scans) if executor and several else map(run, scans)
+        done = executor.map(run, scans) if executor and len(scans) > 1 else map(run, scans)
         return [scan for scan in done if scan is not None]
 
     def _run(self, stage: Callable[[S], T], scan: S) -> T | None:
