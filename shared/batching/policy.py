@@ -60,16 +60,19 @@ def size_thresholds(cost: BatchCost, rate: float, max_size: int, workers: int = 
 
     """
     thresholds = [1]
+    if cost.fixed_s == 0:
+        return thresholds
     rate = min(rate, FULL_LOAD * max_size / cost.seconds(max_size))
+    seconds = cost.seconds(1)
     for size in range(1, max_size):
-        # size + 1 pays where (q + size) / drain(size) > (q + size + 1) / drain(size + 1), solved
-        # for q; without a fixed cost it never does
-        serial_s = size * (size + 1) * cost.per_scan_s
-        arriving_s = rate * cost.seconds(size) * cost.seconds(size + 1)
-        if serial_s - arriving_s > NEVER * cost.fixed_s or cost.fixed_s == 0:
+        # size + 1 pays where (q + size) / drain(size) > (q + size + 1) / drain(size + 1); for q:
+        larger_s = seconds + cost.per_scan_s
+        difference = size * (size + 1) * cost.per_scan_s - rate * seconds * larger_s
+        pays_from = difference / cost.fixed_s
+        if pays_from > NEVER:
             break
-        pays_from = (serial_s - arriving_s) / cost.fixed_s
         thresholds.append(max(size + 1, math.floor(pays_from * workers) + 1, thresholds[-1]))
+        seconds = larger_s
     return thresholds
 
 
