@@ -10,8 +10,9 @@ from shared.batching.policy import BatchBounds, BatchPlanner
 from shared.settings import Settings
 from worker.pipeline.outcomes import LeasedJob
 from worker.queueing.active_batches import ActiveBatches, BatchCharge
+from worker.queueing.draw import Draw
 from worker.queueing.heartbeat import Heartbeat
-from worker.queueing.leases import Draw, Leases
+from worker.queueing.leases import Leases
 
 #: Between two draws for more jobs while a batch gathers (seconds).
 GATHER_TICK_S = 0.001

@@ -27,6 +27,7 @@ from shared.version import VERSION
 from worker.device.compute_mode import PLAIN, ComputeMode
 from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome, Retry, Returned
 from worker.pipeline.progress import Step
+from worker.queueing.draw import Draw, Traffic
 
 log = structlog.get_logger()
 
@@ -54,33 +55,6 @@ class WorkerFacts:
         """Encode the facts as the queue's state holds them."""
         facts = asdict(self)
         return json.dumps(facts | facts.pop("arithmetic"))
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """The queue's state right after a draw.
-
-    Args:
-        left: Jobs still queued.
-        ever_queued: Jobs that were queued since the queue began.
-        workers: Live workers.
-        idle: Workers without a job, this one counted as idle, and this one's other idle lanes.
-        ages_s: How long each of the drawn jobs had been queued, in their order.
-    """
-
-    left: int
-    ever_queued: int
-    workers: int
-    idle: int
-    ages_s: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Draw:
-    """The jobs that a draw leased, and what it saw; no traffic while the workers are suspended."""
-
-    jobs: tuple[LeasedJob, ...]
-    traffic: Traffic | None
 
 
 class Leases:
