@@ -58,7 +58,7 @@ class Triton:
         self._max_size = max_size
         self._delay_s = max_latency_s
 
-    def came(self, now_s: float) -> None:
+    def on_arrival(self, now_s: float) -> None:
         """Nothing is learnt."""
 
     def decide(self, moment: Moment) -> Take | HoldUntil:
@@ -68,7 +68,7 @@ class Triton:
             return HoldUntil(due_s)
         return Take(min(moment.queued, self._max_size))
 
-    def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
+    def on_batch_done(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
         """Nothing is learnt."""
 
 
@@ -90,7 +90,7 @@ class BentoML:
         self._slope_s = max_latency_s * 2 / 30
         self._wait_s = 0.01
 
-    def came(self, now_s: float) -> None:
+    def on_arrival(self, now_s: float) -> None:
         """Nothing is learnt."""
 
     def decide(self, moment: Moment) -> Take | HoldUntil:
@@ -101,7 +101,7 @@ class BentoML:
             return HoldUntil(moment.now_s + self.TICK_S)
         return Take(min(count, self._max_size))
 
-    def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
+    def on_batch_done(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
         """Fit the line, and average the waits."""
         self._seen.append((size, waited_s, seconds))
         count = len(self._seen)

@@ -1,1 +1,1 @@
-"""Capacity before buying: how many workers a load needs, simulated on the real batching policy."""
+"""How many workers a load needs, simulated with the service's own batching policy."""

@@ -1,16 +1,16 @@
-"""How scans come, as endless streams of times. The same seed gives the same times."""
+"""Arrival times of scans, as endless streams. The same seed gives the same times."""
 
 import heapq
 import random
 from collections.abc import Iterator
 
 HOUR_S = 3600.0
-#: The busy stretch of an hour.
+#: The longest peak of an hour.
 PEAK_S = 600.0
 
 
 def poisson_arrivals(rate: float, *, seed: int) -> Iterator[float]:
-    """Yield times (s) at which independent scans come, ``rate`` a second, without end."""
+    """Yield times (s) at which independent scans arrive, ``rate`` a second, without end."""
     chance, now_s = random.Random(seed), 0.0
     while True:
         now_s += chance.expovariate(rate)
@@ -18,7 +18,7 @@ def poisson_arrivals(rate: float, *, seed: int) -> Iterator[float]:
 
 
 def constant_arrivals(rate: float) -> Iterator[float]:
-    """Yield times (s) of scans that come evenly, ``rate`` a second, without end."""
+    """Yield times (s) of scans that arrive evenly, ``rate`` a second, without end."""
     count = 0
     while True:
         count += 1
@@ -39,21 +39,21 @@ def bursty_arrivals(rate: float, *, burst: int, gap_s: float, seed: int) -> Iter
 
 
 def peaked_arrivals(rate: float, *, factor: float, seed: int) -> Iterator[float]:
-    """Yield times (s) of independent scans, ``rate`` a second overall, that crowd in each hour.
+    """Yield times (s) of independent scans, ``rate`` a second overall, with a peak in each hour.
 
-    A stretch of every hour brings ``factor`` times as many as the mean, and the rest of the hour
-    what is left; the stretch lasts ten minutes, or less where they would be too many.
+    In the peak ``factor`` times as many scans arrive as in the mean, and fewer in the rest of the
+    hour. The peak lasts ten minutes, or less if all scans of the hour arrive sooner.
 
     Raises:
         ValueError: The factor is below 1.
     """
     if factor < 1:
-        raise ValueError("A busy stretch brings at least as many scans as the mean.")
+        raise ValueError("A peak has at least as many scans as the mean.")
     share = peak_share(factor)
     calm = (1 - factor * share) / (1 - share)
     for due in poisson_arrivals(rate, seed=seed):
         hours, left = divmod(due, HOUR_S)
-        left /= HOUR_S  # the share of the hour's scans that have come
+        left /= HOUR_S  # the share of the hour's scans that have arrived
         early = calm * (1 - share)
         if left < early:
             yield (hours + left / calm) * HOUR_S
@@ -62,5 +62,5 @@ def peaked_arrivals(rate: float, *, factor: float, seed: int) -> Iterator[float]
 
 
 def peak_share(factor: float) -> float:
-    """Return the part of an hour that is busy where it brings ``factor`` times the mean."""
+    """Return the part of an hour that a peak of ``factor`` times the mean lasts."""
     return min(PEAK_S / HOUR_S, 1 / factor)

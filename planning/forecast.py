@@ -1,7 +1,7 @@
-"""What so many workers make of a load, simulated on the service's own batching policy.
+"""How a number of workers handles a load, simulated with the service's own batching policy.
 
-The same scans have the same luck whatever the load and the number of workers, so that forecasts
-differ by what was asked and not by chance.
+The same scan has the same random duration whatever the load and the number of workers, so that
+forecasts do not differ by chance.
 """
 
 import math
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from planning.arrivals import HOUR_S, peaked_arrivals
 from planning.cost import MeasuredCost
-from planning.simulation import Adaptive, Outage, Outcome, simulate
+from planning.simulation import Adaptive, Outage, SimulationResult, simulate
 
-#: Simulated of each number of workers: as many scans, or as many hours, if nobody asks for others.
+#: Simulated for each number of workers by default: at least so many scans, or so many hours.
 LEAST_SCANS, USUAL_HOURS, MANY_SCANS = 20_000, 3, 200_000
-#: Scans for each worker, or the start would count for too much.
+#: Scans for each worker, so that the start of a run counts for little.
 _SCANS_A_WORKER = 50
-#: The part of a run that is left out, in which the policy learns and queues fill.
+#: The start of a run that is left out, in which the policy learns and queues fill.
 _WARM_SHARE = 0.05
 SEED = 7
 
@@ -27,7 +27,7 @@ SEED = 7
 class Demand:
     """The load, and the goal: ``percentile`` per cent of the scans answered ``within_s``.
 
-    ``burst`` is how many times the mean comes in the busy stretch of each hour.
+    ``burst`` is the rate in the peak of each hour, as a multiple of the mean.
     """
 
     scans_per_hour: float
@@ -58,11 +58,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What so many workers make of a load.
+    """How a number of workers handles a load.
 
-    ``utilisation`` is the load's share of what they can do at most; ``wait_s`` lasts until a
-    worker takes the scan in hand, ``answer_s`` is what a client sees, and ``goal_s`` the goal's
-    percentile of it.
+    ``utilisation`` is the load's share of what they can compute at most; ``wait_s`` is the time
+    until a worker draws the scan, ``answer_s`` the time until the client has the result, and
+    ``goal_s`` the goal's percentile of that.
     """
 
     workers: int
@@ -82,31 +82,31 @@ def least_workers(measured: MeasuredCost, demand: Demand) -> int:
 def forecast(
     measured: MeasuredCost, demand: Demand, *, workers: int, scans: int | None = None
 ) -> Forecast:
-    """Return what ``workers`` make of a load, at least :func:`least_workers`."""
-    done = run(measured, demand, workers, scans_for(demand, workers, scans))
-    warm = int(len(done.came_s) * _WARM_SHARE)
-    answers_s = measured.answers_s(done)[warm:]
-    goal_s = float(np.percentile(answers_s, demand.percentile))
+    """Return how ``workers`` handle a load; there must be at least :func:`least_workers`."""
+    result = run(measured, demand, workers, scans_for(demand, workers, scans))
+    warm = int(len(result.arrived_s) * _WARM_SHARE)
+    response_times_s = measured.response_times_s(result)[warm:]
+    goal_s = float(np.percentile(response_times_s, demand.percentile))
     return Forecast(
         workers=workers,
         utilisation=demand.rate / (workers * measured.scans_per_s),
-        wait_s=Spread.of(done.waits_s[warm:]),
-        answer_s=Spread.of(answers_s),
+        wait_s=Spread.of(result.waits_s[warm:]),
+        answer_s=Spread.of(response_times_s),
         goal_s=goal_s,
         reached=goal_s <= demand.within_s * (1 + 1e-9),
-        batch_size=float(done.sizes.mean()),
+        batch_size=float(result.sizes.mean()),
     )
 
 
 def scans_for(demand: Demand, workers: int, scans: int | None) -> int:
-    """Return how many scans to simulate: ``scans`` if given, else enough to tell percentiles."""
+    """Return how many scans to simulate: ``scans`` if given, else enough for the percentiles."""
     if scans is not None:
         return scans
     enough = max(LEAST_SCANS, _SCANS_A_WORKER * workers)
     if demand.burst == 1:
         return enough
     hours = math.ceil(USUAL_HOURS * demand.scans_per_hour)
-    # of a large load one hour tells as much, with what follows its busy stretch
+    # for a large load one hour is enough, with the time after its peak
     return max(enough, min(hours, max(MANY_SCANS, math.ceil(1.2 * demand.scans_per_hour))))
 
 
@@ -117,7 +117,7 @@ def run(
     scans: int,
     outage: Outage | None = None,
     seed: int = SEED,
-) -> Outcome:
+) -> SimulationResult:
     """Simulate ``scans`` of a load."""
     return simulate(
         Adaptive(measured.max_batch, measured.max_latency_s),

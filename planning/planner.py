@@ -1,11 +1,11 @@
-"""Capacity before buying: how many workers a load needs, and what to expect of them."""
+"""How many workers a load needs, and what to expect of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from planning.cost import MeasuredCost, counted
-from planning.failure import Failure, fail_one
+from planning.cost import MeasuredCost, pluralize
+from planning.failure import Failure, forecast_failure
 from planning.forecast import (
     LEAST_SCANS,
     Demand,
@@ -15,17 +15,17 @@ from planning.forecast import (
     scans_for,
 )
 
-#: More workers than this many times the least are not looked at.
+#: More workers than this multiple of the least are not simulated.
 _MOST_FACTOR, _MOST_ABOVE = 32, 64
 
 
-class OutOfReach(Exception):
-    """A goal that no number of workers reaches; ``str`` is a sentence for a person."""
+class GoalOutOfReach(Exception):
+    """No number of workers reaches the goal; ``str`` is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The answer: ``needed`` of the ``forecasts``, and what a failure does to it."""
+    """A plan: which of the ``forecasts`` is ``needed``, and the effect of a failure."""
 
     demand: Demand
     needed: Forecast
@@ -41,68 +41,71 @@ def make_plan(
     workers: int | None = None,
     scans: int | None = None,
     outage_s: float = 600.0,
-    on_look: Callable[[int], None] = lambda workers: None,
+    on_forecast: Callable[[int], None] = lambda workers: None,
 ) -> Plan:
-    """Return how many workers are needed, or what ``workers`` make of the load.
+    """Return how many workers are needed, or how ``workers`` handle the load.
 
     Args:
-        measured: What one worker does.
+        measured: How fast one worker is.
         demand: The load and the goal.
-        workers: So many, whatever the goal; None: as few as reach it.
-        scans: How many to simulate for each number of workers; None: as many as it takes.
-        outage_s: How long a worker is away that fails.
-        on_look: Told every number of workers that is looked at.
+        workers: How many to plan with; None: as few as reach the goal.
+        scans: How many to simulate for each number of workers; None: enough for the percentiles.
+        outage_s: How long a worker that fails is away.
+        on_forecast: Called with every number of workers that is simulated.
 
     Raises:
-        OutOfReach: No number of workers reaches the goal, or ``workers`` cannot bear the load.
+        GoalOutOfReach: No number of workers reaches the goal, or ``workers`` cannot keep up.
     """
-    looked: dict[int, Forecast] = {}
+    forecasts_by_count: dict[int, Forecast] = {}
 
-    def look(count: int) -> Forecast:
-        if count not in looked:
-            on_look(count)
-            looked[count] = forecast(measured, demand, workers=count, scans=scans)
-        return looked[count]
+    def forecast_for(count: int) -> Forecast:
+        if count not in forecasts_by_count:
+            on_forecast(count)
+            forecasts_by_count[count] = forecast(measured, demand, workers=count, scans=scans)
+        return forecasts_by_count[count]
 
     if workers is None:
-        needed = _fewest(measured, demand, look)
-        look(needed.workers + 1)
+        needed = _fewest_workers(measured, demand, forecast_for)
+        forecast_for(needed.workers + 1)
     elif workers >= least_workers(measured, demand):
-        needed = look(workers)
+        needed = forecast_for(workers)
     else:
-        raise OutOfReach(
-            f"{counted(workers, measured.unit)} can do {workers * measured.scans_per_s:.3g} scans "
-            f"a second, and {demand.rate:.3g} come: the queue would grow without end."
+        raise GoalOutOfReach(
+            f"{pluralize(workers, measured.unit)} can do {workers * measured.scans_per_s:.3g} "
+            f"scans a second, and {demand.rate:.3g} come: the queue would grow without end."
         )
-    failure = fail_one(
-        measured, demand, needed, look, outage_s, min(scans or LEAST_SCANS, LEAST_SCANS)
+    failure = forecast_failure(
+        measured, demand, needed, forecast_for, outage_s, min(scans or LEAST_SCANS, LEAST_SCANS)
     )
-    forecasts = [looked[count] for count in sorted(looked)]
+    forecasts = [forecasts_by_count[count] for count in sorted(forecasts_by_count)]
     return Plan(demand, needed, forecasts, failure, scans_for(demand, needed.workers, scans))
 
 
-def _fewest(measured: MeasuredCost, demand: Demand, look: Callable[[int], Forecast]) -> Forecast:
-    """Go up in growing steps until the goal is reached, then halve the last step."""
+def _fewest_workers(
+    measured: MeasuredCost, demand: Demand, forecast_for: Callable[[int], Forecast]
+) -> Forecast:
+    """Add workers in growing steps until the goal is reached, then bisect the last step."""
     alone_s = measured.alone_s(NormalDist().inv_cdf(demand.percentile / 100))
     if demand.within_s < alone_s:
-        raise OutOfReach(
+        raise GoalOutOfReach(
             f"A scan that nothing delays takes {alone_s:.3g} s at the {demand.percentile:g}th "
             f"percentile, so no number of {measured.unit}s answers within {demand.within_s:g} s."
         )
     least = least_workers(measured, demand)
     below, count, step = least - 1, least, 1
-    while not look(count).reached:
+    while not forecast_for(count).reached:
         if count > _MOST_FACTOR * least + _MOST_ABOVE:
-            raise OutOfReach(
-                f"{counted(count, measured.unit)} answer within {look(count).goal_s:.3g} s at the "
-                f"{demand.percentile:g}th percentile, and more bring no less than that: "
-                f"{demand.within_s:g} s is too close to what a scan takes alone."
+            raise GoalOutOfReach(
+                f"{pluralize(count, measured.unit)} answer within "
+                f"{forecast_for(count).goal_s:.3g} s at the {demand.percentile:g}th percentile, "
+                f"and more bring no less than that: {demand.within_s:g} s is too close to what "
+                "a scan takes alone."
             )
         below, count, step = count, count + step, 2 * step
     while count - below > 1:
         middle = (below + count) // 2
-        if look(middle).reached:
+        if forecast_for(middle).reached:
             count = middle
         else:
             below = middle
-    return look(count)
+    return forecast_for(count)

@@ -1,8 +1,8 @@
-"""A queue before batching workers, simulated event by event: a million scans in seconds.
+"""A queue with batching workers, simulated event by event: a million scans in seconds.
 
-One queue in order of arrival, any number of workers that all cost the same, and a policy that is
-asked, whenever a worker has a free lane and a scan waits, how many to take or until when to hold.
-The same seed gives the same run, and the same scan the same luck under any load.
+There is one queue in order of arrival and any number of equal workers. Whenever a worker has a free
+lane and a scan waits, the policy decides how many to take or until when to wait. The same seed
+gives the same run, and the same scan the same random duration under any load.
 """
 
 import math
@@ -15,34 +15,34 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from planning.workers import Begun, Lanes, WorkerPool
+from planning.workers import LaneSpeeds, StartedBatch, WorkerPool
 from shared.batching.cost_model import BatchCost
-from shared.batching.policy import BatchBounds, BatchPlanner, climb
+from shared.batching.policy import BatchBounds, BatchPlanner, batch_size
 
-ONE_LANE = Lanes()
+ONE_LANE = LaneSpeeds()
 
 
 class Moment(NamedTuple):
-    """What a policy may know when a worker is free; times are seconds since the run began."""
+    """What a policy knows when a worker is free; times are seconds since the run began."""
 
     now_s: float
     queued: int  #: scans that wait, at least 1
-    oldest_s: float  #: when the first of them came
-    newest_s: float  #: when the last of them came
-    held_since_s: float  #: when a free worker first met the first of them
-    arrived: int  #: scans that came since the run began
-    idle: int  #: workers with nothing in hand, the one that draws, and its other idle lanes
+    oldest_s: float  #: when the first of them arrived
+    newest_s: float  #: when the last of them arrived
+    held_since_s: float  #: when a worker was first free for the first of them
+    arrived: int  #: scans that arrived since the run began
+    idle: int  #: workers without a batch, the one that draws, and its other idle lanes
     workers: int
 
 
 class Take(NamedTuple):
-    """Start a batch of ``size`` scans; the policy is asked again while there are free workers."""
+    """Start a batch of ``size`` scans; the policy decides again while workers are free."""
 
     size: int
 
 
 class HoldUntil(NamedTuple):
-    """Ask again at this time, or when the next scan comes."""
+    """Decide again at this time, or when the next scan arrives."""
 
     until_s: float
 
@@ -50,44 +50,46 @@ class HoldUntil(NamedTuple):
 class Policy(Protocol):
     """How a free worker forms a batch."""
 
-    def came(self, now_s: float) -> None:
-        """Hear that a scan came."""
+    def on_arrival(self, now_s: float) -> None:
+        """Learn that a scan arrived."""
 
     def decide(self, moment: Moment) -> Take | HoldUntil:
-        """Say what a free worker does now."""
+        """Decide what a free worker does now."""
 
-    def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
-        """Hear of a batch.
+    def on_batch_done(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
+        """Learn what a batch took.
 
         Args:
             size: Its scans.
             waited_s: How long the oldest of them had waited.
-            seconds: What it took of its worker.
-            concurrency: Batches that its worker had begun meanwhile, in the mean.
+            seconds: Its cost, in seconds of its worker.
+            concurrency: Active batches of its worker meanwhile, in the mean.
 
         """
 
 
 class Adaptive:
-    """VoxelQ's own policy, learning as its workers do."""
+    """VoxelQ's own policy, which learns as its workers do."""
 
     MODEL = "simulated"
 
     def __init__(self, max_size: int, max_latency_s: float) -> None:
         self._planner = BatchPlanner(BatchBounds(max_size, max_latency_s, adaptive=True))
 
-    def came(self, now_s: float) -> None:
+    def on_arrival(self, now_s: float) -> None:
         """Learn how soon scans follow each other."""
-        self._planner.came(now_s)
+        self._planner.observe_arrival(now_s)
 
     def decide(self, moment: Moment) -> Take | HoldUntil:
-        """Draw by the ladder; wait only with the whole queue in hand."""
+        """Draw as many as the policy says; wait only where that is the whole queue."""
         planner = self._planner
         idle = moment.idle
-        planner.saw(arrived=moment.arrived, workers=moment.workers, idle=idle, now_s=moment.now_s)
+        planner.observe_queue(
+            arrived=moment.arrived, workers=moment.workers, idle=idle, now_s=moment.now_s
+        )
         size = 1
         if moment.queued > idle:
-            size = climb(planner.steps(self.MODEL), moment.queued, idle=idle)
+            size = batch_size(planner.thresholds(self.MODEL), moment.queued, idle=idle)
         until_s = planner.bounds.max_latency_s + min(moment.held_since_s, moment.newest_s)
         if moment.now_s < until_s and planner.wants_more(
             self.MODEL, size=size, left=moment.queued - size, waited_s=0.0
@@ -95,9 +97,9 @@ class Adaptive:
             return HoldUntil(until_s)
         return Take(size)
 
-    def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
+    def on_batch_done(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
         """Learn what the batch cost."""
-        self._planner.observe(self.MODEL, size, seconds, concurrency)
+        self._planner.observe_batch(self.MODEL, size, seconds, concurrency)
 
 
 class FixedWindow:
@@ -107,7 +109,7 @@ class FixedWindow:
         self._max_size = max_size
         self._window_s = max_latency_s
 
-    def came(self, now_s: float) -> None:
+    def on_arrival(self, now_s: float) -> None:
         """Nothing is learnt."""
 
     def decide(self, moment: Moment) -> Take | HoldUntil:
@@ -117,16 +119,16 @@ class FixedWindow:
             return HoldUntil(until_s)
         return Take(min(moment.queued, self._max_size))
 
-    def served(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
+    def on_batch_done(self, size: int, waited_s: float, seconds: float, concurrency: float) -> None:
         """Nothing is learnt."""
 
 
 @dataclass(frozen=True)
 class Outage:
-    """One worker fails at ``at_s`` and serves again after ``lasts_s``.
+    """One worker fails at ``at_s`` and is back after ``lasts_s``.
 
-    What it had in hand goes back to the head of the queue once its silence is noticed, and each of
-    those scans then runs alone.
+    Its scans go back to the head of the queue when the failure is noticed, and each of them then
+    runs alone.
     """
 
     at_s: float
@@ -135,12 +137,12 @@ class Outage:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a run went, in seconds; scans stand in the order in which they came."""
+class SimulationResult:
+    """The result of a run, in seconds; scans are in the order of their arrival."""
 
-    came_s: NDArray[np.float64]  #: when each scan came
+    arrived_s: NDArray[np.float64]  #: when each scan arrived
     waits_s: NDArray[np.float64]  #: from then to its last draw
-    latencies_s: NDArray[np.float64]  #: from then to its answer
+    latencies_s: NDArray[np.float64]  #: from then to its result
     sizes: NDArray[np.int64]  #: of each batch
     makespan_s: float
     busy_share: float
@@ -152,7 +154,7 @@ class Outcome:
 
     @property
     def throughput(self) -> float:
-        """Scans answered a second, from the first arrival to the last answer."""
+        """Scans computed a second, from the first arrival to the last result."""
         return len(self.latencies_s) / self.makespan_s
 
     def percentile_s(self, share: float) -> float:
@@ -167,66 +169,66 @@ def simulate(
     *,
     scans: int,
     workers: int = 1,
-    lanes: Lanes = ONE_LANE,
+    lanes: LaneSpeeds = ONE_LANE,
     noise: float = 0.0,
     upload_s: float = 0.0,
     seed: int = 0,
     outage: Outage | None = None,
-) -> Outcome:
-    """Serve the first ``scans`` of ``arrivals``.
+) -> SimulationResult:
+    """Simulate the first ``scans`` of ``arrivals``.
 
     Args:
         policy: Forms the batches.
         cost: What a batch takes that is alone in its worker, in the mean.
         arrivals: Times in seconds, in order.
-        scans: How many to serve, at least 1.
-        workers: How many serve, at least 1.
-        lanes: How many batches each of them may have in hand, and what that brings.
+        scans: How many to simulate, at least 1.
+        workers: How many there are, at least 1.
+        lanes: How many active batches each of them may have, and how fast those are.
         noise: Standard deviation of the logarithm of a batch's time; 0 for none.
-        upload_s: Time that taking a scan in costs a worker that is busy then; 0 where those who
-            take scans in share nothing with those who compute.
-        seed: Of the noise, and of who draws.
-        outage: A worker's failure, if there is one.
+        upload_s: Time that an upload takes from a busy worker; 0 where uploads and workers do not
+            share cores.
+        seed: Of the noise, and of which worker draws.
+        outage: The failure of a worker, if there is one.
 
     """
     times = list(islice(arrivals, scans))
     scans = len(times)
-    # by the scan that leads a batch, so that a change of load does not change its luck
-    luck = np.random.default_rng(seed).lognormal(-(noise**2) / 2, noise, scans).tolist()
+    # by the first scan of a batch, so that another load does not change its duration
+    durations = np.random.default_rng(seed).lognormal(-(noise**2) / 2, noise, scans).tolist()
     pool = WorkerPool(workers, lanes, seed)
     waits, latencies, sizes = [0.0] * scans, [0.0] * scans, list[int]()
-    lost: list[Begun] = []
+    lost: list[StartedBatch] = []
     returned: deque[int] = deque()
     head = arrived = 0  # times[head:arrived] wait
     now_s = busy_s = 0.0
     held_since_s = wake_s = math.inf
-    turns = deque(_turns(outage))
+    outage_events = deque(_outage_events(outage))
     alive = workers
 
     def begin(members: tuple[int, ...]) -> None:
         first = members[0]
         for index in members:
             waits[index] = now_s - times[index]
-        work_s = cost.seconds(len(members)) * luck[first]
-        pool.begin(Begun(members, waits[first]), work_s, now_s)
+        work_s = cost.seconds(len(members)) * durations[first]
+        pool.begin(StartedBatch(members, waits[first]), work_s, now_s)
         sizes.append(len(members))
 
     while head < scans or returned or lost or pool.next_end_s < math.inf:
         next_s = times[arrived] if arrived < scans else math.inf
-        turn_s = turns[0][0] if turns else math.inf
+        event_s = outage_events[0][0] if outage_events else math.inf
         end_s = pool.next_end_s
-        now_s = min(next_s, end_s, wake_s, turn_s)
+        now_s = min(next_s, end_s, wake_s, event_s)
         if end_s <= now_s:
             batch, cost_s, concurrency = pool.end_next()
             busy_s += cost_s
-            policy.served(len(batch.scans), batch.waited_s, cost_s, concurrency)
+            policy.on_batch_done(len(batch.scans), batch.waited_s, cost_s, concurrency)
             for index in batch.scans:
                 latencies[index] = now_s - times[index]
-        elif turn_s <= now_s:
-            _, turn = turns.popleft()
-            if turn == "fails":
+        elif event_s <= now_s:
+            _, event = outage_events.popleft()
+            if event == "fails":
                 lost, alive = pool.fail(0), alive - 1
-            elif turn == "is noticed":
+            elif event == "is noticed":
                 returned.extend(index for batch in lost for index in batch.scans)
                 lost = []
             else:
@@ -234,9 +236,9 @@ def simulate(
                 alive += 1
         elif next_s <= now_s:
             arrived += 1
-            policy.came(now_s)
+            policy.on_arrival(now_s)
             if upload_s:
-                pool.hold_up(upload_s, now_s)
+                pool.delay(upload_s, now_s)
         wake_s = math.inf
         while returned and pool.has_room:
             begin((returned.popleft(),))
@@ -262,8 +264,8 @@ def simulate(
             head += decision.size
             held_since_s = math.inf
     makespan_s = now_s - times[0]
-    return Outcome(
-        came_s=np.array(times),
+    return SimulationResult(
+        arrived_s=np.array(times),
         waits_s=np.array(waits),
         latencies_s=np.array(latencies),
         sizes=np.array(sizes),
@@ -272,8 +274,8 @@ def simulate(
     )
 
 
-def _turns(outage: Outage | None) -> list[tuple[float, str]]:
-    """Return what an outage brings, in order of time."""
+def _outage_events(outage: Outage | None) -> list[tuple[float, str]]:
+    """Return the events of an outage, in order of time."""
     if outage is None:
         return []
     return sorted(

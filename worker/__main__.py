@@ -1,4 +1,4 @@
-"""``python -m worker``: load and warm the model, then serve until SIGTERM."""
+"""``python -m worker``: load and warm the model, then compute batches until SIGTERM."""
 
 import logging
 import os
@@ -33,9 +33,9 @@ from worker.models.cache import ModelCache, open_model_cache
 from worker.models.loader import Predictor
 from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.self_check import StoreCheck
-from worker.pipeline.trouble import Pause
 from worker.queueing.connection import await_usable, connect
 from worker.queueing.leases import Leases, WorkerFacts
+from worker.queueing.pause import Pause
 from worker.queueing.retention import Retention
 from worker.queueing.rq_worker import MicroBatchWorker
 
@@ -43,12 +43,12 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-#: How long the queue may take to hear that a worker leaves before it served (seconds).
-GOODBYE_S = 0.5
+#: Time-out of the calls by which a worker signs off before its first batch (seconds).
+SIGN_OFF_S = 0.5
 
 
 class DeviceSuspected(Exception):
-    """No model was loaded, and the cause may be gone in a fresh process."""
+    """No model could be loaded on a GPU; a fresh process may succeed."""
 
 
 def main() -> int:
@@ -59,16 +59,16 @@ def main() -> int:
     settings = Settings()
     with EarlyStop() as early_stop:
         redis = connect(settings)
-        _when_redis_answers(lambda: await_usable(redis))
+        _once_redis_answers(lambda: await_usable(redis))
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         watchdog = Watchdog(name)
-        early_stop.say_goodbye = partial(_sign_off, settings, name, watchdog)
-        # Before anything that Redis may refuse: where a disk is full, this is what frees it.
+        early_stop.on_stop = partial(_sign_off, settings, name, watchdog)
+        # First, because it frees a full disk, which may keep Redis from all the writes below.
         store = ScanStore(settings.store_url, reserve_bytes=settings.store_reserve_bytes)
         Retention(connect(settings), store, settings).start()
         try:
             with watchdog.armed(settings.load_timeout_s):
-                device = _when_redis_answers(lambda: lease_device(redis, name, settings))
+                device = _once_redis_answers(lambda: lease_device(redis, name, settings))
                 settings = settings.model_copy(update={"device": device})
                 model_cache = open_model_cache(settings, redis, name)
         except VoxelQError as error:
@@ -102,12 +102,12 @@ def _load(
     name: str,
     watchdog: Watchdog,
 ) -> Pipeline:
-    """Return a pipeline once some model loads; until then, tell the queue why none does.
+    """Return a pipeline once a model loads; until then, publish why none does.
 
-    Each try is guarded as a batch is: a bundle of the user's own may hang or crash.
+    The watchdog guards each try, because a user's own bundle may hang or crash.
 
     Raises:
-        DeviceSuspected: It was tried on a GPU, whose context may be broken for this process.
+        DeviceSuspected: It failed on a GPU, whose context may be broken in this process.
     """
     pause = Pause()
     while True:
@@ -129,14 +129,14 @@ def _load(
 
 
 def _sign_off(settings: Settings, name: str, watchdog: Watchdog) -> None:
-    """Leave the queue and end the watchdog, which would report a death otherwise."""
+    """Leave the queue and end the watchdog, which would otherwise report a crash."""
     watchdog.close()
     with (
         suppress(RedisError),
         Redis.from_url(
             settings.redis_url,
-            socket_timeout=GOODBYE_S,
-            socket_connect_timeout=GOODBYE_S,
+            socket_timeout=SIGN_OFF_S,
+            socket_connect_timeout=SIGN_OFF_S,
             retry=Retry(NoBackoff(), 0),
         ) as redis,
     ):
@@ -148,13 +148,13 @@ def _log_crash(_: type[BaseException], error: BaseException, __: TracebackType |
     log_unexpected_error("worker_crashed", error, level=logging.CRITICAL)
 
 
-def _when_redis_answers(ask: Callable[[], T]) -> T:
-    """Ask until Redis answers; a worker that comes up before it is no reason to alarm."""
+def _once_redis_answers(action: Callable[[], T]) -> T:
+    """Call ``action`` until Redis answers; it is no error if a worker starts before Redis."""
     while True:
         try:
-            return ask()
+            return action()
         except RedisError as error:
-            log.warning("waiting for Redis", error=type(error).__name__)
+            log.warning("redis_awaited", error=type(error).__name__)
             time.sleep(1)
 
 

@@ -19,7 +19,7 @@ from worker.queueing.connection import connect
 
 
 class TaskFailed(Exception):
-    """RQ's word for a job that ended with a problem."""
+    """The job ended with a problem."""
 
 
 @cache
@@ -32,7 +32,7 @@ def segment(job_id: str) -> dict[str, Any]:
     """Compute one job and return its report as JSON.
 
     Raises:
-        TaskFailed: The job ended with a problem, which the message tells.
+        TaskFailed: The job ended with the problem in the message.
     """
     job = get_current_job()
     if job is None:

@@ -1,6 +1,6 @@
-"""Workers that do nothing but serve the queue, so that only the queue is measured.
+"""Workers that compute nothing, so that only the queue is measured.
 
-``python -m benchmarks.common.noop_worker`` serves until SIGTERM, as a real one does.
+``python -m benchmarks.common.noop_worker`` runs until SIGTERM, as a real one does.
 """
 
 import os
@@ -35,7 +35,7 @@ def noop(job_id: str) -> None:
 
 
 def empty_report(leased: LeasedJob, worker_id: str, batch: BatchInfo) -> Report:
-    """Return the report of a small scan without a tumour, in which no time was spent."""
+    """Return the report of a small scan without a tumour, with all timings 0."""
     return Report(
         result=SegmentationResult(
             tumor=TumorFinding(present=False, probability=0.1, volume_ml=0.0),
@@ -64,22 +64,22 @@ class NoopEngine:
 
     @cached_property
     def progress(self) -> ProgressBoard:
-        """Nothing is noted."""
+        """Nothing is put on it."""
         return ProgressBoard()
 
-    def counted(self) -> dict[str, float]:
+    def take_metrics(self) -> dict[str, float]:
         """Nothing is counted."""
         return {}
 
     def run(
         self, leased_jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
-        """Return an empty report for every claim."""
+        """Return an empty report for every job."""
         batch = BatchInfo(id=uuid.uuid4().hex, size=len(leased_jobs))
         return [Finished(empty_report(leased, worker_id, batch)) for leased in leased_jobs]
 
     def check(self, *, thorough: bool) -> Trouble | None:
-        """All is well."""
+        """There is no trouble."""
         return None
 
     def prepare(self, model_ref: str) -> None:
@@ -96,19 +96,19 @@ class NoopEngine:
 
 
 class DrainEngine(NoopEngine):
-    """Stops its worker when the queue is empty, and notes when that was."""
+    """Stops its worker when the queue is empty, and records when that was."""
 
     def __init__(self) -> None:
         self.drained_at = 0.0
 
     def idle(self) -> None:
-        """Ask the worker to leave."""
+        """Ask the worker to stop."""
         self.drained_at = self.drained_at or time.perf_counter()
         signal.raise_signal(signal.SIGTERM)
 
 
 def build(engine: NoopEngine, settings: Settings) -> MicroBatchWorker:
-    """Return a real MicroBatchWorker round an engine that does nothing."""
+    """Return a real MicroBatchWorker with an engine that does nothing."""
     name = f"noop-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     return MicroBatchWorker(
         engine,

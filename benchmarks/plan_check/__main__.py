@@ -64,14 +64,14 @@ class Figures:
 
     @classmethod
     def of(
-        cls, came_s: NDArray[np.float64], latencies_s: NDArray[np.float64], batch_size: float
+        cls, arrived_s: NDArray[np.float64], latencies_s: NDArray[np.float64], batch_size: float
     ) -> "Figures":
         """Return the figures of scans in the order in which they came."""
-        warm = int(len(came_s) * _WARM_SHARE)
+        warm = int(len(arrived_s) * _WARM_SHARE)
         return cls(
             float(latencies_s[warm:].mean()),
             float(np.percentile(latencies_s[warm:], 95)),
-            len(came_s) / float((came_s + latencies_s).max() - came_s.min()),
+            len(arrived_s) / float((arrived_s + latencies_s).max() - arrived_s.min()),
             batch_size,
         )
 
@@ -144,7 +144,7 @@ def simulated(
             upload_s=measured.upload_s,
             seed=seed,
         )
-        latencies_s = measured.answers_s(run)[_LEARNING_SCANS:]
+        latencies_s = measured.response_times_s(run)[_LEARNING_SCANS:]
         many.append(Figures.of(np.array(due_s), latencies_s, float(run.sizes.mean())))
     return Figures.mean_of(many)
 

@@ -4,26 +4,27 @@ import math
 from dataclasses import dataclass
 from statistics import fmean
 
-#: Each batch weighs this much less with every one after it: the last 50 or so count.
+#: The weight of a batch falls by this factor with each later one: about the last 50 count.
 DECAY = 0.98
-#: The two costs are held to be alike as firmly as sizes with this sum of squared differences would
-#: tell. Optimistic on purpose: it has a worker try a bigger batch now and then, and so learn.
+#: The prior that both costs are equal weighs as much as batches whose sizes have this sum of
+#: squared differences. It is optimistic on purpose, so that a worker sometimes tries a bigger
+#: batch and learns.
 PRIOR_SPREAD = 0.2
-#: A batch counts as at most this many times slower or faster than it was expected to be.
+#: A batch counts as at most this many times slower or faster than expected.
 OUTLIER_FACTOR = 2.0
-#: Drawing and settling a batch is never quite free: its fixed part is at least this share of what
-#: a scan adds, so that noise cannot hide the little that large batches gain at an overload.
+#: Drawing and settling a batch always costs something: the fixed part is at least this share of
+#: what a scan adds, so that noise cannot hide the small gain of large batches at an overload.
 LEAST_FIXED_SHARE = 0.01
-#: Of the fixed part only that counts which is known: half a standard error less than was fitted.
-#: On shared cores every batch takes another time; their noise must not pass for a reason to batch.
+#: The fixed part counts as this many standard errors less than fitted. On shared cores the times of
+#: batches vary, and this noise must not look like a reason to batch.
 DOUBT = 0.5
-#: No batch counts as faster: clocks are coarse (seconds).
+#: The shortest time that a batch counts as, because clocks are coarse (seconds).
 CLOCK_TICK_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCost:
-    """A line: seconds that any batch costs, and seconds that each scan adds. Neither below 0."""
+    """A line: seconds that any batch costs, and seconds that each scan adds. Never negative."""
 
     fixed_s: float
     per_scan_s: float
@@ -36,13 +37,13 @@ class BatchCost:
 class CostLearner:
     """Exponentially weighted least squares over the batches seen, for one model.
 
-    A single batch that took unlike long (a page fault, a throttled chip) moves the line by a
-    fiftieth; a lasting change is followed within some fifty batches.
+    A single batch with an unusual time (a page fault, a throttled chip) moves the line by a
+    fiftieth; a lasting change is learnt within about fifty batches.
 
     Args:
-        pool: Batches that are taken together, as their mean. Of batches in hand at once none has
-            just its share of the machine, and larger ones with more threads have more: what one is
-            charged too little another is charged too much. Their sum is right.
+        pool: How many batches are learnt from together, as their mean. Concurrent batches do not
+            have exactly equal shares of the machine: larger ones with more threads have more, and
+            what one is charged too little another is charged too much. Their sum is right.
     """
 
     def __init__(self, pool: int = 1) -> None:
@@ -55,7 +56,7 @@ class CostLearner:
 
     @property
     def cost(self) -> BatchCost | None:
-        """The line as known now; None before the first batch."""
+        """The line that is known now; None before the first batch."""
         return self._cost
 
     def observe(self, size: int, seconds: float) -> None:
@@ -79,11 +80,11 @@ class CostLearner:
 
     def _fit(self) -> BatchCost:
         """Minimise the squared errors plus ``prior * (fixed_s - per_scan_s)**2``."""
-        # Along the line through the batches' mean, the prior is the steeper the larger they are.
+        # On the line through the mean of the batches, the prior is steeper the larger they are.
         prior = self._prior_spread / (1 + self._sizes / self._weight) ** 2
         weight, cross = self._weight + prior, self._sizes - prior
         squares = self._squares + prior
-        determinant = weight * squares - cross * cross  # positive: sizes are 1 at least
+        determinant = weight * squares - cross * cross  # positive, because sizes are at least 1
         fixed_s = (squares * self._seconds - cross * self._products) / determinant
         per_scan_s = (weight * self._products - cross * self._seconds) / determinant
         if per_scan_s < 0:
@@ -99,7 +100,7 @@ class CostLearner:
         return BatchCost(fixed_s, max(0.0, per_scan_s))
 
     def _squared_errors(self, fixed_s: float, per_scan_s: float) -> float:
-        """Return the weighted sum of how far off such a line is, squared."""
+        """Return the weighted sum of the squared errors of such a line."""
         cross = self._products - fixed_s * self._sizes
         return max(
             0.0,

@@ -1,4 +1,4 @@
-"""A real MicroBatchWorker whose engine does what each job's scan key tells it to.
+"""A real MicroBatchWorker whose engine does what each job's scan key says.
 
 ``python -m tests.support.fake_worker`` runs one, for tests that kill, freeze and hang workers.
 """
@@ -21,24 +21,24 @@ from worker.queueing.rq_worker import MicroBatchWorker
 
 
 def report(leased: LeasedJob, worker_id: str, size: int) -> Report:
-    """Return a report as a healthy scan would get it."""
+    """Return the report of a scan that succeeded."""
     return empty_report(leased, worker_id, BatchInfo(id=uuid.uuid4().hex, size=size))
 
 
 class ScriptedEngine(NoopEngine):
-    """Does as a scan's key says: ok, fail, retry, kill, crash, hang or slow:<seconds>."""
+    """Does what a scan's key says: ok, fail, retry, kill, crash, hang or slow:<seconds>."""
 
     model = "test-model@1.0.0"
 
     def run(
         self, leased_jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
-        """Play every scan's part, in order."""
-        return [self._play(leased, worker_id, len(leased_jobs)) for leased in leased_jobs]
+        """Do what every scan's key says, in order."""
+        return [self._compute(leased, worker_id, len(leased_jobs)) for leased in leased_jobs]
 
-    def _play(self, leased: LeasedJob, worker_id: str, size: int) -> Outcome:
-        part, _, argument = leased.submission.scans["scan"].partition(":")
-        match part:
+    def _compute(self, leased: LeasedJob, worker_id: str, size: int) -> Outcome:
+        action, _, argument = leased.submission.scans["scan"].partition(":")
+        match action:
             case "fail":
                 return Failed(InferenceFailed("as told").problem())
             case "retry":
@@ -55,7 +55,7 @@ class ScriptedEngine(NoopEngine):
 
 
 def main() -> None:
-    """Serve until SIGTERM."""
+    """Run until SIGTERM."""
     configure_logging("worker")
     name = f"fake-{os.getpid()}"
     worker = MicroBatchWorker(

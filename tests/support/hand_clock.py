@@ -1,8 +1,8 @@
-"""A clock that a test moves by hand."""
+"""A clock that a test moves."""
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Seconds that pass only when a test adds to them."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

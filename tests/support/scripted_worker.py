@@ -49,7 +49,7 @@ class ScriptedWorker:
 
     def start(self, most: int = 8) -> list[LeasedJob]:
         """Draw and begin up to ``most`` jobs."""
-        leased_jobs = self.leases.draw(most)
+        leased_jobs = self.leases.draw(most).jobs
         return self.leases.begin(leased_jobs, self._facts(leased_jobs))
 
     def settle(self, leased_jobs: list[LeasedJob], script: Script | None = None) -> None:

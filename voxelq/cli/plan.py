@@ -8,7 +8,7 @@ import typer
 
 from planning.cost import BadMeasurement, MeasuredCost, read_cost
 from planning.forecast import Demand
-from planning.planner import OutOfReach, make_plan
+from planning.planner import GoalOutOfReach, make_plan
 from shared.batching.cost_model import BatchCost
 from voxelq.cli import tables
 from voxelq.cli.options import JsonOption
@@ -69,14 +69,14 @@ def plan(
                 workers=workers,
                 scans=scans,
                 outage_s=60 * outage_minutes,
-                on_look=lambda count: status.update(f"simulating {count} {cost.unit}(s)"),
+                on_forecast=lambda count: status.update(f"simulating {count} {cost.unit}(s)"),
             )
         if plot is not None:
             plot_plan(made, cost, plot)
     except NoDrawing as error:
         tables.complain(str(error))
         raise typer.Exit(2) from error
-    except OutOfReach as error:
+    except GoalOutOfReach as error:
         tables.complain(str(error))
         raise typer.Exit(1) from error
     if as_json:

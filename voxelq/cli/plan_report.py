@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from planning.cost import MeasuredCost, counted
+from planning.cost import MeasuredCost, pluralize
 from planning.failure import Failure
 from planning.forecast import Demand, Forecast, Spread
 from planning.planner import Plan
@@ -83,7 +83,8 @@ def _answer(plan: Plan, unit: str) -> str:
     needed = plan.needed
     verb = "is" if needed.workers == 1 else "are"
     enough = f"{verb} enough" if needed.reached else f"{verb} too few"
-    return f"{counted(needed.workers, unit)} {enough}: loaded to {100 * needed.utilisation:.0f} %."
+    load = f"{100 * needed.utilisation:.0f} %"
+    return f"{pluralize(needed.workers, unit)} {enough}: loaded to {load}."
 
 
 def _failure(plan: Plan, unit: str) -> str:
@@ -93,7 +94,7 @@ def _failure(plan: Plan, unit: str) -> str:
     else:
         lasting = _lasting(failure.left, plan)
     return (
-        f"If one fails, {lasting} with {counted(left, unit) if left else 'nobody'} left. "
+        f"If one fails, {lasting} with {pluralize(left, unit) if left else 'nobody'} left. "
         f"If it is away for {failure.lasts_s / 60:g} min, {_passing(failure)}."
     )
 

@@ -1,1 +1,1 @@
-"""The device: which one, how precisely and how much of it; no model is known here."""
+"""The device: its selection, precision, memory and sharing. Nothing about a particular model."""

@@ -1,7 +1,6 @@
-"""How a network may be computed, and which way is taken by what was measured.
+"""How a network may be computed, and which mode is chosen from measured times.
 
-Every way has to earn its place: the plainer one stays unless another is clearly faster, and gives
-the same mask.
+A plainer mode is kept unless another one is clearly faster and gives the same mask.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 Precision = Literal["fp32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last_3d"]
 
-#: A way that is not so much faster is not taken.
+#: A mode must be faster by at least this share to be chosen.
 WORTHWHILE = 0.05
-#: The least share of voxels in which a mask agrees with the one in fp32.
+#: A mask must agree with the one in fp32 in at least this share of the voxels.
 LEAST_AGREEMENT = 0.999
 
 
@@ -29,17 +28,17 @@ class ComputeMode:
     compiled: bool = False
 
 
-#: What every chip computes and every answer is held against.
+#: The mode that every device supports, and the reference for all others.
 PLAIN = ComputeMode()
 
 
 def candidates(precisions: Sequence[Precision], *, compiled: bool = False) -> list[ComputeMode]:
-    """Return the ways to try, the plainest first.
+    """Return the modes to try, the plainest first.
 
     Args:
         precisions: The number formats that may be used, at least one, the plainest first. Other
-            orders of memory and compiling are tried with the fast ones only.
-        compiled: Whether compiling is worth a try.
+            memory formats and compiling are tried only with the fast ones.
+        compiled: Whether to try compiling.
     """
     fast = precisions[1:] or precisions
     return [
@@ -50,24 +49,24 @@ def candidates(precisions: Sequence[Precision], *, compiled: bool = False) -> li
 
 
 def fastest(seconds: Mapping[ComputeMode, Sequence[float]]) -> ComputeMode:
-    """Return the way to take.
+    """Return the mode to use.
 
     Args:
-        seconds: What a pass took, by ways in the order of `candidates`: one number for each
-            setting that it was measured in, the same settings for all.
+        seconds: What a pass took, by modes in the order of `candidates`: one number for each
+            setting in which it was measured, the same settings for all modes.
     """
     plainest = next(iter(seconds.values()))
 
     def cost(taken: Sequence[float]) -> float:
         return sum(own / plain for own, plain in zip(taken, plainest, strict=True))
 
-    (best, least), *others = ((way, cost(taken)) for way, taken in seconds.items())
-    for way, own in others:
+    (best, least), *others = ((mode, cost(taken)) for mode, taken in seconds.items())
+    for mode, own in others:
         if own < least * (1 - WORTHWHILE):
-            best, least = way, own
+            best, least = mode, own
     return best
 
 
 def agreement(mask: NDArray[np.bool_], exact: NDArray[np.bool_]) -> float:
-    """Return in what share of the voxels two masks of one shape say the same."""
+    """Return the share of the voxels in which two masks of one shape agree."""
     return float(np.count_nonzero(mask == exact)) / max(1, mask.size)

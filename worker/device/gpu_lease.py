@@ -1,7 +1,7 @@
-"""Which GPU a worker computes on: the one that the fewest live workers are on.
+"""Which GPU a worker computes on: the one that the fewest live workers use.
 
-Workers tell each other through Redis. A GPU is known by its UUID, which it keeps whatever
-container or ``CUDA_VISIBLE_DEVICES`` a worker sees it through.
+Workers share this through Redis. A GPU is identified by its UUID, which is the same in every
+container and for every ``CUDA_VISIBLE_DEVICES``.
 """
 
 from collections.abc import Sequence
@@ -20,38 +20,39 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: torch's number for it in this process, and its name all over the world."""
+    """One GPU: torch's number for it in this process, and its UUID."""
 
     index: int
     uuid: str
 
 
 def lease_device(redis: Redis, worker_id: str, settings: Settings) -> str:
-    """Return where this worker computes: ``cpu``, or ``cuda:N`` leased to it.
+    """Return the device of this worker: ``cpu``, or ``cuda:N`` leased to it.
 
-    ``cuda:N`` in the settings is taken whoever else is on it, and counts for the others' choice.
+    ``cuda:N`` in the settings is used even if other workers use it, and counts for their choice.
 
     Raises:
         ModelError: This machine lacks the device that the settings name.
         RedisError: Redis does not answer.
     """
     if settings.gpu_memory_growth and settings.device != "cpu":
-        grow_gpu_memory()  # before any GPU is asked for its name
+        grow_gpu_memory()  # before any GPU is initialised
     device = choose_device(settings.device)
     if device.type != "cuda":
         return str(device)
     numbers = [device.index] if ":" in settings.device else range(torch.cuda.device_count())
     gpus = [Gpu(number, _uuid(number)) for number in numbers]
-    # Loading is guarded by a watchdog, and heartbeats hold the lease from then on.
+    # The watchdog limits the time of loading; after that, heartbeats extend the lease.
     gpu = lease_gpu(redis, worker_id, gpus, settings.job_timeout_s + settings.lease_s)
-    log.info("gpu leased", worker=worker_id, gpu=gpu.index, of=len(gpus))
+    log.info("gpu_leased", worker=worker_id, gpu=gpu.index, of=len(gpus))
     return f"cuda:{gpu.index}"
 
 
 def lease_gpu(redis: Redis, worker_id: str, gpus: Sequence[Gpu], hold_s: float) -> Gpu:
-    """Lease the least used of ``gpus`` to a worker, for ``hold_s`` seconds until it is heard of.
+    """Lease the least used of ``gpus`` to a worker, for ``hold_s`` seconds or until its heartbeat.
 
-    Its heartbeats prolong the lease; leaving, its death and silence end it. Raises RedisError.
+    Heartbeats extend the lease; it ends when the worker leaves or its heartbeats stop. Raises
+    RedisError.
     """
     chosen = LEASE_GPU.run(redis, worker_id, hold_s, *(gpu.uuid for gpu in gpus))
     return gpus[int(chosen) - 1]

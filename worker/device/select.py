@@ -1,4 +1,4 @@
-"""Where the network runs: device, threads, precision and how much of a GPU it may take."""
+"""Select the device, the threads, the precision and the share of GPU memory for a network."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def choose_device(wanted: str) -> torch.device:
     """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; plain ``cuda`` is the first.
 
     Raises:
-        MissingRequirement: The device is unknown or this machine has none such.
+        MissingRequirement: The device is unknown, or this machine does not have it.
     """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
@@ -45,19 +45,19 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """Return the arithmetic of ``wanted``; ``auto`` is bf16 where the chip computes it natively.
+    """Return the number format of ``wanted``; ``auto`` is bf16 if the chip supports it natively.
 
     Raises:
         MissingRequirement: ``wanted`` is none of auto, fp32, bf16 and fp16.
     """
-    offered = precisions(wanted, device)
-    return torch.bfloat16 if "bf16" in offered else PRECISIONS[offered[0]]
+    usable = precisions(wanted, device)
+    return torch.bfloat16 if "bf16" in usable else PRECISIONS[usable[0]]
 
 
 def precisions(wanted: str, device: torch.device) -> list[Precision]:
     """Return the number formats that may be used, the plainest first.
 
-    Those for ``auto`` are what the chip is made for: fp16 is no faster than fp32 on CPUs.
+    For ``auto`` they are those that the chip computes fast: fp16 is no faster than fp32 on CPUs.
 
     Raises:
         MissingRequirement: ``wanted`` is none of auto, fp32, bf16 and fp16.
@@ -75,7 +75,7 @@ def precisions(wanted: str, device: torch.device) -> list[Precision]:
 
 
 def cpu_has_bf16() -> bool:
-    """Tell whether this CPU multiplies bf16 (AVX512-BF16, AMX, or Arm's BF16 instructions)."""
+    """Return whether this CPU supports bf16 (AVX512-BF16, AMX, or Arm's BF16 instructions)."""
     try:
         words = set(_CPU_FLAGS.read_text(encoding="utf-8").split())
     except OSError:
@@ -84,21 +84,21 @@ def cpu_has_bf16() -> bool:
 
 
 def cores() -> int:
-    """Return how many threads torch would use by itself."""
+    """Return how many threads torch uses by default."""
     return torch.get_num_threads()
 
 
 def set_threads(count: int) -> None:
-    """Let the calling thread's work use ``count`` cores; 0 leaves the choice as it is."""
-    # Only a change is passed on: torch forgets its prepared convolutions at every call.
+    """Limit the calling thread's work to ``count`` cores; 0 changes nothing."""
+    # Only on a change, because torch drops its prepared convolutions at every call.
     if count > 0 and count != torch.get_num_threads():
         torch.set_num_threads(count)
 
 
 def limit_gpu_memory(device: torch.device, *, growth: bool, fraction: float) -> None:
-    """Take GPU memory as it is needed and never more than ``fraction`` of the card.
+    """Allocate GPU memory as it is needed, at most ``fraction`` of the card.
 
-    Call it before anything else touches the GPU: the allocator reads its settings once.
+    Call it before anything else uses the GPU: the allocator reads its settings once.
     """
     if device.type != "cuda":
         return
@@ -109,7 +109,10 @@ def limit_gpu_memory(device: torch.device, *, growth: bool, fraction: float) -> 
 
 
 def grow_gpu_memory() -> None:
-    """Have GPU memory taken piece by piece, unless the operator said how; before a GPU is met."""
+    """Have GPU memory allocated in segments that grow, unless the operator set it otherwise.
+
+    Call it before anything else uses a GPU.
+    """
     settings = os.environ.get(_ALLOCATOR, "")
     if "expandable_segments" not in settings:
         parts = [part for part in (settings, "expandable_segments:True") if part]
@@ -117,7 +120,7 @@ def grow_gpu_memory() -> None:
 
 
 def release_idle_memory() -> None:
-    """Give what the allocator has cached back to the GPU."""
+    """Return the memory that the allocator has cached to the GPU."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

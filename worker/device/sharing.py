@@ -1,9 +1,9 @@
-"""How the batches on their way share the device.
+"""How active batches share the device.
 
 A GPU computes one batch at a time, while others are read and written. On a CPU every stage of a
-scan costs core time, so each batch in hand gets its share of the cores for all of its stages: one
-batch alone has them all, and so the least latency; as many batches as there are cores have one
-each and never wait for one another inside a convolution, which is where throughput is lost.
+scan costs core time, so each active batch gets its share of the cores for all of its stages: a
+batch alone has them all, which gives the least latency; as many batches as there are cores have one
+each, and do not wait for one another inside a convolution, which would cost throughput.
 """
 
 import threading
@@ -14,9 +14,9 @@ from worker.device.select import cores, set_threads
 from worker.metrics.peak_memory import peak_bytes, restart_peak
 from worker.metrics.utilization import UtilizationClock
 
-#: On a CPU more lanes bring nothing once every core is busy, and each holds a scan in memory.
+#: On a CPU more lanes do not help once every core is busy, and each holds a scan in memory.
 MOST_CPU_LANES = 4
-#: One batch computing, one being written, the others being read: unpacking is what takes longest.
+#: One batch computes, one is written, the others are read, because decompressing takes longest.
 GPU_LANES = 6
 
 
@@ -26,7 +26,7 @@ class SharedDevice:
     Args:
         device: ``cpu`` or ``cuda:N``.
         threads: Cores to use; 0: all that this process may use.
-        lanes: Batches on their way at once; 0: as suits the device.
+        lanes: How many batches may be active at once; 0: as suits the device.
     """
 
     def __init__(self, device: str, threads: int, lanes: int) -> None:
@@ -59,14 +59,14 @@ class SharedDevice:
                 self._busy -= 1
 
     def use_share(self) -> None:
-        """Look again how many others there are, and take no more than a fair share of the cores."""
+        """Limit the calling thread to an equal share of the cores among the active batches."""
         set_threads(self._share())
 
     @property
-    def side_by_side(self) -> bool:
-        """Whether the scans of a batch may be read and written side by side.
+    def parallel_io(self) -> bool:
+        """Whether several threads may read and write the scans of a batch.
 
-        On a CPU a batch that did so on one core would take the others' from them, and seem cheap.
+        On a CPU, a batch with one core that did so would take cores from the others.
         """
         return not self._on_cpu or self._share() > 1
 
@@ -75,12 +75,12 @@ class SharedDevice:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for this batch's turn to compute, and have it."""
+        """Compute once it is this batch's turn."""
         with nullcontext() if self._on_cpu else self._turn, self._network.busy():
             yield
 
-    def taken_busy_s(self) -> float:
-        """Return the seconds since the last call in which some batch had its turn."""
+    def take_busy_s(self) -> float:
+        """Return the seconds since the last call in which any batch computed."""
         return self._network.take().any_s
 
     @property

@@ -1,1 +1,1 @@
-"""What a worker measures of itself; how it is published is not decided here."""
+"""What a worker measures of itself. How it is published belongs elsewhere."""

@@ -7,7 +7,7 @@ from shared.queue.worker_metrics import added
 
 
 class Counters:
-    """Amounts by metric; any thread may add."""
+    """Amounts by metric; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -10,11 +10,11 @@ from shared.results import Timings
 
 
 class StageTimer:
-    """Started as a batch begins; without gaps: a stage lasts until the next begins."""
+    """Times the stages of a batch from its creation on, without gaps between stages."""
 
     def __init__(self) -> None:
         self._mark = time.perf_counter()
-        #: What each stage took, of those that have ended.
+        #: The duration of each stage that has ended.
         self.seconds = dict.fromkeys(Stage, 0.0)
         self._waited_s = 0.0
 
@@ -25,7 +25,7 @@ class StageTimer:
         self.seconds[stage] = self._lap()
 
     def waited(self) -> None:
-        """Count what has passed since the last stage as time in the queue."""
+        """Count the time since the last stage as time in the queue."""
         self._waited_s += self._lap()
 
     def _lap(self) -> float:
@@ -35,7 +35,7 @@ class StageTimer:
 
     def timings(self, created_at: datetime, began_at: datetime) -> Timings:
         """Return the timings of a job that was ``created_at`` in a batch that ``began_at``."""
-        # Clocks of two machines may differ by a little; nobody waited less than nothing.
+        # The clocks of two machines may differ a little, so that the difference may be negative.
         queue = round(max(0.0, (began_at - created_at).total_seconds()) + self._waited_s, 6)
         stages = {stage.value: round(seconds, 6) for stage, seconds in self.seconds.items()}
         return Timings(queue=queue, **stages, total=round(queue + sum(stages.values()), 6))

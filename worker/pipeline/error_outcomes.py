@@ -1,4 +1,4 @@
-"""What becomes of a job that met an error: its own fault, its worker's, or one that may pass."""
+"""The outcome of a job whose scan raised an error: its own fault, its worker's, or transient."""
 
 import structlog
 
@@ -18,17 +18,17 @@ from worker.pipeline.trouble import Trouble
 
 log = structlog.get_logger()
 
-#: Statuses of problems that another try may not meet: Redis or the store away, or the store full.
-_PASSING_STATUSES = frozenset({503, 507})
+#: Statuses of transient problems: Redis or the store is away, or the store is full.
+_TRANSIENT_STATUSES = frozenset({503, 507})
 
 
 def is_suspicious(error: Exception) -> bool:
-    """Tell whether an error may have its cause outside the scan, so that a self-check is due."""
+    """Tell whether the cause may be outside the scan, so that the worker must check itself."""
     return not isinstance(error, VoxelQError) or isinstance(error, (ScanMissing, StoreUnavailable))
 
 
 def certain_trouble(error: Exception, model: str) -> Trouble | None:
-    """Return the trouble that an error tells of by itself; None where it takes a self-check."""
+    """Return the trouble that an error proves; None where a self-check must decide."""
     if isinstance(error, (StoreFull, WrongStore)):
         return Trouble(error.detail)
     if isinstance(error, ModelNotReady):
@@ -44,15 +44,15 @@ def returned(error: Exception, trouble: Trouble, job: LeasedJob) -> Returned:
 
 
 def outcome_of(error: Exception, job: LeasedJob, *, log_it: bool = True) -> Outcome:
-    """Return the outcome of a job whose scan met ``error``, run alone or singled out.
+    """Return the outcome of a job whose scan raised ``error`` while no other scan was involved.
 
-    The problem names an error that nobody foresaw by its kind only: its message may quote the
-    scan. The log tells where it was raised.
+    Of an unexpected error the problem gives only the kind, because its message may quote the scan.
+    The log shows where it was raised.
     """
     instance = f"/jobs/{job.id}"
     if isinstance(error, VoxelQError):
         problem = error.problem(instance)
-        return Retry(problem) if error.status in _PASSING_STATUSES else Failed(problem)
+        return Retry(problem) if error.status in _TRANSIENT_STATUSES else Failed(problem)
     if is_out_of_memory(error):
         if log_it:
             log.error("scan_out_of_memory", job=job.id)
@@ -67,5 +67,5 @@ def outcome_of(error: Exception, job: LeasedJob, *, log_it: bool = True) -> Outc
         f"{type(error).__name__} was raised while this scan was computed; "
         "the worker's log says where."
     ).problem(instance)
-    # A disk that stumbles may stand again; anything else would only repeat itself.
+    # An error of the disk may pass; any other one would be raised again.
     return Retry(failure) if isinstance(error, OSError) else Failed(failure)

@@ -1,8 +1,8 @@
-"""Whose fault an error is: its scan's, or that of the environment its worker runs in.
+"""Whether a scan or its worker's environment is at fault for an error.
 
-Errors do not tell. A full disk and a bad sector, a dead GPU and a scan that a network cannot bear
-raise the same kinds. So where the scan cannot be told to be at fault, the worker checks itself:
-whatever fails without any scan is no scan's fault.
+The error alone does not show it. A full disk and a bad sector, or a dead GPU and a scan that a
+network cannot compute, raise errors of the same kinds. So the worker checks itself: what fails
+without any scan is no scan's fault.
 """
 
 import threading
@@ -18,7 +18,7 @@ from worker.pipeline.trouble import Trouble
 
 @dataclass(frozen=True)
 class ScanError:
-    """What one job's scan met; ``voxels`` is its size, None where it was not read so far."""
+    """The error of one job's scan; ``voxels`` is its size, None if it was not read."""
 
     job: LeasedJob
     error: Exception
@@ -26,7 +26,7 @@ class ScanError:
 
 
 class FaultAttribution:
-    """Turns the errors of a batch into outcomes; any lane may call it."""
+    """Turns the errors of a batch into outcomes; thread-safe."""
 
     def __init__(self, check_store: StoreCheck | None) -> None:
         self._check_store = check_store
@@ -39,15 +39,15 @@ class FaultAttribution:
         largest_finished: int,
         check_device: Callable[[], Trouble | None] | None,
     ) -> list[Outcome]:
-        """Return one outcome an error, in order.
+        """Return one outcome for each error, in order.
 
         Args:
-            errors: What the scans of one batch met, each alone or singled out.
+            errors: The errors of one batch's scans, each raised while no other scan was involved.
             model: ``name@version`` of the model they were for.
-            largest_finished: Voxels of the largest scan of the batch that went well; 0 for none.
-            check_device: Runs that model's network on nothing; None where it is not loaded.
+            largest_finished: Voxels of the largest scan of the batch that succeeded; 0 for none.
+            check_device: Runs that model's network on an empty input; None if it is not loaded.
         """
-        suspicious = [one for one in errors if is_suspicious(one.error)]
+        suspicious = [scan for scan in errors if is_suspicious(scan.error)]
         trouble = None
         if suspicious:
             trouble = (
@@ -56,27 +56,29 @@ class FaultAttribution:
                 or (check_device() if check_device else None)
             )
         self._largest.add(model, largest_finished)
-        return [self._outcome(one, model, trouble) for one in errors]
+        return [self._outcome(scan, model, trouble) for scan in errors]
 
     def _lack_of_memory(
         self, suspicious: Sequence[ScanError], model: str, largest_finished: int
     ) -> Trouble | None:
-        """Tell of memory that ran out on a scan no larger than one of an earlier batch."""
-        for one in suspicious:
-            voxels = one.voxels if is_out_of_memory(one.error) else None
+        """Return trouble if memory ran out on a scan no larger than one that succeeded before."""
+        for scan in suspicious:
+            voxels = scan.voxels if is_out_of_memory(scan.error) else None
             if voxels and largest_finished < voxels <= self._largest.of(model):
                 return Trouble(
                     "There is less memory than before: a scan ran out of it that is no larger "
-                    "than others that went well."
+                    "than others that succeeded."
                 )
         return None
 
     @staticmethod
-    def _outcome(one: ScanError, model: str, trouble: Trouble | None) -> Outcome:
-        cause = certain_trouble(one.error, model) or (trouble if is_suspicious(one.error) else None)
+    def _outcome(scan: ScanError, model: str, trouble: Trouble | None) -> Outcome:
+        cause = certain_trouble(scan.error, model) or (
+            trouble if is_suspicious(scan.error) else None
+        )
         if cause is not None:
-            return returned(one.error, cause, one.job)
-        return outcome_of(one.error, one.job)
+            return returned(scan.error, cause, scan.job)
+        return outcome_of(scan.error, scan.job)
 
 
 class _LargestScans:

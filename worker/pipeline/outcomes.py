@@ -1,4 +1,4 @@
-"""The jobs that a worker holds, and the outcome that each of them comes to."""
+"""The jobs that a worker holds, and the outcomes that a job may have."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from worker.pipeline.trouble import Trouble
 
 @dataclass(frozen=True)
 class LeasedJob:
-    """A drawn job and the lease it is held by."""
+    """A drawn job and its lease."""
 
     submission: Submission
     execution: str
@@ -24,12 +24,12 @@ class LeasedJob:
 
     @property
     def alone(self) -> bool:
-        """Whether the job must run alone, since a worker was lost with it before."""
+        """Whether the job must run alone, because a worker was lost with it before."""
         return self.losses > 0
 
     @property
     def lease(self) -> tuple[str, str, str]:
-        """What the scripts know the lease by."""
+        """The lease's key in the scripts."""
         return (self.id, self.execution, self.queue)
 
 
@@ -49,16 +49,19 @@ class Failed:
 
 @dataclass(frozen=True)
 class Retry:
-    """The job goes back to the queue: a fault that may pass, with the problem if it does not."""
+    """The job goes back to the queue after a fault that may pass.
+
+    ``problem`` is what the job fails with if it does not pass.
+    """
 
     problem: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Returned:
-    """The job goes back to the queue uncharged: its worker cannot serve it, whatever the scan.
+    """The job goes back to the queue uncharged: its worker cannot compute any such job.
 
-    ``problem`` is what the job would fail with if it came back again and again.
+    ``problem`` is what the job fails with if it is returned too often.
     """
 
     problem: dict[str, Any]

@@ -1,4 +1,4 @@
-"""One picture of the answer: the axial slice that shows the lesion best, mask overlaid."""
+"""One picture of the result: the axial slice with the largest lesion area, mask overlaid."""
 
 import io
 
@@ -28,14 +28,14 @@ def preview_png(data: NDArray[np.generic], mask: NDArray[np.uint8], affine: Affi
         np.asarray(nib.orientations.apply_orientation(volume, orientation))
         for volume in (data, mask)
     )
-    # plane by plane: over two axes at once numpy takes ten times as long
+    # plane by plane: numpy takes ten times as long over two axes at once
     areas = [np.count_nonzero(labels[:, :, level]) for level in range(labels.shape[2])]
     level = int(np.argmax(areas)) if any(areas) else upright.shape[2] // 2
     voxel_mm = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
     mm = voxel_mm[np.argsort(orientation[:, 0])]
     size = _size(upright.shape[0] * mm[0], upright.shape[1] * mm[1])
-    grey = _resized(_as_seen(_window(upright[:, :, level])), size)
-    inside = _resized(_as_seen((labels[:, :, level] > 0) * np.uint8(255)), size) > 127
+    grey = _resized(_to_rows(_window(upright[:, :, level])), size)
+    inside = _resized(_to_rows((labels[:, :, level] > 0) * np.uint8(255)), size) > 127
     picture = np.repeat(grey[:, :, None], 3, axis=2)
     picture[inside] = (1 - _FILL) * picture[inside] + _FILL * _COLOUR
     picture[_edge(inside)] = _COLOUR
@@ -44,7 +44,7 @@ def preview_png(data: NDArray[np.generic], mask: NDArray[np.uint8], affine: Affi
     return buffer.getvalue()
 
 
-def _as_seen(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _to_rows(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Turn a plane ``[x, y]`` (RAS+) into rows from front to back, columns from right to left."""
     return np.ascontiguousarray(plane.T[::-1, ::-1])
 

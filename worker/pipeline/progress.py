@@ -1,4 +1,4 @@
-"""How far the jobs in hand have come: what the lanes note, for the reporter to tell."""
+"""How far active jobs have come: the lanes put steps on a board, and the reporter sends them."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,13 +8,13 @@ from shared.jobs import Stage
 from worker.inference.progress import OnShare
 from worker.pipeline.outcomes import LeasedJob
 
-#: Where each stage begins and ends, as shares of all that is to be done.
+#: Where each stage begins and ends, as shares of all the work on a scan.
 Spans = Mapping[Stage, tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far a job has come: in which stage it is, and how much of all is done, 0 to 1."""
+    """How far a job has come: its stage, and the share of all work that is done, 0 to 1."""
 
     job: LeasedJob
     stage: Stage
@@ -22,63 +22,63 @@ class Step:
 
 
 class ProgressBoard:
-    """The newest step of each job, until somebody takes it. Any thread may note and take."""
+    """The newest step of each job, until the reporter takes it; thread-safe."""
 
     def __init__(self) -> None:
         self._steps: dict[str, Step] = {}
         self._closed = False
         self._changed = threading.Condition()
 
-    def note(self, steps: Iterable[Step]) -> None:
-        """Put steps up, each in place of an earlier one of its job."""
+    def put(self, steps: Iterable[Step]) -> None:
+        """Add steps, each in place of an earlier one of its job."""
         with self._changed:
             self._steps |= {step.job.id: step for step in steps}
             self._changed.notify()
 
-    def drop(self, jobs: Iterable[LeasedJob]) -> None:
-        """Take down what there is of these jobs: they are done with."""
+    def remove(self, jobs: Iterable[LeasedJob]) -> None:
+        """Remove the steps of jobs that have ended."""
         with self._changed:
             for job in jobs:
                 self._steps.pop(job.id, None)
 
     def take(self) -> list[Step]:
-        """Return all steps that nobody took, once there are any; none when closed."""
+        """Wait for steps; return all that were not taken before, or none when closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._steps or self._closed)
             steps, self._steps = self._steps, {}
         return list(steps.values())
 
     def close(self) -> None:
-        """Let whoever waits for steps go."""
+        """Wake the thread that waits for steps."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
 
 class BatchProgress:
-    """One batch's way over the board; what it notes of a job never goes back."""
+    """The progress of one batch's jobs, which never decreases."""
 
     def __init__(self, board: ProgressBoard, spans: Spans) -> None:
         self._board = board
         self._spans = spans
         self._most: dict[str, float] = {}
 
-    def enter(self, stage: Stage, jobs: Iterable[LeasedJob]) -> None:
-        """Note that these jobs begin a stage."""
+    def begin(self, stage: Stage, jobs: Iterable[LeasedJob]) -> None:
+        """Record that these jobs begin a stage."""
         low, _ = self._spans[stage]
-        self._board.note(Step(job, stage, low) for job in jobs)
+        self._board.put(Step(job, stage, low) for job in jobs)
 
     def on_shares(self, jobs: Sequence[LeasedJob]) -> list[OnShare]:
-        """Return for each job what is to be told its share of the network's windows."""
+        """Return for each job a callback for the share of its windows that is computed."""
         return [self._on_share(job) for job in jobs]
 
     def _on_share(self, job: LeasedJob) -> OnShare:
         low, high = self._spans[Stage.INFERENCE]
 
-        def note(share: float) -> None:
-            # A pass that failed is run again in halves, and its windows with it.
+        def put(share: float) -> None:
+            # A pass that failed is run again in halves, with all of its windows.
             most = self._most[job.id] = max(self._most.get(job.id, 0.0), share)
             step = Step(job, Stage.INFERENCE, low + (high - low) * most)
-            self._board.note([step])
+            self._board.put([step])
 
-        return note
+        return put

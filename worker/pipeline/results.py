@@ -1,4 +1,4 @@
-"""What is told of a scan's mask: present or not, how large, and in which grid."""
+"""The result of one scan: whether a lesion is present, how large it is, and in which grid."""
 
 import numpy as np
 from pydantic import ValidationError
@@ -10,28 +10,30 @@ from shared.volumes.nifti_header import VolumeHeader
 from worker.volume.postprocess import Segmentation
 
 
-def findings(header: VolumeHeader, segmentation: Segmentation, sha256: str) -> SegmentationResult:
-    """Return the result for one scan; ``sha256`` is that of its bytes as they were handed in.
+def segmentation_result(
+    header: VolumeHeader, segmentation: Segmentation, sha256: str
+) -> SegmentationResult:
+    """Return the result for one scan; ``sha256`` is that of its bytes as they were submitted.
 
     Raises:
-        InferenceFailed: What was measured holds values that are no numbers.
+        InferenceFailed: The result holds values that are not numbers.
 
     """
     try:
-        return _findings(header, segmentation, sha256)
+        return _result(header, segmentation, sha256)
     except ValidationError as error:
         raise InferenceFailed(
-            "What the network found in this scan holds values that are no numbers."
+            "The network's result for this scan holds values that are not numbers."
         ) from error
 
 
-def _findings(header: VolumeHeader, segmentation: Segmentation, sha256: str) -> SegmentationResult:
+def _result(header: VolumeHeader, segmentation: Segmentation, sha256: str) -> SegmentationResult:
     voxel_ml = voxel_volume_ml(header.affine)
     return SegmentationResult(
         tumor=TumorFinding(
             present=segmentation.present,
             probability=segmentation.probability,
-            # Labels may overlap, so the mask is measured and not their sum.
+            # The volume of the mask, not the sum of the labels, because labels may overlap.
             volume_ml=np.count_nonzero(segmentation.mask) * voxel_ml,
         ),
         labels=tuple(segmentation.labels),

@@ -1,4 +1,4 @@
-"""What a worker asks itself when it cannot tell whether a scan or its own machine is at fault."""
+"""The worker's checks of itself, for errors that a scan or its machine may have caused."""
 
 import threading
 from collections.abc import Callable
@@ -15,26 +15,26 @@ STORE_ANSWERS_WITHIN_S = 5.0
 
 
 class StoreCheck:
-    """Looks at the store, in a thread of its own: a hung mount must not hang the worker.
+    """Checks the store in its own thread, so that a hung mount does not hang the worker.
 
-    ``look`` and ``probe`` raise a VoxelQError where something is wrong; ``probe`` also writes.
+    ``check`` and ``probe`` raise a VoxelQError if something is wrong; ``probe`` also writes.
     """
 
-    def __init__(self, look: Callable[[], None], probe: Callable[[], None]) -> None:
-        self._look = look
+    def __init__(self, check: Callable[[], None], probe: Callable[[], None]) -> None:
+        self._check = check
         self._probe = probe
         self._thread = ThreadPoolExecutor(1, "store-check")
         self._lock = threading.Lock()
         self._hung: Future[None] | None = None
 
     def __call__(self, *, thorough: bool) -> Trouble | None:
-        """Return what is wrong with the store; None while all is well."""
+        """Return what is wrong with the store, or None."""
         with self._lock:
-            # A look that hangs is waited for, rather than another begun behind it.
-            looking = self._hung or self._thread.submit(self._probe if thorough else self._look)
-            self._hung = looking
+            # A check that hangs is awaited again, instead of another one queued behind it.
+            pending = self._hung or self._thread.submit(self._probe if thorough else self._check)
+            self._hung = pending
             try:
-                looking.result(STORE_ANSWERS_WITHIN_S)
+                pending.result(STORE_ANSWERS_WITHIN_S)
             except NotYet:
                 return Trouble(
                     f"The store did not answer within {STORE_ANSWERS_WITHIN_S:g} s; "
@@ -43,23 +43,23 @@ class StoreCheck:
             except VoxelQError as error:
                 self._hung = None
                 return Trouble(error.detail)
-            except Exception as error:  # whatever a file system may raise
+            except Exception as error:  # a file system may raise anything
                 self._hung = None
                 log_unexpected_error("store_check_failed", error)
-                return Trouble(f"The store cannot be looked at: {type(error).__name__}.")
+                return Trouble(f"The store cannot be checked: {type(error).__name__}.")
             self._hung = None
             return None
 
     def close(self) -> None:
-        """Begin no more looks."""
+        """Begin no more checks."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 def check_device(warm_up: Callable[[], None]) -> Trouble | None:
-    """Run the network on nothing; return what is wrong where even that fails."""
+    """Run the network on an empty input; return what is wrong if even that fails."""
     try:
         warm_up()
-    except Exception as error:  # what a sick device may raise has no bounds
+    except Exception as error:  # a broken device may raise anything
         kind = type(error).__name__
         log_unexpected_error("device_check_failed", error)
         if is_out_of_memory(error):

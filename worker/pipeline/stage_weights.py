@@ -1,4 +1,4 @@
-"""What share of a scan's way each stage takes, learnt from how long stages took lately."""
+"""The share of a scan's time that each stage takes, learnt from recent batches."""
 
 import threading
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from itertools import accumulate
 from shared.jobs import Stage
 from worker.pipeline.progress import Spans
 
-#: What is believed of a model before its first batch.
+#: The assumed shares of a model before its first batch.
 FIRST_SHARES: Mapping[Stage, float] = {
     Stage.LOAD: 0.1,
     Stage.PREPROCESS: 0.1,
@@ -16,12 +16,12 @@ FIRST_SHARES: Mapping[Stage, float] = {
     Stage.STORE: 0.05,
 }
 
-#: What the newest batch counts beside those before it.
+#: The weight of the newest batch against all before it.
 _WEIGHT = 0.2
 
 
 class StageWeights:
-    """The stages' shares, model by model. Any thread may ask and tell."""
+    """The stages' shares of each model; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,14 +34,14 @@ class StageWeights:
         ends = [min(1.0, end) for end in accumulate(shares[stage] for stage in Stage)]
         return dict(zip(Stage, zip([0.0, *ends[:-1]], ends, strict=True), strict=True))
 
-    def saw(self, model_ref: str, seconds: Mapping[Stage, float]) -> None:
+    def observe(self, model_ref: str, seconds: Mapping[Stage, float]) -> None:
         """Learn from one batch how long each stage took."""
         total = sum(seconds.values())
         if total <= 0:
             return
-        now = {stage: seconds[stage] / total for stage in Stage}
+        newest = {stage: seconds[stage] / total for stage in Stage}
         with self._lock:
-            before = self._shares.get(model_ref, now)
+            before = self._shares.get(model_ref, newest)
             self._shares[model_ref] = {
-                stage: (1 - _WEIGHT) * before[stage] + _WEIGHT * now[stage] for stage in Stage
+                stage: (1 - _WEIGHT) * before[stage] + _WEIGHT * newest[stage] for stage in Stage
             }

@@ -1,1 +1,1 @@
-"""How a worker gets jobs and keeps them: drawing, lanes, leases, heartbeat. No arrays, no torch."""
+"""How a worker draws, leases and settles jobs. No arrays and no torch."""

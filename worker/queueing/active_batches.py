@@ -1,4 +1,4 @@
-"""The batches that a worker has begun and not settled, and what each of them costs."""
+"""The batches that a worker has drawn and not settled, and what each of them costs."""
 
 import threading
 import time
@@ -11,26 +11,31 @@ from worker.pipeline.outcomes import LeasedJob
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Jobs that go together, and what the clock of costs showed as they were taken in hand."""
+    """Jobs that are computed together, and the readings of both clocks when it began."""
 
     jobs: list[LeasedJob]
-    entered_s: float
+    cost_before_s: float
     began_s: float
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other batch may be active meanwhile."""
+        return self.jobs[0].alone
 
 
 class BatchCharge(NamedTuple):
-    """What a batch cost: seconds of the whole machine, and batches in hand meanwhile (a mean)."""
+    """What a batch cost: seconds of the whole worker, and active batches meanwhile (a mean)."""
 
     cost_s: float
     concurrency: float
 
 
 class ActiveBatches:
-    """Shared by a worker's lanes.
+    """Shared by a worker's lanes; thread-safe.
 
-    Of ``n`` batches in hand each has an n-th of the machine. So a batch costs what a clock shows
-    that runs at an n-th of the real one's speed: the costs of all batches then add up to the time
-    that the worker was busy, however many it had in hand.
+    Each of ``n`` active batches has an n-th of the machine. So its cost is measured by a clock that
+    runs at an n-th of the real one's speed: the costs of all batches then add up to the time that
+    the worker was busy, however many were active.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -46,17 +51,17 @@ class ActiveBatches:
         with self._changed:
             return tuple(job.id for batch in self._batches for job in batch.jobs)
 
-    def enter(self, jobs: list[LeasedJob]) -> Batch:
-        """Take a batch in hand."""
+    def begin(self, jobs: list[LeasedJob]) -> Batch:
+        """Add a batch of these jobs."""
         with self._changed:
             batch = Batch(jobs, self._tick(), self._at)
             self._batches.append(batch)
         return batch
 
-    def leave(self, batch: Batch) -> BatchCharge:
-        """Put a batch down; returns what it cost."""
+    def finish(self, batch: Batch) -> BatchCharge:
+        """Mark a batch finished; return its cost."""
         with self._changed:
-            cost_s = self._tick() - batch.entered_s
+            cost_s = self._tick() - batch.cost_before_s
             passed_s = self._at - batch.began_s
             self._batches.remove(batch)
             self._changed.notify_all()
@@ -68,7 +73,7 @@ class ActiveBatches:
             return len(self._batches)
 
     def wait_until_empty(self) -> None:
-        """Return once nothing is in hand."""
+        """Return once no batch is active."""
         with self._changed:
             self._changed.wait_for(lambda: not self._batches)
 

@@ -27,9 +27,9 @@ def connect(settings: Settings) -> Redis:
 
 
 def await_usable(redis: Redis) -> None:
-    """Log what is wrong with the server, and return once the queue can work with it at all.
+    """Log what is wrong with the server, and return once the queue can use it.
 
-    A worker that ended here instead would only be started again and again.
+    A worker that exited here instead would be restarted again and again.
 
     Raises:
         RedisError: Redis does not answer.
@@ -42,5 +42,5 @@ def await_usable(redis: Redis) -> None:
         log_findings(findings)
         if not any(finding.unusable for finding in findings):
             return
-        redis.connection_pool.disconnect()  # its address may lead to another server by then
+        redis.connection_pool.disconnect()  # its address may point to another server by then
         time.sleep(CHECK_AGAIN_S)

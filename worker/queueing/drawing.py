@@ -1,90 +1,101 @@
-"""How a worker draws a batch: the first jobs, then what belongs with them and comes in time."""
+"""When a worker draws its next batch: its models are fresh, it is not paused, and jobs wait."""
 
-import threading
 import time
-from collections.abc import Callable
 
+import structlog
 from redis.exceptions import RedisError
 
-from shared.batching.policy import BatchBounds, BatchPlanner
 from shared.settings import Settings
-from worker.pipeline.outcomes import LeasedJob
-from worker.queueing.active_batches import ActiveBatches, BatchCharge
+from shared.watchdog import Watchdog
+from worker.queueing.active_batches import ActiveBatches, Batch
+from worker.queueing.engine import Engine
+from worker.queueing.gathering import BatchGatherer
 from worker.queueing.heartbeat import Heartbeat
 from worker.queueing.leases import Leases
+from worker.queueing.pausing import Pausing
+from worker.queueing.redis_retry import retry_until_answered
+from worker.queueing.stop_flag import StopFlag
 
-#: Between two looks for more jobs while a batch gathers (seconds).
-GATHER_TICK_S = 0.001
+log = structlog.get_logger()
+
+#: An idle worker draws this often even if no job wakes it (seconds).
+IDLE_WAIT_S = 1.0
+#: Between two draws while Redis is away (seconds).
+UNREACHABLE_PAUSE_S = 0.5
+#: Between two refreshes of the models (seconds).
+REFRESH_MODELS_S = 1.0
 
 
-class Drawing:
-    """The draws of one worker; one lane draws at a time, and any lane tells what batches cost."""
+class BatchDrawer:
+    """Draws the batches of one worker; only one lane may call it at a time."""
 
     def __init__(
-        self, leases: Leases, heartbeat: Heartbeat, in_hand: ActiveBatches, settings: Settings
+        self,
+        engine: Engine,
+        leases: Leases,
+        heartbeat: Heartbeat,
+        active_batches: ActiveBatches,
+        pausing: Pausing,
+        stop: StopFlag,
+        watchdog: Watchdog,
+        settings: Settings,
     ) -> None:
+        self._engine = engine
         self._leases = leases
         self._heartbeat = heartbeat
-        self._active_batches = in_hand
-        self._most = settings.max_batch_size
-        self._planner = BatchPlanner(
-            BatchBounds(
-                settings.max_batch_size, settings.max_latency_ms / 1000, settings.adaptive_batching
-            )
-        )
-        self._planning = threading.Lock()
+        self._active_batches = active_batches
+        self._pausing = pausing
+        self._stop = stop
+        self._watchdog = watchdog
+        self._load_timeout_s = settings.load_timeout_s
+        self.gatherer = BatchGatherer(leases, heartbeat, active_batches, settings)
+        self._refresh_at = self._rests_until = 0.0
 
-    def gather(
-        self, concurrency: int, skipped: frozenset[str], go_on: Callable[[], bool]
-    ) -> list[LeasedJob]:
-        """Draw a batch, and hold its leases; raises RedisError when nothing was drawn yet.
+    def next_batch(self) -> Batch | None:
+        """Draw a batch, and count it as active; None when there is none just now.
 
-        Args:
-            concurrency: How many batches this worker may compute at the same time.
-            skipped: Models whose jobs are left to other workers.
-            go_on: Whether more jobs may still be waited for.
+        A job that must run alone is returned once no other batch is active.
         """
-        with self._planning:
-            ladders = self._planner.ladders()
-        # other lanes that would compute now, had they a scan
-        spare = max(0, concurrency - len(self._active_batches) - 1)
-        jobs = self._leases.draw(self._most, ladders=ladders, spare=spare, skipped=skipped)
-        self._heartbeat.hold(jobs)
-        began = self._see_traffic()
-        if not jobs or jobs[0].alone:
-            return jobs
-        drawn = jobs[0].submission.model_ref
-        while go_on() and self._wants_more(drawn, len(jobs), began):
-            try:
-                more = self._leases.draw(self._most - len(jobs), model=drawn)
-            except RedisError:
-                break  # what is drawn is held, and must not be forgotten
-            self._heartbeat.hold(more)
-            self._see_traffic()
-            jobs += more
-            if not more:
-                time.sleep(GATHER_TICK_S)
-        return jobs
-
-    def observe(self, model: str, size: int, spent: BatchCharge) -> None:
-        """Learn what a batch of ``size`` scans cost."""
-        with self._planning:
-            self._planner.observe(model, size, *spent)
-
-    def _wants_more(self, model: str, size: int, began: float) -> bool:
-        left, waited_s = self._leases.traffic.left, time.monotonic() - began
-        with self._planning:
-            return self._planner.wants_more(model, size=size, left=left, waited_s=waited_s)
-
-    def _see_traffic(self) -> float:
-        """Tell the planner what the last draw saw; return when (monotonic seconds)."""
-        seen, now_s = self._leases.traffic, time.monotonic()
-        with self._planning:
-            self._planner.saw(
-                arrived=seen.ever_queued,
-                workers=seen.workers,
-                idle=seen.idle,
-                now_s=now_s,
-                ages_s=seen.ages_s,
+        if self._stop.requested:
+            return None
+        self._refresh_models()
+        if not self._pausing.may_draw():
+            return None
+        self._stop.wait_until(self._rests_until)
+        try:
+            jobs = self.gatherer.gather(
+                self._engine.concurrency,
+                self._pausing.skipped_models,
+                lambda: not self._stop.requested,
             )
-        return now_s
+            if not jobs:
+                self._wait_for_work()
+                return None
+        except RedisError as error:
+            log.warning("queue_unreachable", error=type(error).__name__)
+            time.sleep(UNREACHABLE_PAUSE_S)
+            return None
+        if jobs[0].alone:
+            self._active_batches.wait_until_empty()
+        if self._stop.requested:
+            retry_until_answered(lambda: self._leases.give_back(jobs), self._stop)
+            self._heartbeat.release(jobs)
+            return None
+        return self._active_batches.begin(jobs)
+
+    def rest(self, seconds: float) -> None:
+        """Draw nothing for so long."""
+        self._rests_until = time.monotonic() + seconds
+
+    def _refresh_models(self) -> None:
+        """Have the engine refresh its models from time to time, guarded by the watchdog."""
+        if time.monotonic() < self._refresh_at:
+            return
+        with self._watchdog.armed(self._load_timeout_s):
+            self._engine.refresh_models()
+        self._refresh_at = time.monotonic() + REFRESH_MODELS_S
+
+    def _wait_for_work(self) -> None:
+        if not self._active_batches.ids:
+            self._engine.idle()
+        self._leases.wait_for_work(IDLE_WAIT_S)

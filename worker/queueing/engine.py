@@ -1,4 +1,4 @@
-"""What a batch service needs of whatever computes."""
+"""What the lanes need of the engine that computes their batches."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from worker.pipeline.trouble import Trouble
 
 
 class Engine(Protocol):
-    """Models on one device. `run` and `discard` are called by several lanes at once."""
+    """Loads models on one device and computes batches; several lanes call it at once."""
 
     @property
     def device(self) -> str:
@@ -22,11 +22,11 @@ class Engine(Protocol):
 
     @property
     def lanes(self) -> int:
-        """How many batches may be on their way at once, from reading to writing."""
+        """How many batches may be active at once, from reading to writing."""
 
     @property
     def concurrency(self) -> int:
-        """How many of those may compute at the same time."""
+        """How many of those batches may compute at the same time."""
 
     @property
     def arithmetic(self) -> ComputeMode:
@@ -34,34 +34,34 @@ class Engine(Protocol):
 
     @property
     def peak_memory_bytes(self) -> int | None:
-        """The most memory held since nothing was in hand; None if that is unknown."""
+        """The most memory held since no batch was active; None if that is unknown."""
 
     @property
     def progress(self) -> ProgressBoard:
-        """Where `run` notes how far its jobs have come."""
+        """Where `run` puts the progress of its jobs."""
 
-    def counted(self) -> Mapping[str, float]:
-        """Return what was counted since the last call, by `worker_metrics.FAMILIES`."""
+    def take_metrics(self) -> Mapping[str, float]:
+        """Return what was counted since the last call, by the names of `FAMILIES`."""
 
     def run(
         self, jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]
     ) -> list[Outcome]:
-        """Compute one batch of one model; one outcome a claim, in order. Never raises."""
+        """Compute one batch of one model; return one outcome a job, in order. Never raises."""
 
     def check(self, *, thorough: bool) -> Trouble | None:
-        """Return what keeps this worker from serving; None while all is well. Never raises.
+        """Return the trouble that keeps this worker from serving, or None. Never raises.
 
-        It is asked every second or so; a ``thorough`` check may cost as much as a scan.
+        It is called about once a second; a ``thorough`` check may cost as much as a scan.
         """
 
     def prepare(self, model_ref: str) -> None:
         """Load ``name@version`` if it is not loaded. Never raises."""
 
     def refresh_models(self) -> None:
-        """Look after the models on disk. Never raises."""
+        """Check the models on disk for changes. Never raises."""
 
     def discard(self, job: LeasedJob) -> None:
-        """Remove what was written for a claim whose outcome was dropped."""
+        """Delete the files of a job whose outcome was dropped."""
 
     def idle(self) -> None:
-        """Give back what is only worth holding under load."""
+        """Release memory that is only useful under load."""

@@ -1,4 +1,4 @@
-"""The thread that keeps a worker's leases alive and looks after those of silent workers."""
+"""The thread that renews a worker's leases and reaps expired leases of other workers."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -12,16 +12,16 @@ from worker.queueing.leases import Leases, WorkerFacts
 
 log = structlog.get_logger()
 
-#: What the scripts know a lease by: job, execution and queue.
+#: The key of a lease in the scripts: job, execution and queue.
 Lease = tuple[str, str, str]
 
 
 class Heartbeat(SupervisedThread):
-    """Every ``interval_s`` seconds: extend what is held, then reap.
+    """Every ``interval_s`` seconds: extend the held leases, then reap expired ones.
 
-    It shares with the lanes what the worker holds and shows, under one lock. ``counted`` returns
-    what the worker counted since its last call. Leases are told apart by execution: a worker may
-    hold a job again that it lost before.
+    It shares the held leases and the worker's facts with the lanes, under one lock.
+    ``take_metrics`` returns what the worker counted since its last call. Leases are identified by
+    their execution, because a worker may draw a job again that it lost before.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class Heartbeat(SupervisedThread):
         leases: Leases,
         facts: WorkerFacts,
         interval_s: float,
-        counted: Callable[[], Mapping[str, float]],
+        take_metrics: Callable[[], Mapping[str, float]],
     ) -> None:
         super().__init__("heartbeat", self.beat, interval_s)
         self._leases = leases
-        self._counted = counted
-        self._untold: dict[str, float] = {}
+        self._take_metrics = take_metrics
+        self._unsent_metrics: dict[str, float] = {}
         self._lock = threading.Lock()
         self._facts = facts
         self._held: dict[Lease, LeasedJob] = {}
@@ -42,7 +42,7 @@ class Heartbeat(SupervisedThread):
 
     @property
     def facts(self) -> WorkerFacts:
-        """What the worker shows of itself just now."""
+        """The facts that the next beat publishes."""
         with self._lock:
             return self._facts
 
@@ -58,30 +58,30 @@ class Heartbeat(SupervisedThread):
             self._held |= {job.lease: job for job in jobs}
 
     def release(self, jobs: Iterable[LeasedJob]) -> None:
-        """Let go of these leases."""
+        """Renew these leases no longer."""
         with self._lock:
             for job in jobs:
                 self._held.pop(job.lease, None)
                 self._lost.discard(job.lease)
 
     def show(self, facts: WorkerFacts) -> None:
-        """Change what the worker shows of itself, from the next beat on."""
+        """Publish these facts from the next beat on."""
         with self._lock:
             self._facts = facts
 
     def is_lost(self, job: LeasedJob) -> bool:
-        """Tell whether the job was cancelled or taken away, so that work on it is in vain."""
+        """Tell whether the job was cancelled or reaped, so that its outcome would be dropped."""
         with self._lock:
             return job.lease in self._lost
 
     def beat(self) -> None:
-        """Extend and reap once; raises RedisError, and keeps what was counted until the next."""
-        self._untold = added([self._untold, self._counted()])
+        """Extend and reap once; on a RedisError the metrics are kept for the next beat."""
+        self._unsent_metrics = added([self._unsent_metrics, self._take_metrics()])
         held, facts = self.held, self.facts
-        lost = self._leases.extend(held, facts, self._untold)
-        self._untold = {}
+        lost = self._leases.extend(held, facts, self._unsent_metrics)
+        self._unsent_metrics = {}
         with self._lock:
             self._lost |= {job.lease for job in lost} & self._held.keys()
-        taken = self._leases.reap()
-        if taken:
-            log.info("leases_reaped", count=taken)
+        reaped = self._leases.reap()
+        if reaped:
+            log.info("leases_reaped", count=reaped)

@@ -1,8 +1,8 @@
-"""The worker's door to the queue: draw, begin, update progress, settle, give back, extend, reap.
+"""A worker's access to the queue: draw, begin, update progress, settle, give back, extend, reap.
 
 A drawn job is held by a lease, which is its entry in RQ's registry of started jobs. The lease is
-the fence too: settling removes it and writes the outcome in one script, so whoever lost it (to
-the reaper, to a cancel) cannot write anything any more.
+also the fence: settling removes it and writes the outcome in one script, so a worker that lost its
+lease (to the reaper or to a cancel) can no longer write an outcome.
 """
 
 import json
@@ -27,20 +27,20 @@ from shared.version import VERSION
 from worker.device.compute_mode import PLAIN, ComputeMode
 from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome, Retry, Returned
 from worker.pipeline.progress import Step
+from worker.queueing.draw import Draw, Traffic
 
 log = structlog.get_logger()
 
-#: A model without a ladder is drawn by this one, if there is one.
+#: The key of the thresholds for models that have none of their own.
 ANY_MODEL = ""
-NO_LADDERS: Mapping[str, Sequence[int]] = MappingProxyType({})
+NO_THRESHOLDS: Mapping[str, Sequence[int]] = MappingProxyType({})
 
-#: A worker that counted nothing.
-NOTHING: Mapping[str, float] = MappingProxyType({})
+NO_METRICS: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class WorkerFacts:
-    """What ``GET /queue`` shows of a worker; ``paused`` says why it draws no jobs just now."""
+    """What ``GET /queue`` shows of a worker; ``paused`` is why it draws no jobs, if it does not."""
 
     id: str
     device: str
@@ -57,17 +57,6 @@ class WorkerFacts:
         return json.dumps(facts | facts.pop("arithmetic"))
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """The queue as a draw left it, and how long each of the jobs drawn had been there."""
-
-    left: int
-    ever_queued: int
-    workers: int
-    idle: int
-    ages_s: tuple[float, ...] = ()
-
-
 class Leases:
     """The jobs one worker holds. Every method is one round trip and may raise RedisError."""
 
@@ -75,40 +64,43 @@ class Leases:
         self._redis = redis
         self._worker_id = worker_id
         self._settings = settings
-        #: What the last draw saw.
-        self.traffic = Traffic(left=0, ever_queued=0, workers=1, idle=1)
 
     def draw(
         self,
         most: int,
         *,
         model: str | None = None,
-        ladders: Mapping[str, Sequence[int]] = NO_LADDERS,
+        thresholds: Mapping[str, Sequence[int]] = NO_THRESHOLDS,
         spare: int = 0,
         skipped: Collection[str] = (),
-    ) -> list[LeasedJob]:
-        """Draw up to ``most`` jobs of one model, in the order of service, each with a lease.
+    ) -> Draw:
+        """Lease up to ``most`` jobs of one model, in the order of service.
 
-        A job that must run alone comes alone. With ``model`` (``name@version``) a batch is
-        topped up: jobs of that model only, and none that must run alone. With ``ladders`` (by
-        model) fewer may come: entry ``n`` is how long the queue must be for ``n + 1`` jobs, and
-        idle workers, as well as ``spare`` lanes of this one, are left their share. Jobs of the
-        models ``skipped`` are left to other workers. A job that cannot be read fails, and is
-        not returned.
+        Args:
+            most: The largest batch.
+            model: ``name@version`` of a batch that is topped up: only jobs of that model are
+                drawn, and none that must run alone. None: the first job decides the model, and a
+                job that must run alone is drawn alone.
+            thresholds: By model, how many jobs must be queued for a batch of 1, 2, 3... jobs;
+                the entry under ``ANY_MODEL`` is for models without one. A model without any is
+                drawn up to ``most``. Idle workers and ``spare`` lanes are left their share.
+            spare: Other lanes of this worker that are idle.
+            skipped: Models whose jobs are left to other workers.
+
+        A job that cannot be read fails, and is not returned.
         """
-        encoded = ";".join(f"{ref}={','.join(map(str, ladder))}" for ref, ladder in ladders.items())
+        encoded = ";".join(f"{ref}={','.join(map(str, row))}" for ref, row in thresholds.items())
         while True:
-            jobs, unreadable = self._draw(most, model, encoded, spare, skipped)
-            if not unreadable:
-                return jobs
-            self._refuse(unreadable)
-            if jobs:
-                return jobs
+            draw, unreadable = self._draw(most, model, encoded, spare, skipped)
+            if unreadable:
+                self._refuse(unreadable)
+            if draw.jobs or not unreadable:
+                return draw
 
     def _draw(
-        self, most: int, model: str | None, ladders: str, spare: int, skipped: Collection[str]
-    ) -> tuple[list[LeasedJob], list[tuple[str, str, str]]]:
-        """Return the jobs drawn, and the leases of those that cannot be read."""
+        self, most: int, model: str | None, thresholds: str, spare: int, skipped: Collection[str]
+    ) -> tuple[Draw, list[tuple[str, str, str]]]:
+        """Return the draw, and the leases of the jobs that cannot be read."""
         settings = self._settings
         seen, *drawn = scripts.DRAW.run(
             self._redis,
@@ -116,7 +108,7 @@ class Leases:
             most,
             settings.lease_s,
             settings.aging_s,
-            ladders,
+            thresholds,
             model or "",
             uuid.uuid4().hex,
             int(model is None),
@@ -134,10 +126,11 @@ class Leases:
                 continue
             jobs.append(LeasedJob(submission, execution.decode(), queue.decode(), losses))
             ages_s.append(float(age_s))
+        traffic = None
         if seen:
             left, ever_queued, workers, idle = seen
-            self.traffic = Traffic(left, ever_queued, workers, idle, tuple(ages_s))
-        return jobs, unreadable
+            traffic = Traffic(left, ever_queued, workers, idle, tuple(ages_s))
+        return Draw(tuple(jobs), traffic), unreadable
 
     def _refuse(self, leases: Sequence[tuple[str, str, str]]) -> None:
         problem = JobUnreadable(UNREADABLE).problem()
@@ -153,11 +146,11 @@ class Leases:
                 *(part for lease in leases for part in lease),
             )
         except RedisError as error:
-            # Jobs drawn with them must not be forgotten; these come back when their leases end.
+            # Return the readable jobs all the same; the others are reaped when their leases expire.
             log.warning("refusal_failed", error=type(error).__name__)
 
     def wait_for_work(self, seconds: float) -> None:
-        """Sleep until a job may have come, ``seconds`` at most."""
+        """Sleep until a job may have been queued, ``seconds`` at most."""
         self._redis.blpop([keys.WAKE], timeout=seconds)
 
     def begin(self, jobs: Sequence[LeasedJob], facts: WorkerFacts) -> list[LeasedJob]:
@@ -181,9 +174,9 @@ class Leases:
         batch_s: float,
         metrics: Mapping[str, float],
     ) -> list[LeasedJob]:
-        """Write all outcomes of a batch at once; return the claims whose outcome was dropped.
+        """Write all outcomes of a batch at once; return the jobs whose outcome was dropped.
 
-        Safe to repeat when the answer was lost: an outcome counts once.
+        Safe to repeat when the reply was lost: an outcome counts once.
         """
         arguments: list[Argument] = []
         for job, outcome in settled:
@@ -207,9 +200,12 @@ class Leases:
         return int(scripts.GIVE_BACK.run(self._redis, *_leases(jobs)))
 
     def extend(
-        self, jobs: Sequence[LeasedJob], facts: WorkerFacts, metrics: Mapping[str, float] = NOTHING
+        self,
+        jobs: Sequence[LeasedJob],
+        facts: WorkerFacts,
+        metrics: Mapping[str, float] = NO_METRICS,
     ) -> list[LeasedJob]:
-        """Say that this worker lives, and what it counted; return what it holds no longer."""
+        """Renew the leases, publish facts and metrics; return the jobs that were lost."""
         lost = scripts.EXTEND.run(
             self._redis,
             self._worker_id,
@@ -236,7 +232,7 @@ class Leases:
         )
 
     def reap(self) -> int:
-        """Take back the jobs of silent workers, unless somebody just did; return how many."""
+        """Take back jobs with expired leases, unless another worker just did; return how many."""
         lost = JobLost(
             f"Its worker died or fell silent {self._settings.max_attempts} times while it computed "
             "this scan, the last times alone."
@@ -260,7 +256,7 @@ class Leases:
         )
 
     def sign_off(self) -> None:
-        """Leave the list of live workers at once, rather than by silence."""
+        """Leave the list of live workers at once, instead of when the lease expires."""
         scripts.SIGN_OFF.run(self._redis, self._worker_id)
 
 

@@ -1,17 +1,17 @@
-"""The thread that tells the queue how far the jobs in hand have come."""
+"""The thread that sends the progress of active jobs to the queue."""
 
 from shared.supervised_thread import SupervisedThread
 from worker.pipeline.progress import ProgressBoard
 from worker.queueing.leases import Leases
 
-#: Between two reports (seconds). What is noted meanwhile goes into one, which is one round trip.
+#: Between two reports (seconds). All steps of that time are sent in one round trip.
 REPORT_EVERY_S = 0.1
 
 
-class Reporter(SupervisedThread):
+class ProgressReporter(SupervisedThread):
     """Takes steps from the board and reports them; sleeps while there are none.
 
-    What Redis did not hear, the next report makes up for.
+    A report that Redis did not receive is not repeated: the next one has newer steps.
     """
 
     def __init__(self, leases: Leases, board: ProgressBoard) -> None:

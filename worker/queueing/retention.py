@@ -1,7 +1,7 @@
-"""Retention: terminal jobs and their files are purged when their time is over.
+"""Retention: ended jobs and their files are purged after a time.
 
-A job's files go first, and what Redis knows of it goes only once they are gone. A disk that is
-full may keep Redis from writing, so files are removed even while it refuses to.
+A job's files are deleted first, and its record in Redis only once they are gone. A full disk may
+keep Redis from writing, so files are deleted even while it refuses writes.
 """
 
 import time
@@ -22,23 +22,23 @@ from shared.supervised_thread import SupervisedThread
 
 log = structlog.get_logger()
 
-#: Jobs that are looked up, purged or indexed by one command.
+#: Jobs that one command looks up, purges or indexes.
 BATCH = 200
-#: Between two batches other threads of the worker get their turn (seconds).
+#: A pause between two batches, so that other threads of the worker run (seconds).
 YIELD_S = 0.005
-#: Files that no job refers to are kept for so long at least (seconds): an upload may be under way,
+#: Files that no job refers to are kept at least this long (seconds): an upload may be in progress,
 #: and another service may be recovering its jobs.
 ORPHANS_KEPT_S = 86_400.0
 
-# What Redis says while it takes no writes, beside what redis-py has classes for.
+# Errors of a Redis that refuses writes, in addition to those that redis-py has classes for.
 _REFUSALS = ("MISCONF", "NOREPLICAS")
 
 
 class Retention:
-    """Purges what ended ``RETENTION_S`` ago, and the oldest beyond ``MAX_KEPT_JOBS``.
+    """Purges jobs that ended ``RETENTION_S`` ago, and the oldest beyond ``MAX_KEPT_JOBS``.
 
-    One worker at a time does a round, unless Redis takes no writes; a round that two do is done
-    twice to no harm. Times are those of Redis's clock.
+    One worker at a time does a round, unless Redis refuses writes; two rounds at the same time do
+    no harm. Times are those of Redis's clock.
     """
 
     def __init__(self, redis: Redis, store: ScanStore, settings: Settings) -> None:
@@ -52,13 +52,13 @@ class Retention:
         self._sweep_interval_s = min(3600.0, max(self._interval_s, settings.retention_s / 10))
 
     def start(self) -> SupervisedThread:
-        """Make a round every now and then, as long as the process lives."""
+        """Make a round from time to time, as long as the process lives."""
         thread = SupervisedThread("retention", self.make_round, self._interval_s)
         thread.start()
         return thread
 
     def make_round(self) -> None:
-        """Purge all that is due, if no other worker just did."""
+        """Purge all jobs that are due, unless another worker just did."""
         try:
             if self._takes_turn("purge", 0.9 * self._interval_s):
                 self._identity.check()
@@ -73,10 +73,10 @@ class Retention:
             log.warning("retention_postponed", reason=error.detail)
 
     def purge_expired(self) -> int:
-        """Purge every terminal job whose time is over; return how many.
+        """Purge every ended job whose retention time is over; return how many.
 
-        A job whose files cannot be removed stays for the next round, and the others go. While
-        Redis takes no writes all jobs stay, without their files.
+        A job whose files cannot be deleted is kept for the next round, and the others are purged.
+        While Redis refuses writes all jobs are kept, without their files.
         """
         self._index_ended()
         purged, kept = 0, set[str]()
@@ -93,15 +93,15 @@ class Retention:
         return purged
 
     def sweep_orphans(self) -> int:
-        """Remove files of which no job of ours or of another service knows; return how many jobs'.
+        """Delete files that belong to no job; return of how many jobs.
 
-        They are what a dead API left of an upload. Files whose record names another service are
-        that service's, whether or not it is running.
+        An API process that died during an upload leaves such files. Files whose record names
+        another service are kept, whether or not it is running.
         """
         self._identity.check()
         kept_s = max(self._retention_s, ORPHANS_KEPT_S)
-        own = self._redis.get(keys.SERVICE)
-        service = own.decode() if isinstance(own, bytes) else None
+        value = self._redis.get(keys.SERVICE)
+        service = value.decode() if isinstance(value, bytes) else None
         swept = 0
         begun_before = self._now() - kept_s
         for job_id in unknown_jobs(self._redis, self._store):
@@ -118,7 +118,7 @@ class Retention:
             return False
 
     def _takes_turn(self, task: str, every_s: float) -> bool:
-        """Return whether it is time for a task, and note that it was begun."""
+        """Return whether a task is due; if so, mark it as begun."""
         try:
             return bool(scripts.TAKE_TURN.run(self._redis, keys.RETENTION_TURN + task, every_s))
         except ResponseError as error:
@@ -133,7 +133,7 @@ class Retention:
             _check_refusal(error)
 
     def _expired(self, kept: set[str]) -> list[str]:
-        # Those that are kept come first each time; twice as many keep the whole linear.
+        # Kept jobs are returned first each time; twice their number keeps the total work linear.
         limit = BATCH + 2 * len(kept)
         ids = scripts.EXPIRED.run(self._redis, self._retention_s, self._max_kept, limit)
         return [job_id for job_id in (entry.decode() for entry in ids) if job_id not in kept]
@@ -142,7 +142,7 @@ class Retention:
         try:
             self._store.delete_job(job_id)
         except StoreUnavailable as error:
-            self._identity.check()  # of a store that is gone no file is removed
+            self._identity.check()  # raises if the store is another one or has gone away
             log.warning("files_not_removed", job=job_id, reason=error.detail)
             return False
         return True
@@ -150,7 +150,7 @@ class Retention:
     def _forget(self, job_ids: Sequence[str]) -> int:
         if not job_ids:
             return 0
-        self._identity.check()  # a store that went away meanwhile still has the files
+        self._identity.check()  # a store that has gone away still has the files
         forgotten = 0
         try:
             for at in range(0, len(job_ids), BATCH):
@@ -165,7 +165,7 @@ class Retention:
 
 
 def _check_refusal(error: ResponseError) -> None:
-    """Return if Redis refuses writes just now; raise ``error`` again if it is anything else."""
+    """Return if Redis refuses writes just now; raise any other ``error`` again."""
     refuses = isinstance(error, (OutOfMemoryError, ReadOnlyError))
     if not refuses and not str(error).startswith(_REFUSALS):
         raise error

@@ -1,6 +1,6 @@
-"""MicroBatchWorker: an RQ worker that serves jobs by the batch, in lanes.
+"""MicroBatchWorker: an RQ worker that computes jobs in batches, in several lanes.
 
-All that leans on RQ's inner workings is in this module: birth and death of a worker as ``rq info``
+This module holds all that depends on RQ's internals: the birth and death of a worker as ``rq info``
 shows them. A test fails when an RQ release changes them.
 """
 
@@ -23,18 +23,19 @@ from shared.settings import Settings
 from shared.watchdog import Watchdog
 from worker.queueing.connection import connect
 from worker.queueing.engine import Engine
-from worker.queueing.lanes import BatchService
+from worker.queueing.lanes import WorkerLanes
+from worker.queueing.redis_retry import retry_until_answered
 
 log = structlog.get_logger()
 
-#: Between two looks at the lanes (seconds); signals are heard at once all the same.
-LOOK_S = 0.2
+#: Between two checks of the lanes (seconds); signals are handled at once.
+CHECK_LANES_S = 0.2
 
 
 class MicroBatchWorker(SimpleWorker):
-    """Serves batches until SIGTERM or SIGINT; then finishes those in hand and leaves.
+    """Computes batches until SIGTERM or SIGINT; then finishes the active ones and exits.
 
-    What is not finished within ``DRAIN_S`` goes back to the queue uncharged.
+    Jobs that are not finished within ``DRAIN_S`` go back to the queue uncharged.
     """
 
     def __init__(
@@ -55,82 +56,82 @@ class MicroBatchWorker(SimpleWorker):
         )
         self._engine = engine
         self._watchdog = watchdog
-        self._service = BatchService(engine, settings, name, watchdog, self._list_model)
+        self._lanes = WorkerLanes(engine, settings, name, watchdog, self._list_model)
         self._listing = threading.Lock()
-        self._fault: BaseException | None = None
+        self._error: BaseException | None = None
         self._drain_s = settings.drain_s
-        self._lanes_left = False
+        self._threads_left = False
 
     def work(self, *_: Any, **__: Any) -> bool:
-        """Serve until asked to stop; returns False when only a fresh process can go on."""
+        """Serve until asked to stop; return False if only a fresh process can continue."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        self._service.persist(self.register_birth)
-        self._service.start()
+        retry_until_answered(self.register_birth, self._lanes.stop_flag)
+        self._lanes.start()
         log.info(
-            "worker ready", worker=self.name, device=self._engine.device, lanes=self._engine.lanes
+            "worker_ready", worker=self.name, device=self._engine.device, lanes=self._engine.lanes
         )
-        lanes = [
+        threads = [
             threading.Thread(target=self._run_lane, name=f"lane-{number}", daemon=True)
             for number in range(self._engine.lanes)
         ]
-        for lane in lanes:
-            lane.start()
-        self._watch(lanes)
+        for thread in threads:
+            thread.start()
+        self._watch(threads)
         self._leave()
-        return not self._service.wants_restart
+        return not self._lanes.wants_restart
 
     def serve(self) -> int:
-        """Work, and return the exit code; ends the process itself where a lane still computes."""
+        """Work, and return the exit code; exits the process itself if a lane still computes."""
         code = 0 if self.work() else 1
-        if self._lanes_left:
-            os._exit(code)  # a thread within torch can be neither stopped nor waited for
+        if self._threads_left:
+            os._exit(code)  # a thread inside torch cannot be stopped
         return code
 
-    def _watch(self, lanes: Sequence[threading.Thread]) -> None:
-        """Return once every lane has ended, or ran over the time that a stop gives them.
+    def _watch(self, threads: Sequence[threading.Thread]) -> None:
+        """Return once every lane has ended, or the time for them to drain is over.
 
         An error leaves this loop and ends the process without deregistering, so that the watchdog
         reports a crash.
         """
         give_back_at: float | None = None
-        while self._alive(lanes):
-            if (lost := self._service.vital_thread_lost()) is not None:
-                raise RuntimeError(f"the thread {lost} has ended")
-            if not self._service.stopping:
+        while self._alive(threads):
+            if (name := self._lanes.dead_thread()) is not None:
+                raise RuntimeError(f"the thread {name} has ended")
+            if not self._lanes.stop_flag.requested:
                 continue
             give_back_at = give_back_at or time.monotonic() + self._drain_s
             if time.monotonic() >= give_back_at:
                 self._give_back()
                 return
 
-    def _alive(self, lanes: Sequence[threading.Thread]) -> bool:
-        """Wait a little for lanes to end, and tell whether any goes on; raises what one met."""
-        for lane in lanes:
-            lane.join(LOOK_S / len(lanes))
-        if self._fault is not None:
-            raise self._fault
-        return any(lane.is_alive() for lane in lanes)
+    def _alive(self, threads: Sequence[threading.Thread]) -> bool:
+        """Wait a little for lanes to end; tell whether any runs, or raise the error of one."""
+        for thread in threads:
+            thread.join(CHECK_LANES_S / len(threads))
+        if self._error is not None:
+            raise self._error
+        return any(thread.is_alive() for thread in threads)
 
     def _give_back(self) -> None:
-        """Return what is still computed to the queue: killed later, it would count as a crash."""
-        self._lanes_left = True
+        """Return the active jobs to the queue: if killed later, they would count as crashes."""
+        self._threads_left = True
         try:
-            log.info("held_jobs_given_back", count=self._service.give_back_all())
+            log.info("held_jobs_given_back", count=self._lanes.give_back_all())
         except RedisError as error:
             log.warning("held_jobs_kept", error=type(error).__name__)
 
     def _run_lane(self) -> None:
         try:
-            self._service.run_lane()
-        except BaseException as error:  # told by the main thread, which ends the process
-            self._fault = error
+            self._lanes.run_lane()
+        except BaseException as error:  # raised by the main thread, which ends the process
+            self._error = error
 
     def _stop(self, _: int, __: FrameType | None) -> None:
-        self._service.stop()
+        self._lanes.stop_flag.request()
 
     def _list_model(self, model_ref: str) -> None:
-        """Have RQ list this worker under the queues of a model it has come to serve."""
+        """Have RQ list this worker under the queues of a model that it serves."""
         with self._listing:
             listed = set(self.queue_names())
             new = {queue_name(model_ref, priority) for priority in Priority} - listed
@@ -141,14 +142,16 @@ class MicroBatchWorker(SimpleWorker):
                 for name in sorted(new)
             ]
             names = ",".join(self.queue_names())
-        self._service.persist(lambda: self.connection.hset(self.key, "queues", names))
+        retry_until_answered(
+            lambda: self.connection.hset(self.key, "queues", names), self._lanes.stop_flag
+        )
 
     def _leave(self) -> None:
         try:
-            self._service.leave()
+            self._lanes.leave()
             self.register_death()  # type: ignore[no-untyped-call]
         except RedisError as error:
-            # Silence tells the same, only later.
+            # Lease expiry will remove this worker.
             log.warning("worker_left_silently", error=type(error).__name__)
         self._watchdog.close()
-        log.info("worker stopped", worker=self.name)
+        log.info("worker_stopped", worker=self.name)

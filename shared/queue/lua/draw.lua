@@ -1,8 +1,8 @@
--- Draw the next jobs in the order of service, each with a lease: all of one model, at most a batch.
--- ARGV: worker, most, lease seconds, ageing seconds, ladders as "model=1,1,2;..." (a ladder holds
---       the lengths of the queue from which on 1, 2, 3... jobs are drawn; the one of '' is for
---       models without one), model ref or '' for any, token for the executions' ids, draw jobs that
---       run alone (0 or 1), other lanes of this worker that are idle, models to skip as "a;b".
+-- Lease up to a batch of one model's jobs, in the order of service.
+-- ARGV: worker, most, lease seconds, ageing seconds, thresholds as "model=1,1,2;..." (how many jobs
+--       must be queued for a batch of 1, 2, 3... jobs; those of '' are for models without their
+--       own), model ref or '' for any, token for the executions' ids, draw jobs that run alone
+--       (0 or 1), other lanes of this worker that are idle, models to skip as "a;b".
 -- Returns {{jobs left, jobs ever queued, live workers, idle ones with this and its other lanes},
 -- {id, execution, queue, submission, losses, seconds since it was queued}...}; the first is empty
 -- if the workers are suspended.
@@ -15,22 +15,22 @@ if redis.call('EXISTS', RQ_SUSPENDED) == 1 then return {{}} end
 
 local before, workers = pending_count(), math.max(1, live_workers())
 local ever_queued = before + tonumber(redis.call('GET', TURN) or 0)
--- A worker without active jobs is idle, and so is this one: it draws because a lane is free.
+-- A worker is idle without a job. The one that draws has a free lane, so it counts as idle.
 local busy = redis.call('ZCOUNT', BUSY, stamp(time), '+inf')
 local itself = tonumber(redis.call('ZSCORE', BUSY, worker) or 0) >= time and 1 or 0
 local idle = math.max(1, workers - busy + itself) + tonumber(ARGV[9])
 
--- How many jobs of a model may be drawn, as shared.batching.policy.climb has it.
+-- The batch size of a model for this queue: shared.batching.policy.batch_size, in Lua.
 local function size_for(model)
-    local ladder, any = nil, nil
-    for ref, steps in string.gmatch(ARGV[5], '([^;=]*)=([%d,]+)') do
-        if ref == model then ladder = steps elseif ref == '' then any = steps end
+    local own, general = nil, nil
+    for ref, entries in string.gmatch(ARGV[5], '([^;=]*)=([%d,]+)') do
+        if ref == model then own = entries elseif ref == '' then general = entries end
     end
-    ladder = ladder or any
-    if not ladder then return most end
+    local thresholds = own or general
+    if not thresholds then return most end
     local share, size = math.ceil(before / idle), 0
-    for step in string.gmatch(ladder, '%d+') do
-        if size > 0 and (tonumber(step) > before or size >= share) then break end
+    for threshold in string.gmatch(thresholds, '%d+') do
+        if size > 0 and (tonumber(threshold) > before or size >= share) then break end
         size = size + 1
     end
     return math.min(most, size)
@@ -55,7 +55,7 @@ local function head(model, priority)
     return {id = id, queue = queue, model = model, priority = priority, arrival = tonumber(arrival or 0)}
 end
 
--- Return the longest waiting job of one priority, over all wanted models.
+-- The job of one priority that has waited longest, over all models asked for.
 local function first(priority)
     local best
     for _, model in ipairs(models) do
@@ -88,7 +88,7 @@ while #drawn <= most do
     local job = choose()
     if not job then
         if wanted == '' then
-            -- or MODELS would keep every version that ever had a job
+            -- so that the set of queued models does not grow with every new version
             for _, model in ipairs(models) do redis.call('SREM', MODELS, model) end
         end
         break
@@ -98,7 +98,7 @@ while #drawn <= most do
         'voxelq_submission', 'voxelq_losses', 'voxelq_model', 'voxelq_priority')
     local leased = fields[2] and redis.call('ZSCORE', RQ_WIP .. job.queue, job.id .. ':' .. fields[2])
     if fields[1] ~= 'queued' or leased then
-        redis.call('LPOP', list) -- deleted, or queued twice by a registry clean-up of RQ's own
+        redis.call('LPOP', list) -- deleted, or queued twice by RQ's own registry clean-up
         redis.call('ZREM', PENDING .. job.priority, job.id)
         if not fields[1] then forget(job.id) end
     elseif not (fields[3] and fields[5] and fields[6]) then

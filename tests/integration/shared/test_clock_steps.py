@@ -43,7 +43,7 @@ def step(client: Any, seconds: float) -> None:
 async def begun(queue: JobQueue, leases: Leases) -> LeasedJob:
     """Return a job that a worker holds, after a turn of the reaper."""
     await queue.submit(submission())
-    (leased,) = leases.begin(leases.draw(1), FACTS)
+    (leased,) = leases.begin(leases.draw(1).jobs, FACTS)
     leases.reap()
     return leased
 

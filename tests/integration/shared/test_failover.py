@@ -73,14 +73,14 @@ async def test_clients_follow_a_failover(
     with connect(settings) as client:
         leases = Leases(client, "worker-1", settings)
         before = await queue.submit(submission())
-        assert leases.draw(1)
+        assert leases.draw(1).jobs
         other.follow(primary)
         with other.client() as promoted:
             promoted.replicaof("NO", "ONE")
         address.to = other
         primary.follow(other)
         after = await queue.submit(submission())
-        assert [leased.id for leased in leases.draw(4)] == [after.job.id]
+        assert [leased.id for leased in leases.draw(4).jobs] == [after.job.id]
         assert (await queue.get(before.job.id)).id == before.job.id
         with other.client() as direct:
             assert direct.exists(f"rq:job:{after.job.id}")

@@ -112,7 +112,7 @@ async def test_listing_by_status_follows_a_job(queue: JobQueue, leases: Leases) 
         ]
 
     assert await states() == [JobStatus.QUEUED]
-    leased_jobs = leases.draw(1)
+    leased_jobs = leases.draw(1).jobs
     leases.begin(leased_jobs, FACTS)
     assert await states() == [JobStatus.STARTED]
     outcome = Finished(report(leased_jobs[0], "worker-1", 1))
@@ -125,13 +125,13 @@ async def test_a_queued_job_can_be_cancelled(queue: JobQueue, leases: Leases) ->
     job_id = (await queue.submit(submission())).job.id
     assert await queue.cancel(job_id)
     assert (await queue.get(job_id)).status is JobStatus.CANCELED
-    assert leases.draw(1) == []
+    assert leases.draw(1).jobs == ()
 
 
 async def test_a_drawn_job_can_be_cancelled(queue: JobQueue, leases: Leases) -> None:
     """A job cancelled between draw and begin is not begun."""
     job_id = (await queue.submit(submission())).job.id
-    leased_jobs = leases.draw(1)
+    leased_jobs = leases.draw(1).jobs
     assert await queue.cancel(job_id)
     assert leases.begin(leased_jobs, FACTS) == []
     assert (await queue.get(job_id)).status is JobStatus.CANCELED
@@ -140,7 +140,7 @@ async def test_a_drawn_job_can_be_cancelled(queue: JobQueue, leases: Leases) -> 
 async def test_a_started_job_can_be_cancelled(queue: JobQueue, leases: Leases) -> None:
     """The outcome of a job cancelled while it computes is dropped."""
     job_id = (await queue.submit(submission())).job.id
-    leased_jobs = leases.begin(leases.draw(1), FACTS)
+    leased_jobs = leases.begin(leases.draw(1).jobs, FACTS)
     assert await queue.cancel(job_id)
     outcome = Finished(report(leased_jobs[0], "worker-1", 1))
     assert leases.settle([(leased_jobs[0], outcome)], FACTS, batch_s=1, metrics={}) == leased_jobs
@@ -173,7 +173,7 @@ async def test_events_tell_every_change(queue: JobQueue, leases: Leases) -> None
     """Reading from an earlier offset returns queued, started and finished."""
     before = await queue.offsets()
     await queue.submit(submission())
-    leased_jobs = leases.begin(leases.draw(1), FACTS)
+    leased_jobs = leases.begin(leases.draw(1).jobs, FACTS)
     outcome = Finished(report(leased_jobs[0], "worker-1", 1))
     leases.settle([(leased_jobs[0], outcome)], FACTS, batch_s=1, metrics={})
     new_events = await queue.new_events(before, 1)
@@ -199,7 +199,7 @@ async def test_state_shows_workers_and_pace(queue: JobQueue, leases: Leases) -> 
     """The state tells the number of jobs, each worker's batch and the seconds per scan."""
     first = (await queue.submit(submission())).job.id
     await queue.submit(submission())
-    leased_jobs = leases.draw(1)
+    leased_jobs = leases.draw(1).jobs
     busy = WorkerFacts("worker-1", "cpu", "test-model@1.0.0", (first,))
     leases.begin(leased_jobs, busy)
     state = await queue.state()

@@ -81,7 +81,7 @@ async def test_all_that_was_lost_comes_back(
     for one in jobs:
         await queue.submit(one)
     done, started, waits = jobs
-    leased, other = leases.begin(leases.draw(2), FACTS)
+    leased, other = leases.begin(leases.draw(2).jobs, FACTS)
     assert [leased.id, other.id] == [done.id, started.id]
     report = reported(store, leased)
     leases.settle([(leased, Finished(report))], FACTS, batch_s=1, metrics={})
@@ -95,7 +95,7 @@ async def test_all_that_was_lost_comes_back(
     assert after.worker == before.worker
     assert after.finished_at == A_MINUTE_AGO + timedelta(seconds=report.timings_s.total)
     assert [(await queue.get(one.id)).position for one in (started, waits)] == [0, 1]
-    assert [leased.id for leased in leases.draw(5)] == [started.id, waits.id]
+    assert [leased.id for leased in leases.draw(5).jobs] == [started.id, waits.id]
     assert recovery.recover("ours", {"ours"}) == Recovered()
 
 
@@ -112,7 +112,7 @@ async def test_a_job_keeps_its_place_and_its_priority(
     await queue.submit(later)
     recovery.recover("ours", {"ours"})
     bulk, first, second, third, stat = (one.id for one in jobs)
-    drawn = [leased.id for _ in range(6) for leased in leases.draw(1)]
+    drawn = [leased.id for _ in range(6) for leased in leases.draw(1).jobs]
     assert drawn == [stat, first, second, third, later.id, bulk]
 
 
@@ -194,7 +194,7 @@ async def test_a_late_outcome_of_a_recovered_job_is_no_second_one(
     """A worker that settles a job after it was recovered from its report keeps its outcome."""
     one = stored(store)
     await queue.submit(one)
-    (leased,) = leases.begin(leases.draw(1), FACTS)
+    (leased,) = leases.begin(leases.draw(1).jobs, FACTS)
     report = reported(store, leased)
     redis.flushall()
     recovery.recover("ours", {"ours"})

@@ -32,18 +32,18 @@ async def test_without_memory_jobs_end_and_none_comes(
 ) -> None:
     """Over `maxmemory` a submit raises StoreFull; queued jobs are drawn, settled and purged."""
     ids = [(await queue.submit(submission())).job.id for _ in range(3)]
-    (first,) = leases.begin(leases.draw(1), FACTS)
+    (first,) = leases.begin(leases.draw(1).jobs, FACTS)
     client.config_set("maxmemory", 1)
     refused = submission()
     with pytest.raises(StoreFull, match="no memory left") as refusal:
         await queue.submit(refused)
     assert refusal.value.retry_after_s
-    (second,) = leases.begin(leases.draw(1), FACTS)
+    (second,) = leases.begin(leases.draw(1).jobs, FACTS)
     leases.extend([first, second], FACTS)
     await queue.request_progress()
     settled = [(leased, Finished(report(leased, "worker-1", 1))) for leased in (first, second)]
     assert leases.settle(settled, FACTS, batch_s=1, metrics={}) == []
-    assert leases.give_back(leases.draw(1)) == 1
+    assert leases.give_back(leases.draw(1).jobs) == 1
     await queue.cancel(ids[2])
     leases.reap()
     states = [(await queue.get(job_id)).status for job_id in ids]

@@ -120,7 +120,7 @@ async def test_the_registries_tell_the_truth(
 ) -> None:
     """Started, finished, failed and cancelled jobs are in RQ's registries, and only there."""
     ids = [(await queue.submit(submission())).job.id for _ in range(4)]
-    leased_jobs = leases.begin(leases.draw(3), FACTS)
+    leased_jobs = leases.begin(leases.draw(3).jobs, FACTS)
     rq_queue = Queue(QUEUE, connection=client, serializer=JSONSerializer)
     assert set(rq_queue.started_job_registry.get_job_ids()) == set(ids[:3])
     leases.settle(
@@ -149,7 +149,7 @@ async def test_a_finished_jobs_record_is_small(
     """A finished job keeps a packed hash and a result of its own size, and RQ reads both."""
     one = submission()
     await queue.submit(one)
-    (leased,) = leases.begin(leases.draw(1), FACTS)
+    (leased,) = leases.begin(leases.draw(1).jobs, FACTS)
     leases.settle([(leased, Finished(report(leased, "worker-1", 1)))], FACTS, batch_s=1, metrics={})
     names: list[Any] = [key for key in client.scan_iter() if one.id.encode() in key]
     assert sorted(names) == [f"rq:job:{one.id}".encode(), f"rq:results:{one.id}".encode()]
@@ -164,7 +164,7 @@ async def test_a_finished_jobs_record_is_small(
 async def test_rq_reads_our_results(queue: JobQueue, leases: Leases, client: Redis) -> None:
     """`Job.return_value` and `Job.latest_result` read the outcomes of a settled batch."""
     ids = [(await queue.submit(submission())).job.id for _ in range(2)]
-    first, second = leases.begin(leases.draw(2), FACTS)
+    first, second = leases.begin(leases.draw(2).jobs, FACTS)
     done = report(first, "worker-1", 2)
     leases.settle(
         [(first, Finished(done)), (second, Failed(PROBLEM))], FACTS, batch_s=1, metrics={}
@@ -190,7 +190,7 @@ async def test_a_settled_job_looks_like_a_stock_workers(
     client.flushall()
 
     job_id = (await queue.submit(submission())).job.id
-    (leased,) = leases.begin(leases.draw(1), FACTS)
+    (leased,) = leases.begin(leases.draw(1).jobs, FACTS)
     outcome = Failed(PROBLEM) if fails else Finished(report(leased, "worker-1", 1))
     leases.settle([(leased, outcome)], FACTS, batch_s=1, metrics={})
     ours = layout(client, job_id)
@@ -210,13 +210,13 @@ async def test_a_stock_clean_up_queues_a_lost_job_once(
 ) -> None:
     """A registry clean-up by `rq info` and our reaper together run a lost job once."""
     job_id = (await queue.submit(submission())).job.id
-    (leased,) = leases.begin(leases.draw(1), FACTS)
+    (leased,) = leases.begin(leases.draw(1).jobs, FACTS)
     client.zadd(keys.RQ_WIP + QUEUE, {f"{leased.id}:{leased.execution}": 1})
     Queue(QUEUE, connection=client, serializer=JSONSerializer).started_job_registry.cleanup()
     leases.reap()
-    (again,) = leases.draw(8)
+    (again,) = leases.draw(8).jobs
     assert again.id == job_id
-    assert leases.draw(8) == []
+    assert leases.draw(8).jobs == ()
 
 
 async def test_rq_info_shows_the_worker_and_the_queue(

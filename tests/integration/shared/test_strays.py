@@ -53,9 +53,9 @@ async def test_a_job_left_in_the_intermediate_list_comes_back(
     client.lmove(LIST, INTERMEDIATE, "LEFT", "RIGHT")
     turn(client, leases)
     turn(client, leases, later_s=59)
-    assert leases.draw(1) == []
+    assert leases.draw(1).jobs == ()
     turn(client, leases, later_s=2)
-    (leased,) = leases.draw(1)
+    (leased,) = leases.draw(1).jobs
     assert (leased.id, leased.alone) == (job_id, False)
     assert client.zcard(keys.STRAYS) == 0
     turn(client, leases)
@@ -75,7 +75,7 @@ async def test_a_job_that_a_stock_worker_began_is_no_stray(
     client.zadd(keys.RQ_EXECUTIONS + job_id, {"stock": time.time() + 60})
     turn(client, leases, later_s=100)
     assert client.zcard(keys.STRAYS) == 0
-    assert leases.draw(1) == []
+    assert leases.draw(1).jobs == ()
     assert (await queue.get(job_id)).status is JobStatus.STARTED
     assert (await queue.state()).started == 1
 
@@ -88,7 +88,7 @@ async def test_a_job_that_vanished_from_its_queue_comes_back(
     client.lpop(LIST)
     turn(client, leases)
     turn(client, leases, later_s=61)
-    assert [leased.id for leased in leases.draw(1)] == [job_id]
+    assert [leased.id for leased in leases.draw(1).jobs] == [job_id]
 
 
 async def test_a_started_job_without_a_lease_is_lost(
@@ -96,7 +96,7 @@ async def test_a_started_job_without_a_lease_is_lost(
 ) -> None:
     """A started job whose lease was removed by hand counts as lost after a minute."""
     job_id = (await queue.submit(submission())).job.id
-    leases.begin(leases.draw(1), FACTS)
+    leases.begin(leases.draw(1).jobs, FACTS)
     client.delete(keys.RQ_WIP + QUEUE)
     turn(client, leases)
     turn(client, leases, later_s=61)
@@ -125,7 +125,7 @@ async def test_a_deleted_job_is_skipped_by_the_draw(
     """An id in the queue whose hash is gone is removed from the queue and all listings."""
     gone, there = [(await queue.submit(submission())).job.id for _ in range(2)]
     client.delete(keys.RQ_JOB + gone)
-    assert [leased.id for leased in leases.draw(8)] == [there]
+    assert [leased.id for leased in leases.draw(8).jobs] == [there]
     assert client.zrange(keys.INDEX, 0, -1) == [there.encode()]
     assert (await queue.state()).queued == 1
 
@@ -135,14 +135,14 @@ async def test_a_job_deleted_in_hand_is_lost_to_its_worker(
 ) -> None:
     """A job deleted while a worker holds it leaves neither a lease nor a hash behind."""
     drawn, held = [(await queue.submit(submission())).job.id for _ in range(2)]
-    leased_jobs = leases.draw(2)
+    leased_jobs = leases.draw(2).jobs
     leases.begin(leased_jobs[1:], FACTS)
     client.delete(keys.RQ_JOB + drawn, keys.RQ_JOB + held)
     assert leases.begin(leased_jobs[:1], FACTS) == []
-    assert leases.extend(leased_jobs[1:], FACTS) == leased_jobs[1:]
+    assert leases.extend(leased_jobs[1:], FACTS) == list(leased_jobs[1:])
     problem = InferenceFailed("a fault").problem()
     settled = [(leased_jobs[1], Failed(problem))]
-    assert leases.settle(settled, FACTS, batch_s=1, metrics={}) == leased_jobs[1:]
+    assert leases.settle(settled, FACTS, batch_s=1, metrics={}) == list(leased_jobs[1:])
     assert client.exists(keys.RQ_JOB + drawn, keys.RQ_JOB + held) == 0
     assert client.zcard(keys.RQ_WIP + QUEUE) == 0
     turn(client, leases)
@@ -154,13 +154,13 @@ async def test_a_job_that_rq_requeued_is_drawn(
 ) -> None:
     """After `rq requeue` a failed job is drawn, begun and listed once."""
     job_id = (await queue.submit(submission())).job.id
-    (leased,) = leases.begin(leases.draw(1), FACTS)
+    (leased,) = leases.begin(leases.draw(1).jobs, FACTS)
     problem = InferenceFailed("a fault").problem()
     leases.settle([(leased, Failed(problem))], FACTS, batch_s=1, metrics={})
-    assert leases.draw(1) == []
+    assert leases.draw(1).jobs == ()
     RqJob.fetch(job_id, connection=client, serializer=JSONSerializer).requeue()
     turn(client, leases)
-    leases.begin(leases.draw(1), FACTS)
+    leases.begin(leases.draw(1).jobs, FACTS)
     for status in JobStatus:
         page = await queue.page(status, 9, None)
         assert [job.id for job in page.jobs] == ([job_id] if status == "started" else [])
@@ -172,7 +172,7 @@ async def test_many_jobs_ended_by_stock_workers_are_all_seen(
 ) -> None:
     """However many live jobs come first in the listing, ended jobs are listed as ended."""
     ids = [(await queue.submit(submission())).job.id for _ in range(250)]
-    leases.begin(leases.draw(250), FACTS)
+    leases.begin(leases.draw(250).jobs, FACTS)
     client.hset(keys.RQ_JOB + ids[-1], "status", "finished")
     for _ in range(4):
         turn(client, leases)

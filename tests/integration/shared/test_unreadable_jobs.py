@@ -60,7 +60,7 @@ def end_leases(client: Redis) -> None:
 async def settle(queue: JobQueue, leases: Leases) -> str:
     """Submit a job, finish it and return its id."""
     job_id = (await queue.submit(submission())).job.id
-    (leased,) = leases.begin(leases.draw(1), FACTS)
+    (leased,) = leases.begin(leases.draw(1).jobs, FACTS)
     leases.settle([(leased, Finished(report(leased, "worker-1", 1)))], FACTS, batch_s=1, metrics={})
     return job_id
 
@@ -72,7 +72,7 @@ async def test_a_job_of_another_client_is_set_aside(
     enqueue_foreign(client)
     job_id = (await queue.submit(submission())).job.id
     enqueue_foreign(client, "another")
-    assert [leased.id for leased in leases.draw(8)] == [job_id]
+    assert [leased.id for leased in leases.draw(8).jobs] == [job_id]
     foreign = RqJob.fetch("foreign", connection=client, serializer=JSONSerializer)
     assert foreign.get_status() == "failed"
     latest = foreign.latest_result()
@@ -91,11 +91,11 @@ async def test_a_job_without_our_fields_stops_no_reaper(
 ) -> None:
     """A started job whose fields are gone fails after its worker died."""
     job_id = (await queue.submit(submission())).job.id
-    leases.begin(leases.draw(1), FACTS)
+    leases.begin(leases.draw(1).jobs, FACTS)
     client.hdel(keys.RQ_JOB + job_id, field)
     end_leases(client)
     assert reap(leases, client) == 1
-    assert leases.draw(8) == []
+    assert leases.draw(8).jobs == ()
     job = await queue.get(job_id)
     assert job.status is JobStatus.FAILED
     assert job.error is not None
@@ -108,7 +108,7 @@ async def test_a_submission_that_does_not_parse_fails_alone(
     ids = [(await queue.submit(submission())).job.id for _ in range(3)]
     change(client, ids[0], priority="at-once")
     client.hset(keys.RQ_JOB + ids[1], "voxelq_submission", "{")
-    assert [leased.id for leased in leases.draw(8)] == [ids[2]]
+    assert [leased.id for leased in leases.draw(8).jobs] == [ids[2]]
     for job_id in ids[:2]:
         job = await queue.get(job_id)
         assert job.status is JobStatus.FAILED
@@ -128,7 +128,7 @@ async def test_a_draw_goes_on_after_jobs_that_do_not_parse(
     for _ in range(3):
         change(client, (await queue.submit(submission())).job.id, scans="none")
     job_id = (await queue.submit(submission())).job.id
-    assert [leased.id for leased in leases.draw(1)] == [job_id]
+    assert [leased.id for leased in leases.draw(1).jobs] == [job_id]
 
 
 async def test_a_job_never_begun_is_charged_in_the_end(
@@ -137,19 +137,19 @@ async def test_a_job_never_begun_is_charged_in_the_end(
     """Only the tenth draw without a begin is charged as a loss; a begin resets the count."""
     await queue.submit(submission())
     for _ in range(9):
-        (leased,) = leases.draw(1)
+        (leased,) = leases.draw(1).jobs
         assert not leased.alone
         end_leases(client)
         reap(leases, client)
-    (leased,) = leases.begin(leases.draw(1), FACTS)
+    (leased,) = leases.begin(leases.draw(1).jobs, FACTS)
     assert client.hget(keys.RQ_JOB + leased.id, "voxelq_undone_draws") is None
     leases.give_back([leased])
     for _ in range(10):
-        (leased,) = leases.draw(1)
+        (leased,) = leases.draw(1).jobs
         assert not leased.alone
         end_leases(client)
         reap(leases, client)
-    (leased,) = leases.draw(1)
+    (leased,) = leases.draw(1).jobs
     assert leased.alone
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from benchmarks.common.noop_worker import MODEL, DrainEngine, build
-from shared.batching.policy import climb
+from shared.batching.policy import batch_size
 from shared.queue import keys
 from shared.queue.job_queue import JobQueue
 from shared.queue.scripts import ABANDON
@@ -53,7 +53,7 @@ async def serve(queue: JobQueue, settings: Settings, engine: TimedEngine, jobs: 
     return engine.sizes
 
 
-async def test_where_passes_are_dear_batches_grow(queue: JobQueue, settings: Settings) -> None:
+async def test_where_passes_are_expensive_batches_grow(queue: JobQueue, settings: Settings) -> None:
     """A worker whose passes cost the same whatever is in them fills its batches."""
     sizes = await serve(queue, settings, TimedEngine(pass_s=0.1, scan_s=0), 48)
     assert sizes[-3:-1] == [8, 8]
@@ -76,16 +76,16 @@ async def test_a_worker_told_not_to_adapt_fills_its_batches(
     assert sizes == [8, 8, 8]
 
 
-def show(leases: Leases, worker: str, *in_hand: str | None) -> None:
-    """Have a worker be seen with jobs in hand, or none."""
-    batch = tuple(job for job in in_hand if job)
+def show(leases: Leases, worker: str, *held: str | None) -> None:
+    """Publish a worker with these jobs, or with none."""
+    batch = tuple(job for job in held if job)
     Leases(leases._redis, worker, leases._settings).extend(
         [], WorkerFacts(worker, "cpu", MODEL, batch)
     )
 
 
 @pytest.mark.parametrize(
-    ("queued", "busy", "workers", "steps"),
+    ("queued", "busy", "workers", "thresholds"),
     [
         (1, 0, 1, [1, 2, 3]),
         (5, 0, 1, [1, 2, 3, 4]),
@@ -98,8 +98,8 @@ def show(leases: Leases, worker: str, *in_hand: str | None) -> None:
         (7, 0, 2, [1, 1, 1, 1, 1, 1]),
     ],
 )
-async def test_the_script_climbs_as_the_policy_does(
-    queue: JobQueue, leases: Leases, queued: int, busy: int, workers: int, steps: list[int]
+async def test_the_script_draws_as_many_as_the_policy_says(
+    queue: JobQueue, leases: Leases, queued: int, busy: int, workers: int, thresholds: list[int]
 ) -> None:
     """A draw takes as many jobs as the policy chooses for the queue as it is at that moment."""
     for number in range(workers):
@@ -107,19 +107,21 @@ async def test_the_script_climbs_as_the_policy_does(
     for _ in range(queued):
         await queue.submit(submission())
     idle = max(1, workers - busy)
-    drawn = leases.draw(8, ladders={"test-model@1.0.0": steps})
-    assert len(drawn) == climb(steps, queued, idle=idle)
-    assert leases.traffic.left == queued - len(drawn)
-    assert leases.traffic.workers == workers
-    assert leases.traffic.idle == idle
+    draw = leases.draw(8, thresholds={"test-model@1.0.0": thresholds})
+    assert len(draw.jobs) == batch_size(thresholds, queued, idle=idle)
+    assert draw.traffic is not None
+    assert draw.traffic.left == queued - len(draw.jobs)
+    assert draw.traffic.workers == workers
+    assert draw.traffic.idle == idle
 
 
-async def test_a_worker_is_idle_that_has_nothing_in_hand(queue: JobQueue, leases: Leases) -> None:
-    """However many jobs the others have in hand, each is one busy worker; who draws has room."""
+async def test_a_worker_without_a_job_is_idle(queue: JobQueue, leases: Leases) -> None:
+    """However many jobs another worker holds, it is one busy worker; the one that draws is idle."""
 
     def idle() -> int:
-        leases.draw(1)
-        return leases.traffic.idle
+        traffic = leases.draw(1).traffic
+        assert traffic is not None
+        return traffic.idle
 
     for number in range(1, 5):
         show(leases, f"worker-{number}")
@@ -139,11 +141,14 @@ async def test_a_worker_is_idle_that_has_nothing_in_hand(queue: JobQueue, leases
     assert idle() == 1
 
 
-async def test_a_draw_tells_how_many_jobs_ever_came(queue: JobQueue, leases: Leases) -> None:
-    """Each job that comes counts once, whether it waits, was drawn, or was given back."""
-    for came in range(1, 4):
+async def test_a_draw_counts_the_jobs_that_were_ever_queued(
+    queue: JobQueue, leases: Leases
+) -> None:
+    """Each job counts once, whether it is queued, was drawn, or was given back."""
+    for queued in range(1, 4):
         await queue.submit(submission())
-        drawn = leases.draw(1)
-        assert leases.traffic.ever_queued == came
-        assert len(leases.traffic.ages_s) == len(drawn) == 1
-        assert 0 <= leases.traffic.ages_s[0] < 60
+        draw = leases.draw(1)
+        assert draw.traffic is not None
+        assert draw.traffic.ever_queued == queued
+        assert len(draw.traffic.ages_s) == len(draw.jobs) == 1
+        assert 0 <= draw.traffic.ages_s[0] < 60

@@ -16,16 +16,16 @@ from shared.watchdog import Watchdog
 from tests.integration.worker.test_lanes import serving
 from tests.support.fake_worker import ScriptedEngine
 from tests.support.jobs import Workers, submission, wait_for
-from worker.pipeline import trouble as troubles
 from worker.pipeline.outcomes import LeasedJob, Outcome, Returned
 from worker.pipeline.trouble import Trouble
-from worker.queueing.lanes import BatchService
+from worker.queueing import pause
+from worker.queueing.lanes import WorkerLanes
 
 AWAY = Trouble("The store is away.")
 PROBLEM = StoreUnavailable(AWAY.reason).problem()
 
 
-class MoodyEngine(ScriptedEngine):
+class TroubledEngine(ScriptedEngine):
     """Returns every batch and fails every check while it is in trouble."""
 
     def __init__(self, trouble: Trouble | None = None) -> None:
@@ -42,15 +42,15 @@ class MoodyEngine(ScriptedEngine):
         return super().run(leased_jobs, worker_id, is_lost)
 
     def check(self, *, thorough: bool) -> Trouble | None:
-        """Be in trouble, or not; a quick look never finds out."""
+        """Return the trouble, if the check is thorough."""
         return self.trouble if thorough else None
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a worker look again ten times a second."""
-    monkeypatch.setattr(troubles, "FIRST_PAUSE_S", 0.1)
-    monkeypatch.setattr(troubles, "LONGEST_PAUSE_S", 0.1)
+    """Have a worker check again ten times a second."""
+    monkeypatch.setattr(pause, "FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(pause, "LONGEST_PAUSE_S", 0.1)
 
 
 async def submit_all(queue: JobQueue, scans: Sequence[str]) -> list[str]:
@@ -59,7 +59,7 @@ async def submit_all(queue: JobQueue, scans: Sequence[str]) -> list[str]:
 
 
 async def until_paused(queue: JobQueue) -> WorkerInfo:
-    """Return the first worker that says it draws nothing."""
+    """Return the first worker that is paused."""
     async with asyncio.timeout(60):
         while True:
             for worker in (await queue.state()).workers:
@@ -72,7 +72,7 @@ async def test_a_worker_in_trouble_charges_no_job_and_says_why(
     queue: JobQueue, settings: Settings
 ) -> None:
     """While the store is away nothing fails and nothing is drawn; once it is back all finish."""
-    engine = MoodyEngine(AWAY)
+    engine = TroubledEngine(AWAY)
     ids = await submit_all(queue, ["ok"] * 6)
     with serving(engine, settings):
         assert (await until_paused(queue)).paused == AWAY.reason
@@ -90,9 +90,9 @@ async def test_a_worker_in_trouble_charges_no_job_and_says_why(
 async def test_trouble_with_one_model_leaves_the_others_alone(
     queue: JobQueue, settings: Settings
 ) -> None:
-    """Jobs of a model that is not ready wait, uncharged; those of others are served meanwhile."""
+    """Jobs of a model that is not ready wait, uncharged; those of others finish meanwhile."""
 
-    class HalfReady(MoodyEngine):
+    class HalfReady(TroubledEngine):
         def run(
             self,
             leased_jobs: Sequence[LeasedJob],
@@ -106,9 +106,9 @@ async def test_trouble_with_one_model_leaves_the_others_alone(
 
     engine = HalfReady(Trouble("There is no memory for it.", model="test-model@2.0.0"))
     waiting = [(await queue.submit(submission(version="2.0.0"))).job.id for _ in range(2)]
-    served = await submit_all(queue, ["slow:0.2"] * 6)
+    ready = await submit_all(queue, ["slow:0.2"] * 6)
     with serving(engine, settings):
-        jobs = await wait_for(queue, served)
+        jobs = await wait_for(queue, ready)
         assert {job.status for job in jobs} == {JobStatus.FINISHED}
         held = [await queue.get(job_id) for job_id in waiting]
         assert {job.losses for job in held} == {0}
@@ -119,21 +119,21 @@ async def test_trouble_with_one_model_leaves_the_others_alone(
     assert {(job.status, job.losses) for job in jobs} == {(JobStatus.FINISHED, 0)}
 
 
-async def test_a_dead_device_ends_its_worker_and_charges_nobody(
+async def test_a_dead_device_ends_its_worker_and_charges_no_job(
     queue: JobQueue, settings: Settings
 ) -> None:
     """A worker that only a fresh process can mend stops by itself, with its jobs in the queue."""
-    engine = MoodyEngine(Trouble("The network no longer runs.", restart=True))
+    engine = TroubledEngine(Trouble("The network no longer runs.", restart=True))
     watchdog = Watchdog("in-process")
-    service = BatchService(engine, settings, "in-process", watchdog, lambda _: None)
+    lanes = WorkerLanes(engine, settings, "in-process", watchdog, lambda _: None)
     (job_id,) = await submit_all(queue, ["ok"])
-    service.start()
-    lane = threading.Thread(target=service.run_lane)
+    lanes.start()
+    lane = threading.Thread(target=lanes.run_lane)
     lane.start()
     await asyncio.to_thread(lane.join)
-    service.leave()
+    lanes.leave()
     watchdog.close()
-    assert service.wants_restart
+    assert lanes.wants_restart
     job = await queue.get(job_id)
     assert (job.status, job.losses, job.returns) == (JobStatus.QUEUED, 0, 1)
 
@@ -141,10 +141,10 @@ async def test_a_dead_device_ends_its_worker_and_charges_nobody(
 async def test_a_job_that_comes_back_for_ever_is_charged_now_and_then(
     queue: JobQueue, settings: Settings
 ) -> None:
-    """After fifty returns at no cost each further one is a loss: no job goes round for ever."""
+    """After fifty returns at no cost each further one is a loss: no job is returned for ever."""
     job_id = (await queue.submit(submission())).job.id
     await queue._redis.hset(f"rq:job:{job_id}", mapping={"voxelq_returns": 50})
-    engine = MoodyEngine(AWAY)
+    engine = TroubledEngine(AWAY)
     engine.check = lambda *, thorough: None  # type: ignore[method-assign]
     with serving(engine, settings):
         (job,) = await wait_for(queue, [job_id])
@@ -173,26 +173,26 @@ async def test_a_planned_stop_charges_no_job(queue: JobQueue, settings: Settings
 async def test_a_worker_that_draws_its_own_lapsed_job_again_keeps_it(
     queue: JobQueue, settings: Settings
 ) -> None:
-    """Leases are held by execution: letting go of the lost one does not end the new one."""
+    """Leases are held by execution: releasing the lost one does not end the new one."""
     job_id = (await queue.submit(submission())).job.id
     watchdog = Watchdog("in-process")
-    service = BatchService(ScriptedEngine(), settings, "in-process", watchdog, lambda _: None)
-    (lost,) = service._leases.draw(1)
-    service._heartbeat.hold([lost])
+    lanes = WorkerLanes(ScriptedEngine(), settings, "in-process", watchdog, lambda _: None)
+    (lost,) = lanes._leases.draw(1).jobs
+    lanes._heartbeat.hold([lost])
     await queue._redis.zrem(f"rq:wip:{lost.queue}", f"{job_id}:{lost.execution}")
-    service._heartbeat.beat()
+    lanes._heartbeat.beat()
     await queue._redis.lpush(f"rq:queue:{lost.queue}", job_id)
     await queue._redis.zadd("voxelq:pending:routine", {job_id: 1})
-    (again,) = service._leases.draw(1)
-    service._heartbeat.hold([again])
-    service._heartbeat.release([lost])
-    assert service._heartbeat.held == [again]
-    assert not service._heartbeat.is_lost(again)
-    service._heartbeat.beat()
-    assert not service._heartbeat.is_lost(again)
+    (again,) = lanes._leases.draw(1).jobs
+    lanes._heartbeat.hold([again])
+    lanes._heartbeat.release([lost])
+    assert lanes._heartbeat.held == [again]
+    assert not lanes._heartbeat.is_lost(again)
+    lanes._heartbeat.beat()
+    assert not lanes._heartbeat.is_lost(again)
     watchdog.close()
-    for one in service._connections:
-        one.close()
+    for connection in lanes._connections:
+        connection.close()
 
 
 def job_facts(job: Job) -> tuple[int, int, int]:

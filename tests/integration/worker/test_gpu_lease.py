@@ -24,7 +24,7 @@ GPUS = [Gpu(index, f"GPU-{index:02}") for index in range(4)]
 
 
 class SimpleGpu:
-    """What torch tells of a GPU, as far as it is asked."""
+    """The properties of a GPU that the code reads from torch."""
 
     def __init__(self, index: int) -> None:
         self.uuid = f"GPU-{index}"
@@ -42,7 +42,7 @@ class Floor:
         return lease_gpu(self.redis, worker, gpus, hold_s).index
 
     def beat(self, worker: str) -> None:
-        """Have a worker be heard of."""
+        """Send a worker's heartbeat."""
         self.leases(worker).extend([], WorkerFacts(worker, "cuda", None))
 
     def leases(self, worker: str) -> Leases:
@@ -52,7 +52,7 @@ class Floor:
 
 @pytest.fixture
 def floor(settings: Settings) -> Floor:
-    """Nobody has come yet."""
+    """There is no worker yet."""
     return Floor(settings)
 
 
@@ -62,7 +62,7 @@ def run_out(redis: Redis, worker: str, seconds: float = 1) -> None:
 
 
 def test_workers_spread_evenly(floor: Floor) -> None:
-    """However many workers come, no GPU has two more than another."""
+    """However many workers start, no GPU has two more than another."""
     counts: Counter[int] = Counter()
     for number in range(22):
         counts[floor.arrive(f"worker-{number}")] += 1
@@ -126,7 +126,7 @@ def test_the_gpu_of_a_worker_that_is_gone_is_free(floor: Floor, end: str) -> Non
 
 
 def test_heartbeats_hold_the_gpu(floor: Floor, settings: Settings) -> None:
-    """A worker that is heard of keeps its GPU by its heartbeats, and for no longer than those."""
+    """A worker keeps its GPU by its heartbeats, and no longer than those last."""
     first = floor.arrive("worker-0", hold_s=0.001)
     time.sleep(0.01)
     floor.beat("worker-0")
@@ -137,7 +137,7 @@ def test_heartbeats_hold_the_gpu(floor: Floor, settings: Settings) -> None:
 
 
 def test_a_worker_that_wakes_counts_again(floor: Floor) -> None:
-    """A worker that froze past its lease and goes on has its GPU counted as used once more."""
+    """The GPU of a worker that was frozen past its lease and continues counts as used again."""
     floor.arrive("frozen")
     run_out(floor.redis, "frozen")
     assert floor.arrive("second") == 0
@@ -146,7 +146,7 @@ def test_a_worker_that_wakes_counts_again(floor: Floor) -> None:
 
 
 def test_those_long_gone_are_forgotten(floor: Floor) -> None:
-    """Workers that nobody has heard of for hours leave nothing behind."""
+    """Workers without a heartbeat for hours leave nothing behind."""
     floor.arrive("old")
     run_out(floor.redis, "old", seconds=7200)
     floor.arrive("new")
@@ -192,8 +192,8 @@ def test_a_number_pins_and_its_absence_leases(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "get_device_properties", SimpleGpu)
-    told = settings.model_copy(update={"device": wanted})
-    assert [lease_device(floor.redis, f"worker-{n}", told) for n in range(4)] == devices
+    chosen = settings.model_copy(update={"device": wanted})
+    assert [lease_device(floor.redis, f"worker-{n}", chosen) for n in range(4)] == devices
     assert "expandable_segments" in os.environ["PYTORCH_ALLOC_CONF"]
 
 
@@ -207,7 +207,7 @@ def test_a_worker_without_a_gpu_leases_none(floor: Floor, settings: Settings) ->
 def test_a_worker_that_cannot_serve_holds_no_gpu(
     floor: Floor, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that ends because its device cannot be used gives its GPU back before it goes."""
+    """A worker that ends because its device cannot be used gives its GPU back before it exits."""
     held: list[int] = []
 
     def lease(redis: Redis, worker_id: str, settings: Settings) -> str:
@@ -216,13 +216,13 @@ def test_a_worker_that_cannot_serve_holds_no_gpu(
 
     def fail(*_: object) -> None:
         held.append(int(floor.redis.hlen(keys.GPUS)))
-        raise ModelBroken("as told")
+        raise ModelBroken("a broken model")
 
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # for main sets its own
     monkeypatch.setattr(entry, "configure_logging", lambda _: None)
     monkeypatch.setattr(entry, "Settings", lambda: settings)
     monkeypatch.setattr(entry, "lease_device", lease)
-    monkeypatch.setattr(entry, "open_shelf", fail)
+    monkeypatch.setattr(entry, "open_model_cache", fail)
     assert entry.main() == 1
     assert held == [1]
     assert not floor.redis.exists(keys.GPUS, keys.GPU_LEASES)

@@ -1,4 +1,4 @@
-"""Several batches on their way in one worker."""
+"""Several active batches in one worker."""
 
 import asyncio
 import threading
@@ -17,18 +17,18 @@ from tests.support.fake_worker import ScriptedEngine
 from tests.support.jobs import submission, wait_for
 from worker.pipeline.outcomes import LeasedJob, Outcome
 from worker.queueing.engine import Engine
-from worker.queueing.lanes import BatchService
+from worker.queueing.lanes import WorkerLanes
 
 BATCH_OF_ONE = {"max_batch_size": 1}
 
 
 class WatchedEngine(ScriptedEngine):
-    """Notes which scans were in hand as each began, and holds every one for a while."""
+    """Records which scans ran as each began, and computes each for a while."""
 
     lanes = 3
 
     def __init__(self) -> None:
-        self.beside: dict[str, set[str]] = {}
+        self.concurrent_with: dict[str, set[str]] = {}
         self._running: set[str] = set()
         self._lock = threading.Lock()
 
@@ -39,8 +39,8 @@ class WatchedEngine(ScriptedEngine):
         ids = {leased.id for leased in leased_jobs}
         with self._lock:
             for other in self._running:
-                self.beside[other] |= ids
-            self.beside |= {job_id: set(self._running) for job_id in ids}
+                self.concurrent_with[other] |= ids
+            self.concurrent_with |= {job_id: set(self._running) for job_id in ids}
             self._running |= ids
         outcomes = super().run(leased_jobs, worker_id, is_lost)
         with self._lock:
@@ -52,46 +52,46 @@ class WatchedEngine(ScriptedEngine):
 def serving(engine: Engine, settings: Settings) -> Iterator[None]:
     """Serve with all lanes of an engine, in threads of this process."""
     watchdog = Watchdog("in-process")
-    service = BatchService(engine, settings, "in-process", watchdog, lambda _: None)
-    service.start()
-    lanes = [threading.Thread(target=service.run_lane) for _ in range(engine.lanes)]
-    for lane in lanes:
-        lane.start()
+    lanes = WorkerLanes(engine, settings, "in-process", watchdog, lambda _: None)
+    lanes.start()
+    threads = [threading.Thread(target=lanes.run_lane) for _ in range(engine.lanes)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
-        service.stop()
-        for lane in lanes:
-            lane.join()
-        service.leave()
+        lanes.stop_flag.request()
+        for thread in threads:
+            thread.join()
+        lanes.leave()
         watchdog.close()
 
 
-async def test_batches_are_on_their_way_side_by_side(queue: JobQueue, settings: Settings) -> None:
-    """A worker of three lanes has three batches in hand, and not four."""
+async def test_several_batches_are_active_at_once(queue: JobQueue, settings: Settings) -> None:
+    """A worker of three lanes computes three batches at once, and not four."""
     engine = WatchedEngine()
     ids = [(await queue.submit(submission("slow:0.4"))).job.id for _ in range(6)]
     with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
         jobs = await wait_for(queue, ids)
     assert {job.status for job in jobs} == {JobStatus.FINISHED}
-    assert max(len(others) for others in engine.beside.values()) >= 2
+    assert max(len(others) for others in engine.concurrent_with.values()) >= 2
     assert len({job.report.batch.id for job in jobs if job.report}) == len(ids)
 
 
-async def test_a_scan_under_suspicion_runs_alone(queue: JobQueue, settings: Settings) -> None:
-    """A job that was lost once has nothing beside it, in any lane."""
+async def test_a_job_that_was_lost_runs_alone(queue: JobQueue, settings: Settings) -> None:
+    """While a job that was lost once runs, no other batch runs in any lane."""
     engine = WatchedEngine()
     suspect = (await queue.submit(submission("slow:0.2"))).job.id
     await queue._redis.hset(f"rq:job:{suspect}", "voxelq_losses", 1)
     ids = [(await queue.submit(submission("slow:0.2"))).job.id for _ in range(5)]
     with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
         await wait_for(queue, [suspect, *ids])
-    assert engine.beside[suspect] == set()
-    assert any(engine.beside[job_id] for job_id in ids)
+    assert engine.concurrent_with[suspect] == set()
+    assert any(engine.concurrent_with[job_id] for job_id in ids)
 
 
 async def test_a_slow_batch_holds_up_no_other(queue: JobQueue, settings: Settings) -> None:
-    """While one lane is busy for long, jobs that came later finish in another."""
+    """While one lane is busy for long, jobs queued later finish in another."""
     engine = WatchedEngine()
     slow = (await queue.submit(submission("slow:3"))).job.id
     with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
@@ -103,7 +103,7 @@ async def test_a_slow_batch_holds_up_no_other(queue: JobQueue, settings: Setting
 
 
 async def test_a_stop_leaves_the_rest_queued(queue: JobQueue, settings: Settings) -> None:
-    """Lanes that are stopped finish what they have begun and give back what they have not."""
+    """Lanes that are stopped finish the jobs that they have begun and give back the others."""
     engine = WatchedEngine()
     ids = [(await queue.submit(submission("slow:0.5"))).job.id for _ in range(8)]
     with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
@@ -118,14 +118,14 @@ async def test_a_stop_leaves_the_rest_queued(queue: JobQueue, settings: Settings
 
 
 def test_a_lane_that_breaks_ends_its_worker(settings: Settings) -> None:
-    """An error in a lane is the service's own: it leaves the lane and is not swallowed."""
+    """An error in a lane is no scan's fault: it leaves the lane and is not swallowed."""
 
     class Broken(NoopEngine):
         def refresh_models(self) -> None:
-            raise RuntimeError("as told")
+            raise RuntimeError("a bug")
 
     watchdog = Watchdog("in-process")
-    service = BatchService(Broken(), settings, "in-process", watchdog, lambda _: None)
-    with pytest.raises(RuntimeError, match="as told"):
-        service.run_lane()
+    lanes = WorkerLanes(Broken(), settings, "in-process", watchdog, lambda _: None)
+    with pytest.raises(RuntimeError, match="a bug"):
+        lanes.run_lane()
     watchdog.close()

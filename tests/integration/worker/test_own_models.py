@@ -133,13 +133,13 @@ def test_a_job_that_lacks_a_channel_fails_in_words(
 def test_progress_is_told_stage_by_stage_and_window_by_window(
     pipeline: Pipeline, store: ScanStore, models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each scan of a batch passes every stage, and in the network comes on with its own windows."""
-    noted: list[Step] = []
-    monkeypatch.setattr(pipeline.progress, "note", noted.extend)
+    """Each scan of a batch passes every stage, and in the network advances with its own windows."""
+    reported: list[Step] = []
+    monkeypatch.setattr(pipeline.progress, "put", reported.extend)
     leased_jobs = [leased(store, models_dir, "one") for _ in range(2)]
     run(pipeline, *leased_jobs)
     for one in leased_jobs:
-        steps = [step for step in noted if step.job is one]
+        steps = [step for step in reported if step.job is one]
         assert list(dict.fromkeys(step.stage for step in steps)) == list(Stage)
         assert all(before.progress <= after.progress for before, after in pairwise(steps))
         windows = [step.progress for step in steps if step.stage is Stage.INFERENCE]

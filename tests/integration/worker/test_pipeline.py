@@ -1,4 +1,4 @@
-"""The way of a batch through a real, if small, network and a real store."""
+"""A batch in a real, but small, network and a real store."""
 
 import io
 import math
@@ -63,7 +63,7 @@ def store(settings: Settings) -> ScanStore:
 
 @pytest.fixture
 def pipeline(settings: Settings) -> Iterator[Pipeline]:
-    """A pipeline round the tiny network."""
+    """A pipeline with the tiny network."""
     with connect(settings) as redis:
         opened = Pipeline(settings, open_model_cache(settings, redis, "worker-1"))
         yield opened
@@ -71,7 +71,7 @@ def pipeline(settings: Settings) -> Iterator[Pipeline]:
 
 
 def leased(store: ScanStore, content: bytes | None) -> LeasedJob:
-    """Return a claim whose scan is ``content``, or missing."""
+    """Return a leased job whose scan is ``content``, or missing."""
     one = submission(model="tiny")
     key = store.scan_key(one.id, "scan", gzipped=False)
     if content is not None:
@@ -81,7 +81,7 @@ def leased(store: ScanStore, content: bytes | None) -> LeasedJob:
 
 
 def run(pipeline: Pipeline, leased_jobs: Sequence[LeasedJob]) -> list[object]:
-    """Run a batch of which nobody loses a lease."""
+    """Run a batch of which no lease is lost."""
     return list(pipeline.run(leased_jobs, "worker-1", lambda _: False))
 
 
@@ -104,11 +104,11 @@ def test_masks_and_pictures_are_stored(pipeline: Pipeline, store: ScanStore) -> 
         assert stored == StoredReport(execution=one.execution, report=as_json)
 
 
-def test_an_unpacked_copy_is_read_in_a_scans_place(
+def test_a_decompressed_copy_is_read_in_a_scans_place(
     pipeline: Pipeline, settings: Settings, store: ScanStore
 ) -> None:
-    """What the front desk unpacked serves the first who computes the job; then the scan does."""
-    one, decompressed = leased(store, b"no volume, to tell which was read"), scan_bytes()
+    """The API's decompressed copy is read by the first run of the job, and the scan by others."""
+    one, decompressed = leased(store, b"no volume, to show which was read"), scan_bytes()
     (key,) = one.submission.scans.values()
     copy = ScanStore(settings.store_url, decompressed_bytes=1 << 20).begin_decompressed(
         key, len(decompressed)
@@ -148,8 +148,8 @@ def test_one_bad_scan_fails_alone(
     assert bad.problem["instance"] == f"/jobs/{leased_jobs[1].id}"
 
 
-class Choosy:
-    """A predictor that throws what ``fault`` throws at a batch of prepared scans."""
+class FailingPredictor:
+    """A predictor that raises what ``fault`` raises for a batch of prepared scans."""
 
     def __init__(
         self, inner: TumorPredictor, fault: Callable[[Sequence[Prepared]], object]
@@ -162,29 +162,29 @@ class Choosy:
         return getattr(self._inner, name)
 
     def predict(self, batch: Sequence[Prepared], _: object) -> list[Prediction]:
-        """Throw, or predict."""
+        """Raise, or predict."""
         self.sizes.append(len(batch))
         self._fault(batch)
         return self._inner.predict(batch)
 
 
 @contextmanager
-def choosy_pipeline(
+def failing_pipeline(
     settings: Settings, fault: Callable[[Sequence[Prepared]], object]
-) -> Iterator[tuple[Choosy, Pipeline]]:
-    """Open a pipeline round the tiny network, which throws what ``fault`` throws."""
+) -> Iterator[tuple[FailingPredictor, Pipeline]]:
+    """Open a pipeline with the tiny network, which raises what ``fault`` raises."""
     (models,) = settings.models_dirs[:1]
-    choosy = Choosy(TumorPredictor.load(models / "tiny" / "1.0.0", threads=1), fault)
+    predictor = FailingPredictor(TumorPredictor.load(models / "tiny" / "1.0.0", threads=1), fault)
     with connect(settings) as redis:
         model_cache = ModelCache(
             ModelCatalog(settings.models_dirs),
-            lambda _: cast("Predictor", choosy),
+            lambda _: cast("Predictor", predictor),
             BundleStatuses(redis, "worker-1"),
             default="tiny",
             capacity=1,
         )
         pipeline = Pipeline(settings, model_cache)
-        yield choosy, pipeline
+        yield predictor, pipeline
         pipeline.close()
 
 
@@ -195,12 +195,12 @@ def odd_scan_bytes() -> bytes:
 
 
 def is_odd(prepared: Prepared) -> bool:
-    """Tell the volume of `odd_scan_bytes`."""
+    """Return whether it is the volume of `odd_scan_bytes`."""
     return prepared.frame.scan_shape == (20, 20, 20)
 
 
-def test_a_batch_that_throws_is_bisected(settings: Settings, store: ScanStore) -> None:
-    """Of eight scans the one that the network cannot bear fails, and nothing of it is told."""
+def test_a_batch_that_raises_is_bisected(settings: Settings, store: ScanStore) -> None:
+    """Of eight scans the one that the network cannot compute fails, and no error text is shown."""
 
     def fault(batch: Sequence[Prepared]) -> None:
         if any(map(is_odd, batch)):
@@ -208,7 +208,7 @@ def test_a_batch_that_throws_is_bisected(settings: Settings, store: ScanStore) -
 
     content = [scan_bytes()] * 8
     content[5] = odd_scan_bytes()
-    with choosy_pipeline(settings, fault) as (choosy, pipeline):
+    with failing_pipeline(settings, fault) as (predictor, pipeline):
         outcomes = run(pipeline, [leased(store, one) for one in content])
     assert [isinstance(outcome, Finished) for outcome in outcomes] == [
         index != 5 for index in range(8)
@@ -216,36 +216,34 @@ def test_a_batch_that_throws_is_bisected(settings: Settings, store: ScanStore) -
     failed = outcomes[5]
     assert isinstance(failed, Failed)
     assert "quote" not in str(failed.problem)
-    assert choosy.sizes == [8, 4, 4, 2, 1, 1, 2]
-    assert not pipeline.counted().get("oom_splits_total")
+    assert predictor.sizes == [8, 4, 4, 2, 1, 1, 2]
+    assert not pipeline.take_metrics().get("oom_splits_total")
 
 
-def test_a_batch_that_memory_does_not_bear_is_halved(settings: Settings, store: ScanStore) -> None:
+def test_a_batch_too_large_for_memory_is_halved(settings: Settings, store: ScanStore) -> None:
     """Every scan finishes, the next batch begins with the size that worked, and it is counted."""
 
     def fault(batch: Sequence[Prepared]) -> None:
         if len(batch) > 2:
             torch.empty(1 << 60)
 
-    with choosy_pipeline(settings, fault) as (choosy, pipeline):
+    with failing_pipeline(settings, fault) as (predictor, pipeline):
         for _ in range(2):
             outcomes = run(pipeline, [leased(store, scan_bytes()) for _ in range(4)])
             assert all(isinstance(outcome, Finished) for outcome in outcomes)
-    assert choosy.sizes == [4, 2, 2, 2, 2]
-    assert pipeline.counted()["oom_splits_total"] == 1
+    assert predictor.sizes == [4, 2, 2, 2, 2]
+    assert pipeline.take_metrics()["oom_splits_total"] == 1
 
 
-def test_a_scan_that_memory_does_not_bear_alone_is_tried_again_later(
-    settings: Settings, store: ScanStore
-) -> None:
-    """It goes back to the queue with words on why, and its neighbours finish."""
+def test_a_scan_too_large_for_memory_is_tried_again(settings: Settings, store: ScanStore) -> None:
+    """It goes back to the queue with the reason, and its neighbours finish."""
 
     def fault(batch: Sequence[Prepared]) -> None:
         if any(map(is_odd, batch)):
             torch.empty(1 << 60)
 
     content = [scan_bytes(), odd_scan_bytes(), scan_bytes()]
-    with choosy_pipeline(settings, fault) as (_, pipeline):
+    with failing_pipeline(settings, fault) as (_, pipeline):
         first, huge, last = run(pipeline, [leased(store, one) for one in content])
     assert isinstance(first, Finished)
     assert isinstance(last, Finished)
@@ -253,24 +251,24 @@ def test_a_scan_that_memory_does_not_bear_alone_is_tried_again_later(
     assert "not enough memory" in huge.problem["detail"]
 
 
-def test_a_store_that_stumbles_is_tried_again(
+def test_an_error_of_the_disk_is_tried_again(
     pipeline: Pipeline, store: ScanStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An input/output error is taken for passing, not for the scan's fault."""
+    """An input/output error counts as one that may pass, not as the scan's fault."""
 
-    def stumble(self: ScanStore, key: str) -> object:
+    def fail(self: ScanStore, key: str) -> object:
         raise OSError("input/output error")
 
     one = leased(store, scan_bytes())
-    monkeypatch.setattr(ScanStore, "open", stumble)
+    monkeypatch.setattr(ScanStore, "open", fail)
     (outcome,) = run(pipeline, [one])
     assert isinstance(outcome, Retry)
 
 
-def test_a_finding_that_is_no_number_fails_alone(
+def test_a_result_that_is_not_a_number_fails_alone(
     settings: Settings, store: ScanStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the network answers NaN the job fails in words, writes no file, and no other does."""
+    """A job whose result is NaN fails with a reason and writes no file; no other job fails."""
     good, odd = leased(store, scan_bytes()), leased(store, odd_scan_bytes())
     postprocess = TumorPredictor.postprocess
 
@@ -279,11 +277,11 @@ def test_a_finding_that_is_no_number_fails_alone(
         return replace(done, probability=math.nan) if is_odd(prepared) else done
 
     monkeypatch.setattr(TumorPredictor, "postprocess", unsure)
-    with choosy_pipeline(settings, lambda _: None) as (_, pipeline):
+    with failing_pipeline(settings, lambda _: None) as (_, pipeline):
         finished, failed = run(pipeline, [good, odd])
     assert isinstance(finished, Finished)
     assert isinstance(failed, Failed)
-    assert "no numbers" in failed.problem["detail"]
+    assert "not numbers" in failed.problem["detail"]
     assert not store._fs.glob(f"{store._root}/{store.folder(odd.id)}/*mask*")
 
 
@@ -316,7 +314,7 @@ def test_a_lost_job_is_spared_and_its_files_discarded(pipeline: Pipeline, store:
 
 
 def test_a_job_of_a_model_that_is_gone_fails(pipeline: Pipeline, store: ScanStore) -> None:
-    """A job whose version is no longer on disk fails with words, and the next one runs."""
+    """A job whose version is no longer on disk fails with a reason, and the next one runs."""
     gone = leased(store, scan_bytes())
     gone = LeasedJob(
         gone.submission.model_copy(update={"version": "0.9"}), gone.execution, gone.queue, 0

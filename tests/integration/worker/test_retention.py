@@ -64,7 +64,7 @@ def old_id(seconds: float) -> str:
 async def test_only_what_is_over_its_time_is_purged(
     queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention
 ) -> None:
-    """A terminal job older than RETENTION_S goes with its files; a live one of that age stays."""
+    """An ended job older than RETENTION_S is purged with its files; a live one is kept."""
     (over,) = await ended(queue, store, 1)
     live = submission(id=old_id(30 * DAY_S))
     store.write(store.scan_key(live.id, "scan", gzipped=False), b"volume")
@@ -104,7 +104,7 @@ async def test_terminal_jobs_are_bounded_in_number(
 async def test_unknown_ids_do_not_block(
     queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention
 ) -> None:
-    """Ids that Redis no longer knows are forgotten, and what comes after them is purged."""
+    """Ids that Redis no longer knows are forgotten, and the jobs after them are purged."""
     ids = await ended(queue, store, BATCH + 10)
     age(redis, ids, 8 * DAY_S)
     for job_id in ids[:BATCH]:
@@ -127,13 +127,13 @@ async def test_a_file_that_cannot_be_removed_keeps_its_own_job_only(
     age(redis, ids, 8 * DAY_S)
     rm = type(store._fs).rm
 
-    def stumble(self: object, path: str, **options: object) -> None:
+    def fail(self: object, path: str, **options: object) -> None:
         if path.rsplit("/", 1)[-1] in bad:
             raise OSError(errno.EIO, "input/output error")
         rm(self, path, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(store._fs), "rm", stumble)
+        patch.setattr(type(store._fs), "rm", fail)
         assert retention.purge_expired() == len(ids) - len(bad)
         assert set(store.job_ids()) == bad
         assert {job.id for job in (await queue.page(None, 2 * BATCH, None)).jobs} == bad
@@ -189,20 +189,20 @@ async def test_retention_outlives_any_error(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An error that nobody foresaw ends a round, and the next one purges."""
+    """An unexpected error ends a round, and the next one purges."""
     ids = await ended(queue, store, 1)
     age(redis, ids, 8 * DAY_S)
     hasty = settings.model_copy(update={"retention_s": 1.0})
     retention = Retention(redis, store, hasty)
     purge, calls = retention.purge_expired, []
 
-    def stumble() -> int:
+    def fail() -> int:
         calls.append(1)
         if len(calls) == 1:
             raise UnicodeDecodeError("utf-8", b"", 0, 1, "unforeseen")
         return purge()
 
-    monkeypatch.setattr(retention, "purge_expired", stumble)
+    monkeypatch.setattr(retention, "purge_expired", fail)
     thread = retention.start()
     for _ in range(600):
         if redis.zcard(keys.ENDED) == 0:

@@ -1,4 +1,4 @@
-"""A stock `rq worker` beside, or instead of, ours."""
+"""A stock `rq worker`, together with ours or instead of it."""
 
 import asyncio
 import os

@@ -41,7 +41,7 @@ async def test_a_worker_waits_for_redis_serves_and_leaves(
     process = start(settings)
     assert process.stderr is not None
     log = [process.stderr.readline()]
-    assert b"waiting for Redis" in log[0]
+    assert b"redis_awaited" in log[0]
     late.start()
     try:
         store, one = ScanStore(settings.store_url), submission(model="tiny")
@@ -56,5 +56,5 @@ async def test_a_worker_waits_for_redis_serves_and_leaves(
         late.kill()
     assert job.status is JobStatus.FINISHED
     assert process.returncode == 0
-    assert b"batch settled" in rest
+    assert b"batch_settled" in rest
     assert b"SURNAME" not in rest

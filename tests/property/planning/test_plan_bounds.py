@@ -1,4 +1,4 @@
-"""Plans hang together, whatever is asked."""
+"""Plans are consistent, whatever the load and the goal."""
 
 import math
 
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from planning.cost import MeasuredCost
 from planning.forecast import Demand, least_workers
-from planning.planner import OutOfReach, Plan, make_plan
-from planning.workers import Lanes
+from planning.planner import GoalOutOfReach, Plan, make_plan
+from planning.workers import LaneSpeeds
 from shared.batching.cost_model import BatchCost
 
 SCANS = 1000
@@ -17,7 +17,7 @@ SCANS = 1000
 costs = st.builds(
     MeasuredCost,
     st.builds(BatchCost, st.floats(0.0, 0.5), st.floats(0.05, 2.0)),
-    lanes=st.sampled_from([Lanes(), Lanes((1.0, 1.2)), Lanes((1.0, 1.9, 2.5, 2.5))]),
+    lanes=st.sampled_from([LaneSpeeds(), LaneSpeeds((1.0, 1.2)), LaneSpeeds((1.0, 1.9, 2.5, 2.5))]),
     noise=st.floats(0.0, 0.3),
     outside_s=st.floats(0.0, 0.2),
     busy_outside_s=st.none() | st.floats(0.2, 0.5),
@@ -25,7 +25,7 @@ costs = st.builds(
 )
 #: How many workers the load would keep busy all the time.
 busy = st.floats(0.05, 6.0)
-#: A goal, as a multiple of what a scan takes that nothing delays.
+#: A goal, as a multiple of what a scan takes that no other scan delays.
 patience = st.floats(1.3, 20.0)
 
 
@@ -39,7 +39,7 @@ def plan(measured: MeasuredCost, asked: Demand) -> Plan:
     """Return a quick plan; a goal out of reach is not what these tests are about."""
     try:
         return make_plan(measured, asked, scans=SCANS, outage_s=6.0)
-    except OutOfReach:
+    except GoalOutOfReach:
         assume(False)
         raise
 
@@ -47,32 +47,32 @@ def plan(measured: MeasuredCost, asked: Demand) -> Plan:
 @settings(max_examples=15, deadline=None)
 @given(costs, busy, patience, st.floats(1.15, 4.0))
 def test_more_load_never_needs_fewer(
-    measured: MeasuredCost, workers: float, bears: float, more: float
+    measured: MeasuredCost, workers: float, patience_factor: float, more: float
 ) -> None:
     """A heavier load needs as many workers, or more."""
-    light = plan(measured, demand(measured, workers, bears))
-    heavy = plan(measured, demand(measured, more * workers, bears))
+    light = plan(measured, demand(measured, workers, patience_factor))
+    heavy = plan(measured, demand(measured, more * workers, patience_factor))
     assert heavy.needed.workers >= light.needed.workers
 
 
 @settings(max_examples=15, deadline=None)
 @given(costs, busy, patience, st.floats(1.0, 10.0))
 def test_a_looser_goal_never_needs_more(
-    measured: MeasuredCost, workers: float, bears: float, looser: float
+    measured: MeasuredCost, workers: float, patience_factor: float, looser: float
 ) -> None:
-    """Clients that bear with a longer wait need as many workers, or fewer."""
-    strict = plan(measured, demand(measured, workers, bears))
-    loose = plan(measured, demand(measured, workers, looser * bears))
+    """Clients that accept a longer wait need as many workers, or fewer."""
+    strict = plan(measured, demand(measured, workers, patience_factor))
+    loose = plan(measured, demand(measured, workers, looser * patience_factor))
     assert loose.needed.workers <= strict.needed.workers
 
 
 @settings(max_examples=15, deadline=None)
 @given(costs, busy, patience)
 def test_what_is_needed_is_enough_and_one_less_is_not(
-    measured: MeasuredCost, workers: float, bears: float
+    measured: MeasuredCost, workers: float, patience_factor: float
 ) -> None:
     """The workers needed are loaded below what they can do and reach the goal; fewer miss it."""
-    asked = demand(measured, workers, bears)
+    asked = demand(measured, workers, patience_factor)
     made = plan(measured, asked)
     assert made.needed.reached
     assert made.needed.goal_s <= asked.within_s * (1 + 1e-9)
@@ -99,7 +99,7 @@ def test_a_goal_below_the_work_itself_is_out_of_reach(
 ) -> None:
     """No number of workers answers sooner than a scan that nothing delays."""
     asked = demand(measured, workers, hurry)
-    with pytest.raises(OutOfReach, match="no number of"):
+    with pytest.raises(GoalOutOfReach, match="no number of"):
         make_plan(measured, asked, scans=SCANS)
 
 

@@ -13,8 +13,8 @@ from shared.batching.policy import (
     BatchBounds,
     BatchPlanner,
     FollowUps,
-    climb,
-    ladder,
+    batch_size,
+    size_thresholds,
     worth_waiting,
 )
 from worker.inference.bisect import halves
@@ -38,8 +38,10 @@ def planner(
     """Return a planner that saw these batches, and a scan every ``gap_s`` seconds."""
     made = BatchPlanner(limits)
     for number, (size, taken_s) in enumerate(seen):
-        made.observe(MODEL, size, taken_s)
-        made.saw(arrived=number, workers=workers, idle=1, now_s=number * gap_s, ages_s=[0.0])
+        made.observe_batch(MODEL, size, taken_s)
+        made.observe_queue(
+            arrived=number, workers=workers, idle=1, now_s=number * gap_s, ages_s=[0.0]
+        )
     return made
 
 
@@ -54,7 +56,7 @@ def test_bounds_are_never_passed(
 ) -> None:
     """Whatever was learnt, no batch is larger than allowed, and none waits longer than allowed."""
     plan = planner(limits, seen, gap_s)
-    size = climb(plan.steps(MODEL), queued)
+    size = batch_size(plan.thresholds(MODEL), queued)
     assert 1 <= size <= limits.max_size
     if plan.wants_more(MODEL, size=size, left=left, waited_s=waited_s):
         assert size < limits.max_size
@@ -62,7 +64,7 @@ def test_bounds_are_never_passed(
 
 
 @given(batches, seconds, st.integers(1, 63), st.integers(1, 9))
-def test_no_scan_waits_for_company_that_is_there(
+def test_no_scan_waits_while_others_are_queued(
     seen: list[tuple[int, float]], gap_s: float, size: int, left: int
 ) -> None:
     """With scans still queued, the size drawn is the size chosen, and computing begins at once."""
@@ -71,16 +73,14 @@ def test_no_scan_waits_for_company_that_is_there(
 
 
 @given(seconds, st.floats(0, 10), st.floats(0, 1))
-def test_a_lone_client_never_waits_for_company(
-    taken_s: float, pause_s: float, max_latency_s: float
-) -> None:
-    """Where each scan comes only after the answer to the last, a batch of one waits for nobody."""
+def test_a_lone_client_never_waits(taken_s: float, pause_s: float, max_latency_s: float) -> None:
+    """Where each scan comes only after the answer to the last, a batch of one never waits."""
     plan = BatchPlanner(BatchBounds(64, max_latency_s, adaptive=True))
     now_s = 0.0
     for number in range(30):
-        plan.saw(arrived=number, workers=1, idle=1, now_s=now_s, ages_s=[0.0])
+        plan.observe_queue(arrived=number, workers=1, idle=1, now_s=now_s, ages_s=[0.0])
         assert not plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)
-        plan.observe(MODEL, 1, taken_s)
+        plan.observe_batch(MODEL, 1, taken_s)
         now_s += taken_s + pause_s
 
 
@@ -92,7 +92,7 @@ def test_a_fixed_window_fills_whatever_was_learnt(
     plan = planner(BatchBounds(81, window_s, adaptive=False), seen, 1.0)
     assert plan.wants_more(MODEL, size=size, left=0, waited_s=0)
     assert not plan.wants_more(MODEL, size=size, left=0, waited_s=window_s)
-    assert plan.steps(MODEL) == []  # whatever is there
+    assert plan.thresholds(MODEL) == []  # whatever is there
 
 
 @given(costs, rates, max_sizes, queues)
@@ -100,8 +100,8 @@ def test_a_longer_queue_never_makes_a_smaller_batch(
     cost: BatchCost, rate: float, max_size: int, queued: int
 ) -> None:
     """The size grows with the queue, and never beyond it."""
-    steps = ladder(cost, rate, max_size)
-    assert climb(steps, queued) <= min(queued, climb(steps, queued + 1))
+    thresholds = size_thresholds(cost, rate, max_size)
+    assert batch_size(thresholds, queued) <= min(queued, batch_size(thresholds, queued + 1))
 
 
 @given(costs, rates, rates, max_sizes, queues)
@@ -109,22 +109,24 @@ def test_faster_arrivals_never_make_a_smaller_batch(
     cost: BatchCost, slow: float, more: float, max_size: int, queued: int
 ) -> None:
     """The size grows with the load: throughput must hold."""
-    assert climb(ladder(cost, slow, max_size), queued) <= climb(
-        ladder(cost, slow + more, max_size), queued
+    assert batch_size(size_thresholds(cost, slow, max_size), queued) <= batch_size(
+        size_thresholds(cost, slow + more, max_size), queued
     )
 
 
 @pytest.mark.parametrize(("told", "size"), [(True, 1), (False, 4)])
-def test_lone_batches_do_not_hide_what_company_costs(told: bool, size: int) -> None:
-    """Single scans are mostly alone and pairs in company; that is not taken for a pair's merit."""
+def test_batches_alone_do_not_hide_what_concurrent_ones_cost(told: bool, size: int) -> None:
+    """Single scans are mostly alone and pairs concurrent; that is not taken for a pair's merit."""
     plan, chance = BatchPlanner(BatchBounds(8, 0.0, adaptive=True)), random.Random(3)
     for _ in range(400):
         scans = chance.choice([1, 2])
-        plan.observe(MODEL, 1, 0.33, concurrency=1.0)  # all cores for one scan: they are used badly
-        plan.observe(MODEL, scans, 0.25 * scans, concurrency=2.0 if told else 1.0)
-    plan.saw(arrived=0, workers=1, now_s=0.0)
-    plan.saw(arrived=38, workers=1, now_s=10.0)
-    assert climb(plan.steps(MODEL), 4) == size
+        plan.observe_batch(
+            MODEL, 1, 0.33, concurrency=1.0
+        )  # all cores for one scan: they are used badly
+        plan.observe_batch(MODEL, scans, 0.25 * scans, concurrency=2.0 if told else 1.0)
+    plan.observe_queue(arrived=0, workers=1, now_s=0.0)
+    plan.observe_queue(arrived=38, workers=1, now_s=10.0)
+    assert batch_size(plan.thresholds(MODEL), 4) == size
 
 
 @given(costs, rates, max_sizes, queues, st.integers(1, 100))
@@ -132,7 +134,7 @@ def test_idle_workers_are_left_their_share(
     cost: BatchCost, rate: float, max_size: int, queued: int, idle: int
 ) -> None:
     """No worker draws more than its part of what idle ones could begin at once."""
-    size = climb(ladder(cost, rate, max_size), queued, idle=idle)
+    size = batch_size(size_thresholds(cost, rate, max_size), queued, idle=idle)
     assert size == 1 or (size - 1) * idle < queued
 
 
@@ -140,9 +142,9 @@ def test_idle_workers_are_left_their_share(
 def test_where_a_bigger_batch_does_not_pay_there_is_none(
     per_scan_s: float, rate: float, max_size: int, queued: int
 ) -> None:
-    """Without a fixed cost every scan runs alone, under any load, and nobody waits."""
+    """Without a fixed cost every scan runs alone, under any load, and no batch waits."""
     cost = BatchCost(0.0, per_scan_s)
-    assert climb(ladder(cost, rate, max_size), queued) == 1
+    assert batch_size(size_thresholds(cost, rate, max_size), queued) == 1
     assert not worth_waiting(cost, rate, 1)
 
 
@@ -151,8 +153,8 @@ def test_where_scans_are_free_all_go_together(
     fixed_s: float, rate: float, max_size: int, queued: int
 ) -> None:
     """With nothing but a fixed cost, a batch takes whatever is there."""
-    steps = ladder(BatchCost(fixed_s, 0.0), rate, max_size)
-    assert climb(steps, queued) == min(queued, max_size)
+    thresholds = size_thresholds(BatchCost(fixed_s, 0.0), rate, max_size)
+    assert batch_size(thresholds, queued) == min(queued, max_size)
 
 
 @given(seconds, seconds, max_sizes)
@@ -163,7 +165,7 @@ def test_an_overload_reaches_the_largest_batch(
     assume(fixed_s / per_scan_s > 0.001)
     cost = BatchCost(fixed_s, per_scan_s)
     rate = 2 * max_size / cost.seconds(max_size)
-    assert climb(ladder(cost, rate, max_size), 10**9) == max_size
+    assert batch_size(size_thresholds(cost, rate, max_size), 10**9) == max_size
 
 
 @given(costs, st.integers(1, 64), st.integers(1, 16), st.floats(0.0, 0.9), st.integers(1, 9))
@@ -177,7 +179,7 @@ def test_the_size_is_the_one_of_least_waiting(
     def waiting(size: int) -> float:
         return (queued / workers + size) / (size / cost.seconds(size) - rate)
 
-    chosen = climb(ladder(cost, rate, max_size, workers), queued)
+    chosen = batch_size(size_thresholds(cost, rate, max_size, workers), queued)
     least = min(waiting(size) for size in range(1, min(queued, max_size) + 1))
     assert waiting(chosen) == pytest.approx(least, rel=1e-6)
 
@@ -198,7 +200,7 @@ def test_the_line_is_learnt(fixed_s: float, per_scan_s: float, seed: int) -> Non
     ("cost", "noise", "least", "most"),
     [(BatchCost(0.0, 0.25), 0.2, 0, 60), (BatchCost(0.05, 0.2), 0.05, 200, 200)],
 )
-def test_noise_is_no_reason_for_a_batch(
+def test_noise_is_no_reason_for_a_larger_batch(
     cost: BatchCost, noise: float, least: int, most: int
 ) -> None:
     """Of 200 workers with a noisy device few form a batch that brings nothing; all do that pays."""
@@ -209,11 +211,11 @@ def test_noise_is_no_reason_for_a_batch(
             size = 1 + (chance.random() < 0.2)
             learner.observe(size, cost.seconds(size) * chance.lognormvariate(0, noise))
         assert learner.cost is not None
-        formed += climb(ladder(learner.cost, 3.2, 4), 6) > 1
+        formed += batch_size(size_thresholds(learner.cost, 3.2, 4), 6) > 1
     assert least <= formed <= most
 
 
-def test_what_companions_take_from_each_other_is_no_reason_for_a_batch() -> None:
+def test_what_concurrent_batches_take_from_each_other_is_no_reason_for_a_batch() -> None:
     """Where a larger batch has more than its share of the cores, pooled costs still tell the truth.
 
     Taken one by one, they say that a good part of a pass is fixed: so strong is what is at stake.
@@ -291,35 +293,35 @@ def test_a_series_of_submits_is_known_for_one(gap_s: float, length: int) -> None
     follow_ups = FollowUps(2 * gap_s)
     for series in range(100):
         for number in range(length):
-            follow_ups.came(1000 * series + number * gap_s)
+            follow_ups.observe_arrival(1000 * series + number * gap_s)
     # each gap within a series is looked through, and the horizon after it
     expected = (length - 1) / ((length - 1) * gap_s + 2 * gap_s)
     assert follow_ups.per_s == pytest.approx(expected, rel=0.2)
 
 
 @given(st.floats(0.001, 1), st.floats(1.01, 100))
-def test_nobody_waits_for_what_comes_too_late(horizon_s: float, factor: float) -> None:
+def test_no_batch_waits_for_a_scan_that_comes_too_late(horizon_s: float, factor: float) -> None:
     """Where scans come evenly and further apart than the horizon, no follower is expected."""
     follow_ups = FollowUps(horizon_s)
     for number in range(100):
-        follow_ups.came(number * horizon_s * factor)
+        follow_ups.observe_arrival(number * horizon_s * factor)
     assert follow_ups.per_s == 0
 
 
-def test_a_series_shares_a_pass_where_passes_are_dear() -> None:
+def test_a_series_shares_a_pass_where_passes_are_expensive() -> None:
     """Once series of submits are known, the first scan of one waits for the second."""
     plan = BatchPlanner(BatchBounds(8, 0.005, adaptive=True))
     for size in (1, 2, 4):
-        plan.observe(MODEL, size, BatchCost(0.04, 0.004).seconds(size))
+        plan.observe_batch(MODEL, size, BatchCost(0.04, 0.004).seconds(size))
     for series in range(20):
         for number in range(8):
-            plan.came(series + 0.002 * number)
-    plan.saw(arrived=161, workers=1, idle=1, now_s=21.0, ages_s=[0.0])
+            plan.observe_arrival(series + 0.002 * number)
+    plan.observe_queue(arrived=161, workers=1, idle=1, now_s=21.0, ages_s=[0.0])
     assert plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)
-    plan.saw(arrived=161, workers=2, idle=2, now_s=21.001)
-    assert not plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)  # another is free
-    plan.saw(arrived=161, workers=1, idle=1, now_s=21.006)
-    assert not plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)  # nobody came
+    plan.observe_queue(arrived=161, workers=2, idle=2, now_s=21.001)
+    assert not plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)  # another worker is idle
+    plan.observe_queue(arrived=161, workers=1, idle=1, now_s=21.006)
+    assert not plan.wants_more(MODEL, size=1, left=0, waited_s=0.0)  # no scan followed
 
 
 @given(st.lists(st.integers(), min_size=2))
@@ -330,14 +332,14 @@ def test_halves_lose_nothing_and_shrink(batch: list[int]) -> None:
     assert 0 < len(second) <= len(first) < len(batch)
 
 
-def test_a_model_whose_batches_are_unknown_has_the_ladder_of_unknown_ones() -> None:
+def test_a_model_whose_batches_are_unknown_has_the_thresholds_of_unknown_ones() -> None:
     """Each model is drawn by what its own batches cost, whichever was served last."""
     plan = BatchPlanner(BatchBounds(8, 0.0, adaptive=True))
     for size in (1, 2, 4, 8) * 4:
-        plan.observe("steep", size, 10.0 * size)
-        plan.observe("flat", size, 10.0)
-    ladders = plan.ladders()
-    assert ladders.keys() == {"", "steep", "flat"}
-    assert climb(ladders["flat"], 8) == 8
-    assert climb(ladders["steep"], 8) == 1
-    assert ladders[""] == plan.steps("never seen")
+        plan.observe_batch("steep", size, 10.0 * size)
+        plan.observe_batch("flat", size, 10.0)
+    thresholds = plan.all_thresholds()
+    assert thresholds.keys() == {"", "steep", "flat"}
+    assert batch_size(thresholds["flat"], 8) == 8
+    assert batch_size(thresholds["steep"], 8) == 1
+    assert thresholds[""] == plan.thresholds("never seen")

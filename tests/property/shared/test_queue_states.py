@@ -149,13 +149,13 @@ class QueueStates(RuleBasedStateMachine):
     @rule(
         worker=workers,
         most=st.integers(1, 4),
-        steps=st.sampled_from([(), (1, 1), (1, 2, 4)]),
+        thresholds=st.sampled_from([(), (1, 1), (1, 2, 4)]),
         begins=st.booleans(),
     )
-    def draw(self, worker: str, most: int, steps: tuple[int, ...], begins: bool) -> None:
+    def draw(self, worker: str, most: int, thresholds: tuple[int, ...], begins: bool) -> None:
         """Draw a batch: of one model, queued jobs only, and alone what was lost before."""
-        ladders = {f"test-model@{version}": steps for version in VERSIONS}
-        leased_jobs = self.leases[worker].draw(most, ladders=ladders)
+        by_model = {f"test-model@{version}": thresholds for version in VERSIONS}
+        leased_jobs = self.leases[worker].draw(most, thresholds=by_model).jobs
         assert len(leased_jobs) <= most
         assert len({leased.submission.model_ref for leased in leased_jobs}) <= 1
         assert len(leased_jobs) == 1 or not any(leased.alone for leased in leased_jobs)

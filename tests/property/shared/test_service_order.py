@@ -54,7 +54,7 @@ def test_service_is_in_strict_order_of_priority_then_arrival(
                         waiting.append((ORDER.index(priority), arrival, one.id))
                         waiting.sort()
                     elif step == "draw":
-                        leased_jobs = leases.draw(int(what))
+                        leased_jobs = leases.draw(int(what)).jobs
                         expected = waiting[: int(what)]
                         assert [leased.id for leased in leased_jobs] == [
                             entry[2] for entry in expected

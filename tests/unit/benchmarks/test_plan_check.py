@@ -60,9 +60,9 @@ def calibration(work_s: float, clients: int) -> Round:
 
 def test_figures_leave_out_the_start() -> None:
     """Mean and p95 are of the scans after the first tenth; the rate is of all."""
-    came = np.arange(20.0)
+    arrived_s = np.arange(20.0)
     latencies = np.array([9.0, 9.0, *[1.0] * 18])
-    found = Figures.of(came, latencies, 1.5)
+    found = Figures.of(arrived_s, latencies, 1.5)
     assert found == Figures(mean_s=1.0, p95_s=1.0, scans_per_s=1.0, batch_size=1.5)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from benchmarks.components.load import PARTS, WHOLES
-from planning.cost import BadMeasurement, MeasuredCost, read_cost, share_lanes
-from planning.failure import fail_one
+from planning.cost import BadMeasurement, MeasuredCost, lane_speeds, read_cost
+from planning.failure import forecast_failure
 from planning.forecast import Demand, forecast
-from planning.workers import Lanes
+from planning.workers import LaneSpeeds
 from shared.batching.cost_model import BatchCost
 from tests.support.command_line import Run
 
@@ -40,7 +40,7 @@ def measured_round(
 
 
 def components(batches: dict[str, dict[str, float]] | None = None) -> dict[str, Any]:
-    """Return a file of `benchmarks.components` with a lone client and eight at once."""
+    """Return a file of `benchmarks.components` with a single client and eight at once."""
     alone = measured_round(1, {"1": {"scans": 30, "mean_s": 0.5}}, 1.6)
     crowd = measured_round(8, batches or {"1": {"scans": 30, "mean_s": 0.8}}, 2.5)
     service = {"workers": 1, "lanes": 2, "device": "cpu"}
@@ -56,7 +56,7 @@ def written(folder: Path, numbers: object) -> Path:
 
 
 def test_a_components_file_tells_work_lanes_and_what_is_outside(tmp_path: Path) -> None:
-    """Work is the lone client's, the lanes' gain the crowd's, the rest waits outside."""
+    """Work is the single client's, the lanes' gain the crowd's, the rest waits outside."""
     measured = read_cost(written(tmp_path, components()))
     assert measured.cost.seconds(1) == pytest.approx(0.5)
     assert measured.outside_s == pytest.approx(0.1)
@@ -91,7 +91,7 @@ def test_batches_of_several_sizes_tell_what_a_pass_costs(tmp_path: Path) -> None
 
 
 def test_a_scan_file_tells_the_same(tmp_path: Path) -> None:
-    """The whole-scan benchmark's lone client and crowd give a cost too."""
+    """The whole-scan benchmark's round of a single client and of several give a cost too."""
     stages = {"queue": 0.01, "total": 0.51}
     ours = {
         "idle": {"stages_s": stages, "p50_s": 0.6, "p95_s": 0.7},
@@ -113,30 +113,30 @@ def test_another_file_is_refused_in_words(tmp_path: Path, numbers: object) -> No
         read_cost(written(tmp_path, numbers))
 
 
-def test_a_crowd_alone_tells_no_cost(tmp_path: Path) -> None:
-    """Without a lone client nobody knows what a scan takes by itself."""
+def test_a_file_without_a_single_client_gives_no_cost(tmp_path: Path) -> None:
+    """Without a round of a single client, the cost of a scan alone is unknown."""
     numbers = components()
     del numbers["rounds"][0]
     with pytest.raises(BadMeasurement, match="--concurrency 1"):
         read_cost(written(tmp_path, numbers))
 
 
-def test_lanes_are_no_workers() -> None:
+def test_lanes_are_slower_than_workers() -> None:
     """Lanes gain what was measured: evenly on a CPU, until the device is busy on a GPU."""
-    assert share_lanes(4, 4, 1.3, on_cpu=True).speedups == pytest.approx((1, 1.1, 1.2, 1.3))
-    assert share_lanes(4, 4, 2.5, on_cpu=False).speedups == (1, 2, 2.5, 2.5)
-    assert share_lanes(2, 2, 9.0, on_cpu=True).most == 2
-    assert share_lanes(3, 1, 1.0, on_cpu=True).most == 1
-    assert share_lanes(1, 1, 1.0, on_cpu=False) == Lanes()
+    assert lane_speeds(4, 4, 1.3, on_cpu=True).speedups == pytest.approx((1, 1.1, 1.2, 1.3))
+    assert lane_speeds(4, 4, 2.5, on_cpu=False).speedups == (1, 2, 2.5, 2.5)
+    assert lane_speeds(2, 2, 9.0, on_cpu=True).most == 2
+    assert lane_speeds(3, 1, 1.0, on_cpu=True).most == 1
+    assert lane_speeds(1, 1, 1.0, on_cpu=False) == LaneSpeeds()
 
 
 def test_two_numbers_make_a_plan(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """The answer names the workers, their load, the waits, and what a failure does."""
     assert run("--load", 20_000, "--within", 3, *NUMBERS) == 0
-    said = capsys.readouterr().out
-    assert "20,000 scans an hour; 95 % answered within 3 s." in said
-    assert "workers are enough: loaded to" in said
-    assert "If one fails" in said
+    output = capsys.readouterr().out
+    assert "20,000 scans an hour; 95 % answered within 3 s." in output
+    assert "workers are enough: loaded to" in output
+    assert "If one fails" in output
 
 
 def test_json_holds_what_the_table_shows(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,8 +152,8 @@ def test_json_holds_what_the_table_shows(run: Run, capsys: pytest.CaptureFixture
     assert plan["scans"] == 2000
 
 
-def test_a_given_number_of_workers_is_told_of(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """With --workers nothing is looked for: the number is enough, too few, or cannot keep up."""
+def test_a_number_of_workers_may_be_given(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --workers the given number is enough, too few, or cannot keep up."""
     assert run("--load", 20_000, "--within", 3, "--workers", 9, *NUMBERS) == 0
     assert "9 workers are enough" in capsys.readouterr().out
     assert run("--load", 6000, "--within", 0.7, "--workers", 1, *NUMBERS) == 0
@@ -162,7 +162,7 @@ def test_a_given_number_of_workers_is_told_of(run: Run, capsys: pytest.CaptureFi
     assert "the queue would grow without end" in capsys.readouterr().err
 
 
-def test_a_goal_out_of_reach_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_goal_out_of_reach_is_an_error(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """A goal below what a scan takes alone is no number of workers, and exit code 1."""
     assert run("--load", 100, "--within", 0.2, *NUMBERS) == 1
     assert "no number of workers answers within 0.2 s" in capsys.readouterr().err
@@ -202,12 +202,12 @@ def test_without_matplotlib_only_the_picture_is_missed(
     assert "pip install matplotlib" in capsys.readouterr().err
 
 
-def test_a_failure_of_the_only_worker_leaves_nobody() -> None:
+def test_a_failure_of_the_only_worker_leaves_none() -> None:
     """While the only worker is away all scans wait for it, and the queue grows by the load."""
     measured = MeasuredCost(BatchCost(0.1, 0.4))
     demand = Demand(3600, 3.0)
     needed = forecast(measured, demand, workers=1, scans=2000)
-    failure = fail_one(
+    failure = forecast_failure(
         measured,
         demand,
         needed,

@@ -20,7 +20,7 @@ from planning.simulation import (
     Policy,
     simulate,
 )
-from planning.workers import Lanes
+from planning.workers import LaneSpeeds
 from shared.batching.cost_model import BatchCost
 
 ONE_BY_ONE = FixedWindow(1, 0.0)
@@ -28,8 +28,8 @@ COST = BatchCost(0.05, 0.05)
 
 
 @pytest.mark.parametrize("load", [0.3, 0.8])
-def test_one_by_one_it_is_the_textbook_queue(load: float) -> None:
-    """Independent scans served alone wait as Pollaczek and Khinchine have it for M/D/1."""
+def test_single_scans_are_the_textbook_queue(load: float) -> None:
+    """Independent single scans wait as the Pollaczek-Khinchine formula says for M/D/1."""
     cost = BatchCost(0.0, 1.0)
     outcome = simulate(FixedWindow(1, 0.0), cost, poisson_arrivals(load, seed=3), scans=200_000)
     assert outcome.mean_s == pytest.approx(1 + load / (2 * (1 - load)), rel=0.03)
@@ -69,7 +69,7 @@ def test_a_window_is_held_in_full_and_no_longer() -> None:
     assert full.latencies_s[3] == pytest.approx(COST.seconds(4))
 
 
-def test_more_workers_serve_side_by_side() -> None:
+def test_workers_compute_at_the_same_time() -> None:
     """Ten scans at once take one pass on ten workers, whatever the policy has learnt."""
     outcome = simulate(Adaptive(8, 0.0), COST, iter([0.0] * 10), scans=10, workers=10)
     assert outcome.makespan_s == pytest.approx(COST.seconds(1))
@@ -111,7 +111,7 @@ def test_arrivals_come_in_order_and_at_their_rate(arrivals: Iterator[float]) -> 
 @pytest.mark.parametrize("load", [0.3, 0.8])
 def test_lanes_that_share_a_worker_are_the_textbook_queue(load: float) -> None:
     """Scans that share one worker evenly take E[S] / (1 - load) (M/G/1 with processor sharing)."""
-    shared = Lanes((1.0,) * 200)
+    shared = LaneSpeeds((1.0,) * 200)
     arrivals = poisson_arrivals(load, seed=5)
     outcome = simulate(
         ONE_BY_ONE, BatchCost(0.0, 1.0), arrivals, scans=100_000, lanes=shared, noise=0.5
@@ -130,7 +130,7 @@ def test_lanes_that_do_not_slow_each_other_down_are_workers() -> None:
             poisson_arrivals(15.0, seed=6),
             scans=2000,
             workers=workers,
-            lanes=Lanes(speedups),
+            lanes=LaneSpeeds(speedups),
         )
         for workers, speedups in ((1, (1.0, 2.0)), (2, (1.0,)))
     )
@@ -138,16 +138,20 @@ def test_lanes_that_do_not_slow_each_other_down_are_workers() -> None:
 
 
 def test_a_batch_costs_its_share_of_a_worker() -> None:
-    """What batches cost adds up to the time in which their worker had any in hand."""
+    """The costs of batches add up to the time in which their worker had any."""
     outcome = simulate(
-        ONE_BY_ONE, BatchCost(0.0, 1.0), iter([0.0, 0.5, 9.0]), scans=3, lanes=Lanes((1.0, 1.25))
+        ONE_BY_ONE,
+        BatchCost(0.0, 1.0),
+        iter([0.0, 0.5, 9.0]),
+        scans=3,
+        lanes=LaneSpeeds((1.0, 1.25)),
     )
     # alone to 0.5, then two at 0.625 each: the first ends at 1.3, the second alone at 1.8
     assert outcome.latencies_s == pytest.approx([1.3, 1.3, 1.0])
     assert outcome.busy_share * outcome.makespan_s == pytest.approx(1.8 + 1.0)
 
 
-def test_an_upload_holds_up_who_computes() -> None:
+def test_an_upload_delays_a_busy_worker() -> None:
     """Where uploads take cores from a busy worker, its batch ends later; an idle one loses none."""
     outcome = simulate(
         ONE_BY_ONE, BatchCost(0.0, 1.0), iter([0.0, 0.5, 9.0]), scans=3, upload_s=0.2
@@ -157,19 +161,19 @@ def test_an_upload_holds_up_who_computes() -> None:
 
 @pytest.mark.parametrize("speedups", [(), (2.0,), (1.0, 0.0)])
 def test_lanes_begin_with_one_alone(speedups: tuple[float, ...]) -> None:
-    """The speed of a batch alone is the unit, and no lane stands still."""
+    """The speed of a batch alone is the unit, and no speed is zero."""
     with pytest.raises(ValueError, match="first lane"):
-        Lanes(speedups)
+        LaneSpeeds(speedups)
 
 
 def test_a_failed_worker_delays_its_scans_and_loses_none() -> None:
-    """Scans of a worker that fails run once its silence is noticed; all scans are answered."""
+    """Scans of a worker that fails run once the failure is noticed; all scans are answered."""
     outage = Outage(at_s=10.5, lasts_s=20.0, noticed_s=3.0)
     outcome = simulate(
         ONE_BY_ONE, BatchCost(0.0, 1.0), iter([10.0, 10.2, 12.0]), scans=3, outage=outage
     )
     assert outcome.latencies_s == pytest.approx([21.5, 22.3, 21.5])
-    beside = simulate(
+    with_another = simulate(
         ONE_BY_ONE,
         BatchCost(0.0, 1.0),
         iter([10.0, 10.2, 12.0]),
@@ -178,12 +182,12 @@ def test_a_failed_worker_delays_its_scans_and_loses_none() -> None:
         outage=outage,
         seed=1,
     )
-    assert beside.latencies_s.min() >= 1
-    assert beside.latencies_s.max() == pytest.approx(13.5 + 1 - 10.0, abs=0.3)
+    assert with_another.latencies_s.min() >= 1
+    assert with_another.latencies_s.max() == pytest.approx(13.5 + 1 - 10.0, abs=0.3)
 
 
-@pytest.mark.parametrize("lanes", [Lanes(), Lanes((1.0, 1.3, 1.4))])
-def test_an_outage_under_load_is_caught_up_with(lanes: Lanes) -> None:
+@pytest.mark.parametrize("lanes", [LaneSpeeds(), LaneSpeeds((1.0, 1.3, 1.4))])
+def test_an_outage_under_load_is_caught_up_with(lanes: LaneSpeeds) -> None:
     """Waits grow while one of three workers is away, and are what they were once it is back."""
     rate = 2.2 * lanes.most
     outcome = simulate(
@@ -195,18 +199,21 @@ def test_an_outage_under_load_is_caught_up_with(lanes: Lanes) -> None:
         lanes=lanes,
         outage=Outage(at_s=2000.0, lasts_s=600.0, noticed_s=15.0),
     )
-    came, latencies = outcome.came_s, outcome.latencies_s
+    arrived_s, latencies = outcome.arrived_s, outcome.latencies_s
     assert outcome.sizes.sum() >= 40_000
     assert latencies.min() > 0
-    before, during = latencies[came < 1990].mean(), latencies[(came > 2000) & (came < 2600)].mean()
-    after = latencies[came > 6000].mean()
+    before, during = (
+        latencies[arrived_s < 1990].mean(),
+        latencies[(arrived_s > 2000) & (arrived_s < 2600)].mean(),
+    )
+    after = latencies[arrived_s > 6000].mean()
     assert during > 3 * before
     assert after < 2 * before
 
 
 @pytest.mark.parametrize("factor", [1.0, 3.0, 6.0, 12.0])
-def test_busy_stretches_bring_their_share(factor: float) -> None:
-    """An hour's busy stretch brings ``factor`` times the mean, and the whole hour the mean."""
+def test_peaks_have_their_share_of_scans(factor: float) -> None:
+    """The peak of an hour has ``factor`` times the mean rate, and the whole hour the mean."""
     times = np.array(list(islice(peaked_arrivals(1.0, factor=factor, seed=2), 36_000)))
     assert np.all(np.diff(times) >= 0)
     assert len(times) / times[-1] == pytest.approx(1.0, rel=0.05)
@@ -215,7 +222,7 @@ def test_busy_stretches_bring_their_share(factor: float) -> None:
     assert busy == pytest.approx(factor * share, rel=0.05)
 
 
-def test_no_stretch_is_busier_than_less_than_the_mean() -> None:
+def test_a_peak_below_the_mean_is_refused() -> None:
     """A factor below 1 is refused."""
     with pytest.raises(ValueError, match="at least as many"):
         next(peaked_arrivals(1.0, factor=0.5, seed=0))

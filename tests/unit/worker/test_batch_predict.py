@@ -1,4 +1,4 @@
-"""Which scans share a forward pass, and who bears a fault."""
+"""Which scans share a forward pass, and which one fails."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -43,30 +43,30 @@ def run_out(_: object) -> None:
 
 
 def test_scans_of_one_kind_share_a_pass() -> None:
-    """Kinds go in the order of their first scan, and answers come back in the batch's order."""
+    """Kinds go in the order of their first scan, and outputs are in the batch's order."""
     model = Doubling()
     assert predicted(model, "a", "bb", "c", "dd", "eee") == ["aa", "bbbb", "cc", "dddd", "eeeeee"]
     assert model.passes == [["a", "c"], ["bb", "dd"], ["eee"]]
 
 
 def test_a_fault_in_one_kind_is_that_kind_s() -> None:
-    """The culprit is found in its kind by halving, and the other kinds run once."""
+    """The scan at fault is found in its kind by halving, and the other kinds run once."""
 
     def fault(batch: Sequence[str]) -> None:
         if "xx" in batch:
             raise RuntimeError("a layer's shapes do not agree")
 
     model = Doubling(fault)
-    answers = predicted(model, "a", "bb", "xx", "b", "cc", "dd")
-    assert [type(one) for one in answers] == [str, str, RuntimeError, str, str, str]
+    outputs = predicted(model, "a", "bb", "xx", "b", "cc", "dd")
+    assert [type(one) for one in outputs] == [str, str, RuntimeError, str, str, str]
     assert model.passes[0] == ["a", "b"]
     assert all(len(word) == 2 for one in model.passes[1:] for word in one)
     assert model.pass_sizes.take_splits() == 0
     assert model.pass_sizes.most(2, 4) == 4
 
 
-def test_a_size_that_memory_bears_is_remembered_for_its_kind() -> None:
-    """Nobody fails, the next batch begins with the size that worked, and other kinds go on."""
+def test_a_size_that_fits_in_memory_is_remembered_for_its_kind() -> None:
+    """No scan fails, the next batch begins with the size that worked, and other kinds are whole."""
     model = Doubling(lambda batch: run_out(batch) if len(batch) > 2 and len(batch[0]) > 1 else None)
     words = ["aa", "bb", "cc", "dd", "ee"]
     assert predicted(model, *words, *"uvwxyz") == [word * 2 for word in [*words, *"uvwxyz"]]
@@ -78,11 +78,11 @@ def test_a_size_that_memory_bears_is_remembered_for_its_kind() -> None:
 
 
 def test_only_a_scan_that_runs_out_of_memory_alone_fails() -> None:
-    """The huge one fails, and its neighbours have their answers."""
+    """The huge one fails, and its neighbours have their outputs."""
     model = Doubling(lambda batch: run_out(batch) if "X" in batch else None)
-    answers = predicted(model, *"abXd")
-    assert isinstance(answers[2], RuntimeError)
-    assert [answers[index] for index in (0, 1, 3)] == ["aa", "bb", "dd"]
+    outputs = predicted(model, *"abXd")
+    assert isinstance(outputs[2], RuntimeError)
+    assert [outputs[index] for index in (0, 1, 3)] == ["aa", "bb", "dd"]
 
 
 def test_what_a_failed_pass_had_allocated_is_free_for_its_halves() -> None:
@@ -108,15 +108,15 @@ def test_what_a_failed_pass_had_allocated_is_free_for_its_halves() -> None:
     assert held == [0] * 7
 
 
-def test_each_scan_is_told_its_own_share() -> None:
-    """However scans are grouped and halved, the share of each goes to that scan alone."""
+def test_each_scan_gets_its_own_shares() -> None:
+    """However scans are grouped and halved, each scan's callback gets its own shares."""
     words = ["a", "bbb", "cc", "d"]
-    told: list[list[float]] = [[] for _ in words]
+    reported: list[list[float]] = [[] for _ in words]
 
     def fault(batch: Sequence[str]) -> None:
         if len(batch) > 1:
             raise RuntimeError("too many")
 
-    on_shares = [shares.append for shares in told]
+    on_shares = [shares.append for shares in reported]
     predict_each(cast("Predictor", Doubling(fault)), words, on_shares)
-    assert told == [[0.1], [0.3], [0.2], [0.1]]
+    assert reported == [[0.1], [0.3], [0.2], [0.1]]

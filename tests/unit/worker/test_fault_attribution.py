@@ -14,20 +14,20 @@ OUT_OF_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
 
 def scan_error(error: Exception, voxels: int | None = None) -> ScanError:
-    """Return what a scan of this size met."""
+    """Return the error of a scan of this size."""
     return ScanError(LeasedJob(submission(), "run", f"{MODEL}:routine", 0), error, voxels)
 
 
 def attribute(
     error: Exception, *, store: Trouble | None = None, device: Trouble | None = None
 ) -> Outcome:
-    """Return the outcome where store and device are as told."""
+    """Return the outcome of an error with this trouble of the store or the device."""
 
-    def look() -> None:
+    def check_store() -> None:
         if store:
             raise StoreUnavailable(store.reason)
 
-    check = StoreCheck(look, look)
+    check = StoreCheck(check_store, check_store)
     attribution = FaultAttribution(check)
     (outcome,) = attribution.outcomes([scan_error(error)], MODEL, 0, lambda: device)
     check.close()
@@ -36,7 +36,7 @@ def attribute(
 
 @pytest.mark.parametrize("error", [OSError(), ValueError(), ScanMissing(""), StoreUnavailable("")])
 def test_what_fails_while_the_store_is_away_is_no_scans_fault(error: Exception) -> None:
-    """With the store in trouble the job goes back uncharged, whatever its scan met."""
+    """With the store in trouble the job goes back uncharged, whatever its scan raised."""
     outcome = attribute(error, store=Trouble("The store is away."))
     assert isinstance(outcome, Returned)
     assert outcome.trouble.reason == "The store is away."
@@ -50,7 +50,7 @@ def test_what_fails_on_a_dead_device_is_no_scans_fault() -> None:
 
 
 def test_a_bad_scan_is_its_own_fault_whatever_else_is_wrong() -> None:
-    """A volume that cannot be used fails, and no check is needed to tell."""
+    """A volume that cannot be used fails, without any check."""
     outcome = attribute(BadScan("It is empty."), store=Trouble("The store is away."))
     assert isinstance(outcome, Failed)
 
@@ -83,7 +83,7 @@ def test_memory_that_has_become_short_charges_no_scan() -> None:
 
 
 def test_a_scan_alone_out_of_memory_among_its_equals_is_charged() -> None:
-    """Where a neighbour of the same size went well in the same batch, memory is not short."""
+    """Where another scan of the same size succeeded in the same batch, memory is not short."""
     attribution = FaultAttribution(None)
     attribution.outcomes([], MODEL, 1000, None)
     (outcome,) = attribution.outcomes([scan_error(OUT_OF_MEMORY, 1000)], MODEL, 1000, None)

@@ -1,4 +1,4 @@
-"""How a worker keeps account of how far its jobs have come."""
+"""How a worker records the progress of its jobs."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -17,54 +17,54 @@ from worker.pipeline.progress import BatchProgress, ProgressBoard, Step
 from worker.pipeline.stage_weights import FIRST_SHARES, StageWeights
 from worker.queueing import progress_reporter
 from worker.queueing.leases import Leases
-from worker.queueing.progress_reporter import Reporter
+from worker.queueing.progress_reporter import ProgressReporter
 
-shares = st.lists(st.floats(0.01, 1), max_size=6)
+window_shares = st.lists(st.floats(0.01, 1), max_size=6)
 seconds = st.lists(st.floats(0, 100), min_size=5, max_size=5)
 
 
 def leased() -> LeasedJob:
-    """A job in hand."""
+    """A leased job."""
     return LeasedJob(submission(), "run-1", "queue", losses=0)
 
 
-class Notes(ProgressBoard):
-    """A board that keeps all that was ever put up."""
+class RecordingBoard(ProgressBoard):
+    """A board that keeps all steps that were ever put on it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.all: list[Step] = []
 
-    def note(self, steps: object) -> None:
-        """Keep, and put up."""
+    def put(self, steps: object) -> None:
+        """Keep and put."""
         kept = list(cast("Sequence[Step]", steps))
         self.all += kept
-        super().note(kept)
+        super().put(kept)
 
 
 def test_a_board_shows_the_newest_step_only() -> None:
-    """Whoever takes gets each job's newest step once, and none of a job that is done with."""
+    """Taking returns each job's newest step once, and none of a job that has ended."""
     board, first, second, gone = ProgressBoard(), leased(), leased(), leased()
-    board.note([Step(first, Stage.LOAD, 0.0), Step(second, Stage.LOAD, 0.0)])
-    board.note([Step(first, Stage.STORE, 0.9), Step(gone, Stage.STORE, 0.9)])
-    board.drop([gone])
+    board.put([Step(first, Stage.LOAD, 0.0), Step(second, Stage.LOAD, 0.0)])
+    board.put([Step(first, Stage.STORE, 0.9), Step(gone, Stage.STORE, 0.9)])
+    board.remove([gone])
     assert board.take() == [Step(first, Stage.STORE, 0.9), Step(second, Stage.LOAD, 0.0)]
     board.close()
     assert board.take() == []
 
 
-@given(shares, st.lists(seconds, max_size=4))
-def test_progress_never_goes_back(told: list[float], lately: list[list[float]]) -> None:
-    """Whatever stages cost, and if windows are run anew, a job's progress never falls."""
-    pace, board, one = StageWeights(), Notes(), leased()
-    for batch in lately:
-        pace.saw("model@1", dict(zip(Stage, batch, strict=True)))
-    progress = BatchProgress(board, pace.spans("model@1"))
+@given(window_shares, st.lists(seconds, max_size=4))
+def test_progress_never_goes_back(shares: list[float], batches: list[list[float]]) -> None:
+    """Whatever stages cost, and if windows are computed again, a job's progress never falls."""
+    weights, board, one = StageWeights(), RecordingBoard(), leased()
+    for batch in batches:
+        weights.observe("model@1", dict(zip(Stage, batch, strict=True)))
+    progress = BatchProgress(board, weights.spans("model@1"))
     for stage in Stage:
-        progress.enter(stage, [one])
+        progress.begin(stage, [one])
         if stage is Stage.INFERENCE:
             (on_share,) = progress.on_shares([one])
-            for share in told:
+            for share in shares:
                 on_share(share)
     noted = [step.progress for step in board.all]
     assert all(before <= after for before, after in pairwise(noted))
@@ -74,12 +74,12 @@ def test_progress_never_goes_back(told: list[float], lately: list[list[float]]) 
 
 
 @given(st.lists(seconds, max_size=5))
-def test_stages_share_the_way(lately: list[list[float]]) -> None:
+def test_stages_share_the_progress(batches: list[list[float]]) -> None:
     """Each stage begins where the one before ends, the first at 0 and the last ends at 1."""
-    pace = StageWeights()
-    for batch in lately:
-        pace.saw("model@1", dict(zip(Stage, batch, strict=True)))
-    spans = pace.spans("model@1")
+    weights = StageWeights()
+    for batch in batches:
+        weights.observe("model@1", dict(zip(Stage, batch, strict=True)))
+    spans = weights.spans("model@1")
     assert list(spans) == list(Stage)
     for (_, end), (begin, _) in pairwise(spans.values()):
         assert end == begin
@@ -88,27 +88,27 @@ def test_stages_share_the_way(lately: list[list[float]]) -> None:
 
 
 def test_shares_are_learnt_for_each_model() -> None:
-    """A model's stages get the shares that they took; other models keep what is first believed."""
-    pace = StageWeights()
-    pace.saw("slow@1", dict(zip(Stage, [1, 1, 16, 1, 1], strict=True)))
-    low, high = pace.spans("slow@1")[Stage.INFERENCE]
+    """A model's stages get the shares that they took; other models keep the first ones."""
+    weights = StageWeights()
+    weights.observe("slow@1", dict(zip(Stage, [1, 1, 16, 1, 1], strict=True)))
+    low, high = weights.spans("slow@1")[Stage.INFERENCE]
     assert (low, high) == pytest.approx((0.1, 0.9))
-    pace.saw("slow@1", dict(zip(Stage, [1, 1, 1, 1, 1], strict=True)))
-    low, high = pace.spans("slow@1")[Stage.INFERENCE]
+    weights.observe("slow@1", dict(zip(Stage, [1, 1, 1, 1, 1], strict=True)))
+    low, high = weights.spans("slow@1")[Stage.INFERENCE]
     assert high - low == pytest.approx(0.8 * 0.8 + 0.2 * 0.2)
-    low, high = pace.spans("other@1")[Stage.INFERENCE]
+    low, high = weights.spans("other@1")[Stage.INFERENCE]
     assert high - low == pytest.approx(FIRST_SHARES[Stage.INFERENCE])
 
 
-class Ear:
-    """Leases that hear reports, and are away as often as told to be."""
+class FakeLeases:
+    """Receives reports; the first ``away`` of them fail."""
 
     def __init__(self, on_report: Callable[[Sequence[Step]], None], away: int = 0) -> None:
         self._on_report = on_report
         self._away = away
 
     def update_progress(self, steps: Sequence[Step]) -> int:
-        """Hear, or be away."""
+        """Receive, or fail."""
         if self._away:
             self._away -= 1
             raise RedisConnectionError("as told")
@@ -117,34 +117,34 @@ class Ear:
 
 
 def test_many_steps_make_few_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is noted between two reports goes into one, whose steps are the newest."""
+    """All steps between two reports are in one report, which has the newest of each job."""
     monkeypatch.setattr(progress_reporter, "REPORT_EVERY_S", 60.0)
-    heard: list[Sequence[Step]] = []
-    first_heard = threading.Event()
+    received: list[Sequence[Step]] = []
+    first_received = threading.Event()
 
-    def hear(steps: Sequence[Step]) -> None:
-        heard.append(steps)
-        first_heard.set()
+    def receive(steps: Sequence[Step]) -> None:
+        received.append(steps)
+        first_received.set()
 
     board, one, other = ProgressBoard(), leased(), leased()
-    thread = Reporter(cast("Leases", Ear(hear)), board)
+    thread = ProgressReporter(cast("Leases", FakeLeases(receive)), board)
     thread.start()
-    board.note([Step(one, Stage.LOAD, 0.0)])
-    assert first_heard.wait(60)
+    board.put([Step(one, Stage.LOAD, 0.0)])
+    assert first_received.wait(60)
     for number in range(1000):
-        board.note([Step(one, Stage.INFERENCE, number / 1000), Step(other, Stage.LOAD, 0.0)])
+        board.put([Step(one, Stage.INFERENCE, number / 1000), Step(other, Stage.LOAD, 0.0)])
     thread.stop()
-    assert heard == [[Step(one, Stage.LOAD, 0.0)]]
+    assert received == [[Step(one, Stage.LOAD, 0.0)]]
     assert board.take() == [Step(one, Stage.INFERENCE, 0.999), Step(other, Stage.LOAD, 0.0)]
 
 
-def test_a_reporter_bears_with_redis_being_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report that nobody heard is let go, and the next one is made all the same."""
+def test_a_reporter_outlives_a_redis_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that failed is dropped, and the next one is sent."""
     monkeypatch.setattr(progress_reporter, "REPORT_EVERY_S", 0.0)
-    heard = threading.Event()
+    received = threading.Event()
     board, one = ProgressBoard(), leased()
-    thread = Reporter(cast("Leases", Ear(lambda _: heard.set(), away=2)), board)
+    thread = ProgressReporter(cast("Leases", FakeLeases(lambda _: received.set(), away=2)), board)
     thread.start()
-    while not heard.wait(0.001):
-        board.note([Step(one, Stage.INFERENCE, 0.5)])
+    while not received.wait(0.001):
+        board.put([Step(one, Stage.INFERENCE, 0.5)])
     thread.stop()

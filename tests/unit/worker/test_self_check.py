@@ -1,4 +1,4 @@
-"""What a worker asks itself when it may be at fault."""
+"""The worker's checks of itself."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from worker.pipeline import self_check
 from worker.pipeline.self_check import StoreCheck, check_device
 
 
-def well() -> None:
+def succeed() -> None:
     """Find nothing wrong."""
 
 
@@ -23,43 +23,43 @@ def hung() -> Iterator[threading.Event]:
 
 
 def test_a_healthy_store_is_no_trouble() -> None:
-    """Both looks return nothing where nothing is wrong."""
-    check = StoreCheck(well, well)
+    """Both checks return nothing where nothing is wrong."""
+    check = StoreCheck(succeed, succeed)
     assert check(thorough=False) is None
     assert check(thorough=True) is None
     check.close()
 
 
-def test_only_a_thorough_look_writes() -> None:
-    """A store that can be read and not written is found out by the thorough look alone."""
+def test_only_a_thorough_check_writes() -> None:
+    """Only the thorough check finds that a store cannot be written."""
 
     def read_only() -> None:
         raise StoreUnavailable("The store cannot be written.")
 
-    check = StoreCheck(well, read_only)
+    check = StoreCheck(succeed, read_only)
     assert check(thorough=False) is None
-    found = check(thorough=True)
-    assert found is not None
-    assert found.reason == "The store cannot be written."
+    trouble = check(thorough=True)
+    assert trouble is not None
+    assert trouble.reason == "The store cannot be written."
     check.close()
 
 
-def test_a_store_that_hangs_is_said_to_and_waited_for_once(
+def test_a_store_that_hangs_is_reported_and_awaited_once(
     hung: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often it is asked, one look hangs; once the mount is back, all is well."""
+    """However often it is called, one check hangs; once the mount is back there is no trouble."""
     monkeypatch.setattr(self_check, "STORE_ANSWERS_WITHIN_S", 0.05)
     begun = []
 
-    def look() -> None:
+    def check_store() -> None:
         begun.append(1)
         hung.wait()
 
-    check = StoreCheck(look, look)
+    check = StoreCheck(check_store, check_store)
     for _ in range(3):
-        found = check(thorough=False)
-        assert found is not None
-        assert "did not answer" in found.reason
+        trouble = check(thorough=False)
+        assert trouble is not None
+        assert "did not answer" in trouble.reason
     assert len(begun) == 1
     hung.set()
     monkeypatch.setattr(self_check, "STORE_ANSWERS_WITHIN_S", 10)
@@ -68,19 +68,19 @@ def test_a_store_that_hangs_is_said_to_and_waited_for_once(
 
 
 def test_trouble_that_passes_leaves_no_trace() -> None:
-    """Whatever a look raised, the next one counts."""
+    """Whatever a check raised, the next one counts."""
     errors: list[Exception] = [WrongStore("another one"), OSError("of a name"), ValueError("odd")]
 
-    def look() -> None:
+    def check_store() -> None:
         if errors:
             raise errors.pop(0)
 
-    check = StoreCheck(look, look)
-    found = [check(thorough=False) for _ in range(4)]
-    assert [one.reason if one else None for one in found] == [
+    check = StoreCheck(check_store, check_store)
+    troubles = [check(thorough=False) for _ in range(4)]
+    assert [found.reason if found else None for found in troubles] == [
         "another one",
-        "The store cannot be looked at: OSError.",
-        "The store cannot be looked at: ValueError.",
+        "The store cannot be checked: OSError.",
+        "The store cannot be checked: ValueError.",
         None,
     ]
     check.close()
@@ -89,17 +89,17 @@ def test_trouble_that_passes_leaves_no_trace() -> None:
 def test_a_device_that_fails_without_a_scan_wants_a_fresh_process() -> None:
     """An error of the bare network names its kind; a lack of memory may pass by itself."""
 
-    def sick() -> None:
+    def broken() -> None:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     def short() -> None:
         raise MemoryError
 
-    assert check_device(well) is None
-    found = check_device(sick)
-    assert found is not None
-    assert found.restart
-    assert "device-side" not in found.reason
-    found = check_device(short)
-    assert found is not None
-    assert not found.restart
+    assert check_device(succeed) is None
+    trouble = check_device(broken)
+    assert trouble is not None
+    assert trouble.restart
+    assert "device-side" not in trouble.reason
+    trouble = check_device(short)
+    assert trouble is not None
+    assert not trouble.restart

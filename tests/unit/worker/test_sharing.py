@@ -1,4 +1,4 @@
-"""How batches on their way share cores and network."""
+"""How active batches share cores and network."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from worker.device.sharing import GPU_LANES, MOST_CPU_LANES, SharedDevice
 
 
 def test_lanes_suit_the_device() -> None:
-    """A CPU has a lane for each core, up to a bound; a GPU enough to keep it fed; or as told."""
+    """A CPU has a lane for each core, up to a bound; a GPU has enough to be busy; or as set."""
     assert SharedDevice("cpu", threads=2, lanes=0).lanes == 2
     assert SharedDevice("cpu", threads=64, lanes=0).lanes == MOST_CPU_LANES
     assert SharedDevice("cuda:0", threads=2, lanes=0).lanes == GPU_LANES
@@ -17,9 +17,9 @@ def test_lanes_suit_the_device() -> None:
 
 
 def test_the_cores_are_shared_out() -> None:
-    """A batch alone has all the cores; with two on their way each has half of them."""
+    """A batch alone has all the cores; with two active each has half of them."""
     device = SharedDevice("cpu", threads=4, lanes=2)
-    begun, joined, looked = (threading.Barrier(2) for _ in range(3))
+    begun, joined, measured = (threading.Barrier(2) for _ in range(3))
 
     def first() -> tuple[int, int]:
         with device.share():
@@ -28,41 +28,41 @@ def test_the_cores_are_shared_out() -> None:
             joined.wait(10)
             device.use_share()
             shared = torch.get_num_threads()
-            looked.wait(10)
+            measured.wait(10)
             return alone, shared
 
     def second() -> int:
         begun.wait(10)
         with device.share():
             joined.wait(10)
-            looked.wait(10)
+            measured.wait(10)
             return torch.get_num_threads()
 
     with ThreadPoolExecutor(2) as lanes:
-        answers = lanes.submit(first), lanes.submit(second)
-        assert answers[0].result(30) == (4, 2)
-        assert answers[1].result(30) == 2
+        threads = lanes.submit(first), lanes.submit(second)
+        assert threads[0].result(30) == (4, 2)
+        assert threads[1].result(30) == 2
 
 
 def test_a_batch_takes_no_more_than_its_share_to_read_and_write() -> None:
-    """Scans of a batch are read side by side where it has cores for that, or a GPU computes."""
+    """Scans of a batch are read in parallel where it has cores for that, or a GPU computes."""
     cpu = SharedDevice("cpu", threads=2, lanes=2)
-    assert SharedDevice("cuda:0", threads=1, lanes=2).side_by_side
+    assert SharedDevice("cuda:0", threads=1, lanes=2).parallel_io
     with cpu.share():
-        assert cpu.side_by_side
+        assert cpu.parallel_io
         with cpu.share():
-            assert not cpu.side_by_side
-        assert cpu.side_by_side
+            assert not cpu.parallel_io
+        assert cpu.parallel_io
 
 
-def test_lanes_compute_abreast_on_a_cpu_only() -> None:
+def test_lanes_compute_at_the_same_time_on_a_cpu_only() -> None:
     """On a CPU every lane has its cores; on a GPU one batch computes while others are read."""
     assert SharedDevice("cpu", threads=4, lanes=3).concurrency == 3
     assert SharedDevice("cuda:0", threads=4, lanes=3).concurrency == 1
 
 
 def test_a_gpu_computes_one_batch_at_a_time() -> None:
-    """While one lane computes, another waits for its turn; on a CPU nobody waits."""
+    """While one lane computes, another waits for its turn; on a CPU none waits."""
     device = SharedDevice("cuda:0", threads=2, lanes=2)
     entered = threading.Event()
 

@@ -1,54 +1,45 @@
-"""How busy time is counted, on a clock that a test moves."""
+"""How busy time is measured."""
 
 import pytest
 
-from worker.metrics.utilization import Busy, UtilizationClock
-
-
-class Hand:
-    """A clock's hand."""
-
-    def __init__(self) -> None:
-        self.at = 100.0
-
-    def __call__(self) -> float:
-        return self.at
+from tests.support.hand_clock import Clock
+from worker.metrics.utilization import BusyTime, UtilizationClock
 
 
 @pytest.fixture
-def hand() -> Hand:
-    """The hand of a clock that stands."""
-    return Hand()
+def now() -> Clock:
+    """The clock that the tests move."""
+    return Clock()
 
 
-def test_two_at_work_count_once_and_twice(hand: Hand) -> None:
-    """While two are at work the time counts once as busy, and twice in the sum over both."""
-    clock = UtilizationClock(hand)
-    hand.at += 1
+def test_two_busy_threads_count_once_and_twice(now: Clock) -> None:
+    """While two are busy the time counts once as busy, and twice in the sum over both."""
+    clock = UtilizationClock(now)
+    now.seconds += 1
     with clock.busy():
-        hand.at += 2
+        now.seconds += 2
         with clock.busy():
-            hand.at += 4
-        hand.at += 8
-    hand.at += 16
-    assert clock.take() == Busy(passed_s=31, any_s=14, each_s=18)
+            now.seconds += 4
+        now.seconds += 8
+    now.seconds += 16
+    assert clock.take() == BusyTime(passed_s=31, any_s=14, each_s=18)
 
 
-def test_what_goes_on_counts_so_far(hand: Hand) -> None:
-    """A look in the middle of the work counts what is done, and the next one only the rest."""
-    clock = UtilizationClock(hand)
+def test_what_goes_on_counts_so_far(now: Clock) -> None:
+    """A call in the middle of the work returns the time so far, and the next one the rest."""
+    clock = UtilizationClock(now)
     with clock.busy():
-        hand.at += 3
-        assert clock.take() == Busy(3, 3, 3)
-        hand.at += 2
-    assert clock.take() == Busy(2, 2, 2)
-    assert clock.take() == Busy()
+        now.seconds += 3
+        assert clock.take() == BusyTime(3, 3, 3)
+        now.seconds += 2
+    assert clock.take() == BusyTime(2, 2, 2)
+    assert clock.take() == BusyTime()
 
 
-def test_work_that_fails_ends(hand: Hand) -> None:
-    """An error ends the time at work as well."""
-    clock = UtilizationClock(hand)
+def test_work_that_fails_ends(now: Clock) -> None:
+    """An error ends the busy time as well."""
+    clock = UtilizationClock(now)
     with pytest.raises(RuntimeError), clock.busy():
         raise RuntimeError
-    hand.at += 5
-    assert clock.take() == Busy(5, 0, 0)
+    now.seconds += 5
+    assert clock.take() == BusyTime(5, 0, 0)
