@@ -1,21 +1,18 @@
-"""The picture of :mod:`benchmarks.components`: four panels, each with every round side by side."""
+"""The picture of :mod:`benchmarks.components`: four panels, each with all rounds."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.common.output import pyplot
 from benchmarks.components.load import PARTS, WHOLES
 from benchmarks.components.report import label
 
 
 def plot(numbers: dict[str, Any], path: Path) -> None:
     """Draw the breakdown, mean against p95, every part's share, and the latencies' distribution."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     # the upper panels hold a bar and its number for every part of every round
     figure, axes = plt.subplots(2, 2, figsize=(13, 12), height_ratios=(7, 4), layout="constrained")
     shape = "x".join(map(str, numbers["scan"]["shape"]))
@@ -72,8 +69,8 @@ def _shares(axis: Any, rounds: list[dict[str, Any]]) -> None:
     names = [label(one).replace(", ", ",\n") for one in rounds]
     begins = np.zeros(len(rounds))
     for number, part in enumerate((*PARTS, "rest")):
-        found = [one["rest"] if part == "rest" else one["shares"][part] for one in rounds]
-        widths = 100 * np.maximum(found, 0)
+        shares = [one["rest"] if part == "rest" else one["shares"][part] for one in rounds]
+        widths = 100 * np.maximum(shares, 0)
         colour = "#cccccc" if part == "rest" else f"C{number}"
         axis.barh(names, widths, left=begins, label=part, color=colour)
         begins += widths

@@ -5,32 +5,29 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common.machine import machine
+from benchmarks.common.output import print_machine
+from benchmarks.common.percentiles import percentile
 from benchmarks.components.load import PARTS, WHOLES, Round
 
-#: The parts must add up to the whole as closely.
+#: The largest allowed difference between the sum of the parts and the whole, as a share.
 BOUND = 0.05
 
 
 def spread(seconds: Sequence[float]) -> dict[str, float]:
     """Return mean, median, 90th, 95th and 99th percentile and standard deviation."""
-    p90, p95, p99 = (float(np.percentile(seconds, share)) for share in (90, 95, 99))
     return {
         "mean": statistics.fmean(seconds),
         "median": statistics.median(seconds),
-        "p90": p90,
-        "p95": p95,
-        "p99": p99,
+        **{f"p{share}": percentile(seconds, share) for share in (90, 95, 99)},
         "std": statistics.pstdev(seconds),
     }
 
 
 def round_numbers(done: Round) -> dict[str, Any]:
-    """Return what is written of a round: ``shares`` and ``rest`` make up the whole."""
+    """Return the numbers of a round; its ``shares`` and ``rest`` add up to 1."""
     spreads = {
         name: spread([one.seconds[name] for one in done.samples]) for name in (*PARTS, *WHOLES)
     }
@@ -52,7 +49,7 @@ def round_numbers(done: Round) -> dict[str, Any]:
 
 
 def _batches(done: Round) -> dict[str, dict[str, float]]:
-    """Return by batch size how many scans went so, and what their worker took in the mean."""
+    """Return for each batch size its number of scans and the mean time that the worker took."""
     by_size: dict[int, list[float]] = defaultdict(list)
     for one in done.samples:
         by_size[one.batch_size].append(one.seconds["worker"])
@@ -63,15 +60,15 @@ def _batches(done: Round) -> dict[str, dict[str, float]]:
 
 
 def label(numbers: dict[str, Any]) -> str:
-    """Return what a round is called."""
+    """Return the name of a round in the report."""
     many = numbers["clients"] > 1
     return f"{numbers['protocol']}, {numbers['clients']} client{'s' if many else ''}"
 
 
 def print_report(console: Console, numbers: dict[str, Any]) -> None:
     """Print the machine, a table for every round, and whether its parts add up."""
-    facts, service = machine(), numbers["service"]
-    console.print(f"[bold]{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
+    service = numbers["service"]
+    print_machine(console)
     shape = "x".join(map(str, numbers["scan"]["shape"]))
     console.print(
         f"one scan of {shape} voxels, {numbers['scan']['bytes'] / 1e6:.1f} MB; "

@@ -9,26 +9,26 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from benchmarks.faults import truths
+from benchmarks.faults import invariants
 from benchmarks.faults.schedule import Episode, episodes
 from benchmarks.faults.service import FaultedService, Kind
-from benchmarks.faults.soak_clients import Load
+from benchmarks.faults.soak_clients import SoakClients
 from benchmarks.faults.soak_faults import SoakFault
 
-#: Far above what any fault takes; a service that needs longer is wedged, and the soak ends.
-WEDGED_S = 90.0
-#: What keeps a fault from being injected: another one holds, or has only just passed.
+#: Far above what any fault takes. If the service needs longer, the soak ends.
+GIVE_UP_S = 90.0
+#: Errors of injecting a fault while another one lasts or has just ended.
 _NOT_INJECTED = (RedisError, TimeoutError, OSError, RuntimeError)
 
 
 def soak_kind(*, clock: bool) -> Kind:
-    """Return the service that is soaked."""
+    """Return the options of the service."""
     return Kind(workers=2, replica=True, clock=clock, settings=(("VOXELQ_JOB_TIMEOUT_S", "8"),))
 
 
 @dataclass
-class Passed:
-    """An episode that is over: when it began, and how long until all was well again."""
+class PastEpisode:
+    """An episode that is over, when it began, and the seconds until the service was ready again."""
 
     episode: Episode
     began_s: float
@@ -37,11 +37,11 @@ class Passed:
 
 @dataclass
 class Soak:
-    """What a soak came to."""
+    """The numbers of a soak; ``found`` has the violations of the invariants."""
 
     seed: int
     seconds: float = 0.0
-    passed: list[Passed] = field(default_factory=list)
+    past: list[PastEpisode] = field(default_factory=list)
     accepted: int = 0
     refused: int = 0
     done: Counter[str] = field(default_factory=Counter)
@@ -63,35 +63,35 @@ def run(
     seed: int,
     seconds: float,
     clients: int,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Soak:
-    """Soak a service for so long; returns what came of it, with the five truths at the end."""
-    soak, load = Soak(seed), Load(service)
-    began = time.monotonic()
+    """Soak a service for so long; check the five invariants at the end; return the numbers."""
+    soak, load = Soak(seed), SoakClients(service)
+    began_s = time.monotonic()
     with load.running(clients):
         for episode in episodes(seed, [fault.choice for fault in faults.values()]):
-            if time.monotonic() - began + episode.peace_s > seconds:
+            if time.monotonic() - began_s + episode.pause_s > seconds:
                 break
-            time.sleep(episode.peace_s)
-            at_s = time.monotonic() - began
+            time.sleep(episode.pause_s)
+            at_s = time.monotonic() - began_s
             ready_s, problem = _pass_through(service, load, faults, episode)
-            soak.passed.append(Passed(episode, at_s, ready_s))
+            soak.past.append(PastEpisode(episode, at_s, ready_s))
             words = f"ready after {ready_s:.1f} s" if ready_s is not None else problem
-            say(f"{at_s:6.0f} s  {episode.name} ({episode.hold_s:.1f} s): {words}")
+            report(f"{at_s:6.0f} s  {episode.name} ({episode.hold_s:.1f} s): {words}")
             if ready_s is None:
                 soak.found.append(f"{episode.name}: {problem}")
                 break
-    soak.seconds = time.monotonic() - began
-    _conclude(service, load, soak, began)
+    soak.seconds = time.monotonic() - began_s
+    _conclude(service, load, soak, began_s)
     return soak
 
 
 def _pass_through(
-    service: FaultedService, load: Load, faults: Mapping[str, SoakFault], episode: Episode
+    service: FaultedService, load: SoakClients, faults: Mapping[str, SoakFault], episode: Episode
 ) -> tuple[float | None, str]:
-    """Inject an episode's faults, and wait until all is well; None, and why, if it never is."""
+    """Inject an episode's faults; return the seconds until ready again, or None and the reason."""
     try:
-        with ExitStack() as stack:  # left in the order of what holds least
+        with ExitStack() as stack:  # the shortest fault ends first
             ordered = sorted(episode.faults, key=lambda drawn: -drawn.hold_s)
             shorter_s = [*(drawn.hold_s for drawn in ordered[1:]), 0.0]
             for drawn, less_s in zip(ordered, shorter_s, strict=True):
@@ -102,30 +102,30 @@ def _pass_through(
     except _NOT_INJECTED as error:
         load.not_injected[f"{episode.name}: {type(error).__name__}"] += 1
     try:
-        return truths.seconds_until_ready(service, load.jobs, WEDGED_S), ""
-    except truths.NotReady as error:
+        return invariants.seconds_until_ready(service, load.jobs, GIVE_UP_S), ""
+    except invariants.NotReady as error:
         return None, str(error)
 
 
-def _conclude(service: FaultedService, load: Load, soak: Soak, began: float) -> None:
-    """Wait for the last jobs, check them all, and look for what is left behind."""
-    load.jobs.wait_for_all(WEDGED_S)
-    load.check(stood_s=0.0)
-    load.check(stood_s=0.0)
+def _conclude(service: FaultedService, load: SoakClients, soak: Soak, began_s: float) -> None:
+    """Wait for the last jobs, check all jobs, and check that nothing is left behind."""
+    load.jobs.wait_for_all(GIVE_UP_S)
+    load.check(min_age_s=0.0)
+    load.check(min_age_s=0.0)
     soak.accepted, soak.refused = load.accepted, load.jobs.refused
     soak.done, soak.outcomes = load.done, load.outcomes
     soak.not_injected = load.not_injected
-    soak.ended_s = [at_s - began for at_s in load.jobs.ended_at_s.values()]
+    soak.ended_s = [at_s - began_s for at_s in load.jobs.ended_at_s.values()]
     soak.found += [f"{count} x {what}" for what, count in sorted(load.found.items())]
-    soak.found += sorted(set(load.jobs.rude))
+    soak.found += sorted(set(load.jobs.unexpected))
     if soak.lost:
         soak.found.append(f"{soak.lost} accepted jobs never ended")
     if not soak.found:
-        soak.found += truths.leftovers(service)
+        soak.found += invariants.leftovers(service)
 
 
 def numbers(soak: Soak) -> dict[str, Any]:
-    """Return a soak for its JSON."""
+    """Return a soak as it is written to its JSON."""
     return {
         "seed": soak.seed,
         "seconds": soak.seconds,
@@ -136,12 +136,12 @@ def numbers(soak: Soak) -> dict[str, Any]:
         "outcomes_per_job": {str(count): jobs for count, jobs in sorted(soak.outcomes.items())},
         "episodes": [
             {
-                "fault": one.episode.name,
-                "began_s": one.began_s,
-                "held_s": one.episode.hold_s,
-                "ready_s": one.ready_s,
+                "fault": past.episode.name,
+                "began_s": past.began_s,
+                "held_s": past.episode.hold_s,
+                "ready_s": past.ready_s,
             }
-            for one in soak.passed
+            for past in soak.past
         ],
         "ended_s": [round(at_s, 2) for at_s in soak.ended_s],
         "not_injected": dict(soak.not_injected),

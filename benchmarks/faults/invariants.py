@@ -1,12 +1,12 @@
-"""Five truths that hold after every fault, whatever it was.
+"""Five invariants that hold after every fault.
 
-1. Every accepted job is terminal, or becomes so.
-2. Each has one outcome, which never changes.
-3. Healthy jobs are finished.
-4. The service is ready again without hands, within a bound.
+1. Every accepted job becomes terminal.
+2. Each job has one outcome, which never changes.
+3. Healthy jobs finish.
+4. The service becomes ready again by itself, within a bound.
 5. Nothing is left behind: on disk, in Redis, as a process.
 
-Each function returns what it found against its truth, in words; an empty list says that it holds.
+Each function returns the violations of its invariant, in words; an empty list if it holds.
 """
 
 import time
@@ -23,35 +23,35 @@ from benchmarks.faults.service import FaultedService
 from shared.jobs import Priority
 from shared.queue import keys
 
-#: How long what is cleared up by itself may take, once all jobs have ended (seconds).
+#: How long the service may take to clean up after the last job has ended (seconds).
 CLEAR_UP_S = 12.0
-#: RQ's own listings, besides what `shared.queue.keys` names.
-_RQ_OWN = ("rq:workers", "rq:scheduler", "rq:scheduler-lock:", "rq:clean_registries:")
-_KNOWN = (
-    *_RQ_OWN,
+#: RQ's own keys that `shared.queue.keys` does not name.
+_RQ_KEYS = ("rq:workers", "rq:scheduler", "rq:scheduler-lock:", "rq:clean_registries:")
+_KNOWN_KEYS = (
+    *_RQ_KEYS,
     *(value for name, value in vars(keys).items() if name.isupper() and isinstance(value, str)),
 )
 _STATES = ("queued", "started", "finished", "failed", "canceled")
 
 
 class NotReady(Exception):
-    """The service did not come back by itself in time."""
+    """The service did not become ready again in time."""
 
 
 def seconds_until_ready(service: FaultedService, jobs: Jobs, bound_s: float) -> float:
-    """Truth 4: return the seconds until the service says that it is ready and finishes a scan.
+    """Invariant 4: return the seconds until the service is ready and has finished a scan.
 
     Raises:
         NotReady: It took longer than ``bound_s``.
     """
-    began, fresh = time.monotonic(), ""
+    began_s, new_job = time.monotonic(), ""
     with service.client(5.0) as client:
-        while (passed_s := time.monotonic() - began) < bound_s:
-            if not fresh and service.is_ready():
-                fresh = jobs.submit(client)
-            if fresh:
-                jobs.look_at(client, fresh)
-                if fresh in jobs.ended and service.is_ready():
+        while (passed_s := time.monotonic() - began_s) < bound_s:
+            if not new_job and service.is_ready():
+                new_job = jobs.submit(client)
+            if new_job:
+                jobs.poll(client, new_job)
+                if new_job in jobs.ended and service.is_ready():
                     return passed_s
             time.sleep(0.05)
     raise NotReady(f"not ready again within {bound_s:.0f} s: {_why_not(service)}")
@@ -60,70 +60,70 @@ def seconds_until_ready(service: FaultedService, jobs: Jobs, bound_s: float) -> 
 def violations(
     service: FaultedService, jobs: Jobs, bound_s: float, *, days_later: int = 0
 ) -> list[str]:
-    """Return what speaks against the truths 1, 2, 3 and 5; the jobs are purged on the way."""
+    """Return the violations of invariants 1, 2, 3 and 5; all jobs are purged at the end."""
     jobs.wait_for_all(bound_s)
-    # jobs whose acceptance no client heard of, for the answer was lost
+    # the index also has jobs that were accepted while the response to the client was lost
     index: Any = service.redis.zrange(keys.INDEX, 0, -1)
-    everybody = jobs.accepted | {entry.decode() for entry in index}
-    found = [*not_terminal(jobs), *outcomes(service, jobs, everybody), *unhealthy(jobs)]
-    found += sorted(set(jobs.rude))
-    if not found:  # what is stuck is left behind too, and need not be said twice
+    all_jobs = jobs.accepted | {entry.decode() for entry in index}
+    found = [*not_terminal(jobs), *outcomes(service, jobs, all_jobs), *unhealthy(jobs)]
+    found += sorted(set(jobs.unexpected))
+    if not found:  # a stuck job also leaves things behind, which would be reported twice
         found += leftovers(service, days_later=days_later)
     return found
 
 
 def leftovers(service: FaultedService, *, days_later: int = 0) -> list[str]:
-    """Truth 5, once all jobs have ended; they are purged on the way.
+    """Invariant 5, once all jobs have ended; they are purged.
 
-    The disk is looked at so many days later, by the clock of Redis.
+    The disk is checked so many days later, by the clock of Redis.
     """
-    found = _soon(lambda: queue_leftovers(service), CLEAR_UP_S)
+    found = _after_clean_up(lambda: queue_leftovers(service), CLEAR_UP_S)
     found += purge(service)
     if days_later and service.clock is not None:
         service.clock_offset_s += days_later * 86_400
         service.clock.step(service.clock_offset_s)
-    return found + _soon(
+    return found + _after_clean_up(
         lambda: [*disk_leftovers(service), *process_leftovers(service)], CLEAR_UP_S
     )
 
 
-def end_of(job: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what tells one end of a job from another: its state, and the batch that gave it."""
+def outcome_of(job: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what identifies the outcome of a job: its state and its batch."""
     return (job["status"], (job.get("batch") or {}).get("id"))
 
 
 def not_terminal(jobs: Jobs) -> list[str]:
-    """Truth 1."""
+    """Invariant 1."""
     stuck = jobs.accepted - jobs.ended.keys()
     return [f"{len(stuck)} of {len(jobs.accepted)} accepted jobs never ended"] if stuck else []
 
 
-def outcomes(service: FaultedService, jobs: Jobs, everybody: set[str]) -> list[str]:
-    """Truth 2: one result each, and the end that a client saw is the end that stands."""
+def outcomes(service: FaultedService, jobs: Jobs, all_jobs: set[str]) -> list[str]:
+    """Invariant 2: one result each, and the outcome that a client saw has not changed."""
     found = []
     with service.client() as client:
-        for job_id in sorted(everybody):
-            found += check_end(service, client, job_id, jobs.ended.get(job_id))
+        for job_id in sorted(all_jobs):
+            found += check_outcome(service, client, job_id, jobs.ended.get(job_id))
     return found
 
 
-def check_end(
+def check_outcome(
     service: FaultedService, client: httpx.Client, job_id: str, seen: dict[str, Any] | None
 ) -> list[str]:
-    """Return what is wrong with how a job ended; ``seen`` is the end that a client saw first.
+    """Return what is wrong with how a job ended; ``seen`` is what a client saw first.
 
     Raises:
-        httpx.HTTPError: The API is away.
-        RedisError: Redis is away.
+        httpx.HTTPError: The API cannot be reached.
+        RedisError: Redis cannot be reached.
     """
     results = service.redis.xlen(keys.RQ_RESULTS + job_id)
     if seen is None:
         return [f"a job has {results} outcomes"] if results > 1 else []
-    now = client.get(f"/jobs/{job_id}")
-    if now.status_code != httpx.codes.OK:
-        return [f"a job that was {seen['status']} answers {now.status_code}"]
-    if (stands := end_of(now.json())) != end_of(seen):
-        return [f"a job that was {end_of(seen)} is {stands}"]
+    response = client.get(f"/jobs/{job_id}")
+    if response.status_code != httpx.codes.OK:
+        return [f"a job that was {seen['status']} answers {response.status_code}"]
+    if (outcome := outcome_of(response.json())) != outcome_of(seen):
+        return [f"a job that was {outcome_of(seen)} is {outcome}"]
     if results != (seen["status"] != "canceled"):
         return [f"a job that is {seen['status']} has {results} outcomes"]
     if seen["status"] == "finished":
@@ -133,7 +133,7 @@ def check_end(
 
 
 def unhealthy(jobs: Jobs) -> list[str]:
-    """Truth 3; a scan at fault must have failed."""
+    """Invariant 3; a scan that is meant to fail must have failed."""
     found = []
     for job_id, job in jobs.ended.items():
         if job_id in jobs.healthy and job["status"] != "finished":
@@ -145,7 +145,7 @@ def unhealthy(jobs: Jobs) -> list[str]:
 
 
 def queue_leftovers(service: FaultedService) -> list[str]:
-    """Truth 5, in Redis, once all jobs are terminal."""
+    """Invariant 5, in Redis, once all jobs are terminal."""
     redis, found = service.redis, []
     listed: dict[str, set[bytes]] = {}
     for state in _STATES:
@@ -158,7 +158,7 @@ def queue_leftovers(service: FaultedService) -> list[str]:
     ]
     whole: Any = redis.zrange(keys.INDEX, 0, -1)
     if set(whole) != set().union(*listed.values()):
-        found.append("the listings by state are not those of all jobs")
+        found.append("the lists by state do not have the same jobs as the list of all jobs")
     found += [
         f"{waiting} jobs count as waiting with priority {priority}"
         for priority in Priority
@@ -168,29 +168,31 @@ def queue_leftovers(service: FaultedService) -> list[str]:
     for entry in redis.scan_iter(count=1000):
         name = entry.decode()
         if name.startswith((keys.RQ_EXECUTION, keys.RQ_EXECUTIONS, keys.RQ_WIP)):
-            found.append(f"{name.rpartition(':')[0]} has a lease of nothing")
+            found.append(f"{name.rpartition(':')[0]} has a lease without a job")
         elif name.startswith(keys.RQ_QUEUE):
             found.append(f"{redis.llen(name)} jobs are still in {name}")
         elif name.startswith(keys.RQ_JOB):
             records.add(name.removeprefix(keys.RQ_JOB).encode())
-        elif not name.startswith(_KNOWN):
-            found.append(f"nobody knows the key {name}")
-    unlike = (records ^ set(whole)) - {job_id.encode() for job_id in service.strange}
-    if unlike:
-        found.append(f"{len(unlike)} jobs have a record and no listing, or the other")
+        elif not name.startswith(_KNOWN_KEYS):
+            found.append(f"the key {name} is unknown")
+    incomplete = (records ^ set(whole)) - {job_id.encode() for job_id in service.foreign}
+    if incomplete:
+        found.append(
+            f"{len(incomplete)} jobs have a record but are in no list, or the other way round"
+        )
     now_s = time.time() + service.clock_offset_s
     if busy := redis.zcount(keys.BUSY, now_s, "+inf"):
-        found.append(f"{busy} workers say that they have jobs in hand")
+        found.append(f"{busy} workers report active batches")
     if loading := redis.hlen(keys.LOADING):
-        found.append(f"{loading} workers say that they load a model")
+        found.append(f"{loading} workers report that they load a model")
     if strays := redis.zcard(keys.STRAYS):
-        found.append(f"{strays} jobs are known to be in no list and no hand")
+        found.append(f"{strays} jobs are recorded as being neither queued nor leased")
     letters: Any = redis.zrange(keys.DEAD_LETTERS, 0, -1)
-    if not {entry.decode() for entry in letters} <= service.strange:
-        found.append("a job that can be read was set aside as one that cannot")
-    seen: Any = redis.zcount(keys.WORKERS, now_s, "+inf")
-    if seen != len(service.workers):
-        found.append(f"{seen} workers are listed, and {len(service.workers)} run")
+    if not {entry.decode() for entry in letters} <= service.foreign:
+        found.append("a readable job was set aside as unreadable")
+    listed_workers: Any = redis.zcount(keys.WORKERS, now_s, "+inf")
+    if listed_workers != len(service.workers):
+        found.append(f"{listed_workers} workers are listed, and {len(service.workers)} run")
     return found
 
 
@@ -200,14 +202,14 @@ def purge(service: FaultedService) -> list[str]:
     listed: Any = service.redis.zrange(keys.INDEX, 0, -1)
     with service.client() as client:
         for entry in listed:
-            answer = client.delete(f"/jobs/{entry.decode()}")
-            if answer.status_code not in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
-                found.append(f"a job cannot be purged: {answer.status_code}")
+            response = client.delete(f"/jobs/{entry.decode()}")
+            if response.status_code not in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
+                found.append(f"a job cannot be purged: {response.status_code}")
     return found
 
 
 def disk_leftovers(service: FaultedService) -> list[str]:
-    """Truth 5, on disk, once all jobs are purged: no file of a scan, nothing temporary."""
+    """Invariant 5, on disk, once all jobs are purged: no file of a scan, no temporary file."""
     found = [
         f"{path.relative_to(service.store)} belongs to no job"
         for path in _files(service.store)
@@ -218,16 +220,16 @@ def disk_leftovers(service: FaultedService) -> list[str]:
 
 
 def process_leftovers(service: FaultedService) -> list[str]:
-    """Truth 5, as processes: there are those that are kept running, and their children."""
+    """Invariant 5, processes: only those that are kept running, and their children."""
     expected = {part.pid for part in service.parts}
     running = service.processes()
     for pid in list(expected):
         try:
             expected |= {child.pid for child in psutil.Process(pid).children(recursive=True)}
         except psutil.NoSuchProcess:
-            return ["a part was just dying"]
-    strangers = [command for pid, command in running.items() if pid not in expected]
-    return [f"a process has no parent: {' '.join(command[-3:])}" for command in strangers]
+            return ["a part was about to end"]
+    orphans = [command for pid, command in running.items() if pid not in expected]
+    return [f"a process has no parent: {' '.join(command[-3:])}" for command in orphans]
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -252,10 +254,10 @@ def _job_of(path: Path) -> str | None:
     return None
 
 
-def _soon(look: Callable[[], list[str]], bound_s: float) -> list[str]:
-    """Return what is still found after a while."""
+def _after_clean_up(check: Callable[[], list[str]], bound_s: float) -> list[str]:
+    """Return what ``check`` still returns after a while."""
     deadline = time.monotonic() + bound_s
-    while (found := look()) and time.monotonic() < deadline:
+    while (found := check()) and time.monotonic() < deadline:
         time.sleep(0.25)
     return found
 
@@ -263,7 +265,7 @@ def _soon(look: Callable[[], list[str]], bound_s: float) -> list[str]:
 def _why_not(service: FaultedService) -> str:
     try:
         with service.client(5.0) as client:
-            answer = client.get("/readyz")
-            return str(answer.json()["detail" if answer.is_error else "status"])
+            response = client.get("/readyz")
+            return str(response.json()["detail" if response.is_error else "status"])
     except (httpx.HTTPError, ValueError, KeyError) as error:
         return type(error).__name__
