@@ -62,7 +62,7 @@ def print_report(
     console: Console, slopes: Mapping[str, Slope], last: Stretch, conclusion: Sequence[str]
 ) -> None:
     """Print the slopes and what they mean."""
-    columns = ("process", "MB under load", "at rest", "% an hour", "verdict")
+    columns = ("process", "MB under load", "at rest", "% an hour", "conclusion")
     table = Table(*columns, title="Resident memory after warm-up")
     for name, slope in slopes.items():
         at_rest = f"{last.at_rest_mb[name]:.1f}"

@@ -143,7 +143,7 @@ def numbers(soaked: Soaked) -> dict[str, Any]:
         "stretches": [asdict(stretch) for stretch in stretches],
         "errors": soaked.errors,
         "processes": {
-            name: asdict(slope) | {"verdict": slope.conclusion}
+            name: asdict(slope) | {"conclusion": slope.conclusion}
             for name, slope in soaked.slopes.items()
         },
         "passing": soaked.not_permanent,

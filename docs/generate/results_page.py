@@ -1,4 +1,4 @@
-"""The tables of measurements, from the JSON that the benchmarks committed."""
+"""The tables of measurements, from the committed JSON of the benchmarks."""
 
 import json
 from collections.abc import Iterable
@@ -29,14 +29,14 @@ def queue_results() -> str:
     )
     http = numbers["http"]
     words = (
-        f"From submit to answer over HTTP: {http['p50_ms']:.1f} ms (p50), "
+        f"From submit to result over HTTP: {http['p50_ms']:.1f} ms (p50), "
         f"{http['p99_ms']:.1f} ms (p99)."
     )
     return "\n".join((_machine(numbers), jobs, words + "\n", depth))
 
 
 def scan_results() -> str:
-    """Return latency and throughput of one scan, beside the bare work and peers of stock parts."""
+    """Return latency and throughput of one scan, beside the bare work and peers."""
     numbers = _numbers("scan.json")
     bare = numbers["bare"]["all_threads"]["stages_s"]["total"]
     can_do = numbers["bare"]["can_do_scans_per_s"]
@@ -72,13 +72,13 @@ def component_results() -> str:
 
 
 def blocked_results() -> str:
-    """Return what many clients that wait at once cost."""
+    """Return the cost of many clients that wait at once."""
     numbers = _numbers("blocked.json")
     head = (
         "clients that wait",
         "at once",
         "errors",
-        "told after, p50 ms",
+        "result after, p50 ms",
         "p95 ms",
         "API, MB",
         "while blocked, MB",
@@ -99,7 +99,7 @@ def blocked_results() -> str:
 
 
 def plan_results() -> str:
-    """Return plans beside real runs."""
+    """Return planned figures beside those of real runs."""
     numbers = _numbers("plan_check.json")
     head = ("load", "scans", "mean, s", "planned ÷ real", "p95, s", "planned ÷ real")
     rows = (
@@ -140,20 +140,20 @@ def scale_results() -> str:
 
 
 def soak_results() -> str:
-    """Return how the memory of each process developed in the committed soak."""
+    """Return how the memory of each process grew in the committed soak."""
     numbers = _numbers("soak.json")
     rows = (
         (
             name,
             f"{one['mean_mb']:.0f}",
             f"{one['percent_per_hour']:+.1f} ± {one['uncertainty']:.1f}",
-            one["verdict"],
+            one["conclusion"],
         )
         for name, one in numbers["processes"].items()
     )
     words = f"{numbers['minutes']:.0f} minutes, {numbers['scans']:,} scans at "
     words += f"{numbers['scans_per_s']:.2f} a second, {len(numbers['errors'])} errors.\n"
-    head = ("process", "mean, MB", "growth, % an hour", "verdict")
+    head = ("process", "mean, MB", "growth, % an hour", "conclusion")
     return "\n".join((_machine(numbers), words, table(head, rows), _sentences(numbers)))
 
 
@@ -163,12 +163,12 @@ def fault_results() -> str:
 
 
 def fault_soak_results() -> str:
-    """Return what became of a service under random faults."""
+    """Return the result of a soak of random faults."""
     return _page("faults_soak.md")
 
 
 def kill_results() -> str:
-    """Return what became of scans whose oldest worker was killed again and again."""
+    """Return how scans ended while the oldest worker was killed again and again."""
     facts = _numbers("faults_kill_oldest.json")
     done = ", ".join(f"{count} {status}" for status, count in facts["done"].items())
     head = ("scans", "workers", "kills", "one every, s", "ended", "with more than one outcome")
@@ -177,7 +177,7 @@ def kill_results() -> str:
 
 
 def hostile_results() -> str:
-    """Return what became of hostile inputs."""
+    """Return the responses to hostile inputs."""
     return f"{_machine(_numbers('hostile.json'))}\n{_page('hostile.md')}"
 
 
@@ -187,8 +187,8 @@ def _page(name: str) -> str:
 
 
 def _sentences(numbers: dict[str, Any]) -> str:
-    said: Iterable[str] = numbers["conclusion"]
-    return "\n".join(f"- {sentence}" for sentence in said) + "\n"
+    sentences: Iterable[str] = numbers["conclusion"]
+    return "\n".join(f"- {sentence}" for sentence in sentences) + "\n"
 
 
 def _machine(numbers: dict[str, Any]) -> str:
