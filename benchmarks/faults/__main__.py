@@ -64,7 +64,7 @@ def _soak(minutes: float, seed: int, clients: int, output: Path, console: Consol
     plot(written_numbers, written.with_suffix(".png"))
     console.print(words, highlight=False, markup=False, soft_wrap=True)
     console.print(f"written: {written}, faults_soak.md, faults_soak.png")
-    return 1 if soak.found else 0
+    return 1 if soak.violations else 0
 
 
 def _kill_oldest(scans: int, seconds: float, output: Path, console: Console) -> int:

@@ -65,11 +65,11 @@ def violations(
     # the index also has jobs that were accepted while the response to the client was lost
     index: Any = service.redis.zrange(keys.INDEX, 0, -1)
     all_jobs = jobs.accepted | {entry.decode() for entry in index}
-    found = [*not_terminal(jobs), *outcomes(service, jobs, all_jobs), *unhealthy(jobs)]
-    found += sorted(set(jobs.unexpected))
-    if not found:  # a stuck job also leaves things behind, which would be reported twice
-        found += leftovers(service, days_later=days_later)
-    return found
+    problems = [*not_terminal(jobs), *outcomes(service, jobs, all_jobs), *unhealthy(jobs)]
+    problems += sorted(set(jobs.unexpected))
+    if not problems:  # a stuck job also leaves things behind, which would be reported twice
+        problems += leftovers(service, days_later=days_later)
+    return problems
 
 
 def leftovers(service: FaultedService, *, days_later: int = 0) -> list[str]:
@@ -77,12 +77,12 @@ def leftovers(service: FaultedService, *, days_later: int = 0) -> list[str]:
 
     The disk is checked so many days later, by the clock of Redis.
     """
-    found = _after_clean_up(lambda: queue_leftovers(service), CLEAR_UP_S)
-    found += purge(service)
+    problems = _after_clean_up(lambda: queue_leftovers(service), CLEAR_UP_S)
+    problems += purge(service)
     if days_later and service.clock is not None:
         service.clock_offset_s += days_later * 86_400
         service.clock.step(service.clock_offset_s)
-    return found + _after_clean_up(
+    return problems + _after_clean_up(
         lambda: [*disk_leftovers(service), *process_leftovers(service)], CLEAR_UP_S
     )
 
@@ -100,11 +100,11 @@ def not_terminal(jobs: Jobs) -> list[str]:
 
 def outcomes(service: FaultedService, jobs: Jobs, all_jobs: set[str]) -> list[str]:
     """Invariant 2: one result each, and the outcome that a client saw has not changed."""
-    found = []
+    problems = []
     with service.client() as client:
         for job_id in sorted(all_jobs):
-            found += check_outcome(service, client, job_id, jobs.ended.get(job_id))
-    return found
+            problems += check_outcome(service, client, job_id, jobs.ended.get(job_id))
+    return problems
 
 
 def check_outcome(
@@ -134,32 +134,32 @@ def check_outcome(
 
 def unhealthy(jobs: Jobs) -> list[str]:
     """Invariant 3; a scan that is meant to fail must have failed."""
-    found = []
+    problems = []
     for job_id, job in jobs.ended.items():
         if job_id in jobs.healthy and job["status"] != "finished":
             title = (job.get("error") or {}).get("title", "without a reason")
-            found.append(f"a healthy job is {job['status']}: {title}")
+            problems.append(f"a healthy job is {job['status']}: {title}")
         if job_id in jobs.bad and job["status"] != "failed":
-            found.append(f"a job that must fail is {job['status']}")
-    return sorted(found)
+            problems.append(f"a job that must fail is {job['status']}")
+    return sorted(problems)
 
 
 def queue_leftovers(service: FaultedService) -> list[str]:
     """Invariant 5, in Redis, once all jobs are terminal."""
-    redis, found = service.redis, []
+    redis, problems = service.redis, []
     listed: dict[str, set[bytes]] = {}
     for state in _STATES:
         ids: Any = redis.zrange(f"{keys.INDEX}:{state}", 0, -1)
         listed[state] = set(ids)
-    found += [
+    problems += [
         f"{len(listed[state])} jobs are listed as {state}"
         for state in ("queued", "started")
         if listed[state]
     ]
     whole: Any = redis.zrange(keys.INDEX, 0, -1)
     if set(whole) != set().union(*listed.values()):
-        found.append("the lists by state do not have the same jobs as the list of all jobs")
-    found += [
+        problems.append("the lists by state do not have the same jobs as the list of all jobs")
+    problems += [
         f"{waiting} jobs count as waiting with priority {priority}"
         for priority in Priority
         if (waiting := redis.zcard(keys.PENDING + priority))
@@ -168,55 +168,57 @@ def queue_leftovers(service: FaultedService) -> list[str]:
     for entry in redis.scan_iter(count=1000):
         name = entry.decode()
         if name.startswith((keys.RQ_EXECUTION, keys.RQ_EXECUTIONS, keys.RQ_WIP)):
-            found.append(f"{name.rpartition(':')[0]} has a lease without a job")
+            problems.append(f"{name.rpartition(':')[0]} has a lease without a job")
         elif name.startswith(keys.RQ_QUEUE):
-            found.append(f"{redis.llen(name)} jobs are still in {name}")
+            problems.append(f"{redis.llen(name)} jobs are still in {name}")
         elif name.startswith(keys.RQ_JOB):
             records.add(name.removeprefix(keys.RQ_JOB).encode())
         elif not name.startswith(_KNOWN_KEYS):
-            found.append(f"the key {name} is unknown")
+            problems.append(f"the key {name} is unknown")
     incomplete = (records ^ set(whole)) - {job_id.encode() for job_id in service.foreign}
     if incomplete:
-        found.append(
+        problems.append(
             f"{len(incomplete)} jobs have a record but are in no list, or the other way round"
         )
     now_s = time.time() + service.clock_offset_s
     if busy := redis.zcount(keys.BUSY, now_s, "+inf"):
-        found.append(f"{busy} workers report active batches")
+        problems.append(f"{busy} workers report active batches")
     if loading := redis.hlen(keys.LOADING):
-        found.append(f"{loading} workers report that they load a model")
+        problems.append(f"{loading} workers report that they load a model")
     if strays := redis.zcard(keys.STRAYS):
-        found.append(f"{strays} jobs are recorded as being neither queued nor leased")
+        problems.append(f"{strays} jobs are recorded as being neither queued nor leased")
     letters: Any = redis.zrange(keys.DEAD_LETTERS, 0, -1)
     if not {entry.decode() for entry in letters} <= service.foreign:
-        found.append("a readable job was set aside as unreadable")
+        problems.append("a readable job was set aside as unreadable")
     listed_workers: Any = redis.zcount(keys.WORKERS, now_s, "+inf")
     if listed_workers != len(service.workers):
-        found.append(f"{listed_workers} workers are listed, and {len(service.workers)} run")
-    return found
+        problems.append(f"{listed_workers} workers are listed, and {len(service.workers)} run")
+    return problems
 
 
 def purge(service: FaultedService) -> list[str]:
     """Purge all jobs as a client does."""
-    found = []
+    problems = []
     listed: Any = service.redis.zrange(keys.INDEX, 0, -1)
     with service.client() as client:
         for entry in listed:
             response = client.delete(f"/jobs/{entry.decode()}")
             if response.status_code not in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
-                found.append(f"a job cannot be purged: {response.status_code}")
-    return found
+                problems.append(f"a job cannot be purged: {response.status_code}")
+    return problems
 
 
 def disk_leftovers(service: FaultedService) -> list[str]:
     """Invariant 5, on disk, once all jobs are purged: no file of a scan, no temporary file."""
-    found = [
+    problems = [
         f"{path.relative_to(service.store)} belongs to no job"
         for path in _files(service.store)
         if _names_a_job(path) and not _is_known(service, path)
     ]
-    found += [f"{path.name} is left in the temporary folder" for path in _files(service.temporary)]
-    return sorted(found)[:5]
+    problems += [
+        f"{path.name} is left in the temporary folder" for path in _files(service.temporary)
+    ]
+    return sorted(problems)[:5]
 
 
 def process_leftovers(service: FaultedService) -> list[str]:
@@ -257,9 +259,9 @@ def _job_of(path: Path) -> str | None:
 def _after_clean_up(check: Callable[[], list[str]], bound_s: float) -> list[str]:
     """Return what ``check`` still returns after a while."""
     deadline = time.monotonic() + bound_s
-    while (found := check()) and time.monotonic() < deadline:
+    while (problems := check()) and time.monotonic() < deadline:
         time.sleep(0.25)
-    return found
+    return problems
 
 
 def _why_not(service: FaultedService) -> str:

@@ -32,13 +32,13 @@ class Row:
 
 @dataclass
 class Trial:
-    """The result of a row; ``found`` has the violations of the invariants."""
+    """The result of a row; ``violations`` are those of the invariants."""
 
     row: Row
     ready_s: float | None = None
     accepted: int = 0
     refused: int = 0
-    found: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
         """Return the trial as a row of a table."""
@@ -50,7 +50,7 @@ class Trial:
             "bound_s": self.row.bound_s,
             "accepted": self.accepted,
             "refused": self.refused,
-            "violations": self.found,
+            "violations": self.violations,
         }
 
 
@@ -61,9 +61,11 @@ def try_row(service: FaultedService, row: Row, *, before: int = 4, during: int =
         with jobs.polled():
             _inject(service, row, jobs, before, during)
             trial.ready_s = invariants.seconds_until_ready(service, jobs, row.bound_s)
-        trial.found = invariants.violations(service, jobs, row.bound_s, days_later=row.days_later)
+        trial.violations = invariants.violations(
+            service, jobs, row.bound_s, days_later=row.days_later
+        )
     except invariants.NotReady as error:
-        trial.found = [str(error), *invariants.unhealthy(jobs), *sorted(set(jobs.unexpected))]
+        trial.violations = [str(error), *invariants.unhealthy(jobs), *sorted(set(jobs.unexpected))]
     trial.accepted, trial.refused = len(jobs.accepted), jobs.refused
     return trial
 

@@ -37,7 +37,7 @@ class PastEpisode:
 
 @dataclass
 class Soak:
-    """The numbers of a soak; ``found`` has the violations of the invariants."""
+    """The numbers of a soak; ``violations`` are those of the invariants."""
 
     seed: int
     seconds: float = 0.0
@@ -47,7 +47,7 @@ class Soak:
     done: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[int] = field(default_factory=Counter)
     ended_s: list[float] = field(default_factory=list)
-    found: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
     not_injected: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -66,28 +66,31 @@ def run(
     report: Callable[[str], None],
 ) -> Soak:
     """Soak a service for so long; check the five invariants at the end; return the numbers."""
-    soak, load = Soak(seed), SoakClients(service)
+    soak, soak_clients = Soak(seed), SoakClients(service)
     began_s = time.monotonic()
-    with load.running(clients):
+    with soak_clients.running(clients):
         for episode in episodes(seed, [fault.choice for fault in faults.values()]):
             if time.monotonic() - began_s + episode.pause_s > seconds:
                 break
             time.sleep(episode.pause_s)
             at_s = time.monotonic() - began_s
-            ready_s, problem = _pass_through(service, load, faults, episode)
+            ready_s, problem = _pass_through(service, soak_clients, faults, episode)
             soak.past.append(PastEpisode(episode, at_s, ready_s))
             words = f"ready after {ready_s:.1f} s" if ready_s is not None else problem
             report(f"{at_s:6.0f} s  {episode.name} ({episode.hold_s:.1f} s): {words}")
             if ready_s is None:
-                soak.found.append(f"{episode.name}: {problem}")
+                soak.violations.append(f"{episode.name}: {problem}")
                 break
     soak.seconds = time.monotonic() - began_s
-    _conclude(service, load, soak, began_s)
+    _conclude(service, soak_clients, soak, began_s)
     return soak
 
 
 def _pass_through(
-    service: FaultedService, load: SoakClients, faults: Mapping[str, SoakFault], episode: Episode
+    service: FaultedService,
+    soak_clients: SoakClients,
+    faults: Mapping[str, SoakFault],
+    episode: Episode,
 ) -> tuple[float | None, str]:
     """Inject an episode's faults; return the seconds until ready again, or None and the reason."""
     try:
@@ -97,31 +100,35 @@ def _pass_through(
             for drawn, less_s in zip(ordered, shorter_s, strict=True):
                 fault = faults[drawn.name]
                 target = fault.target(service, drawn.victim)
-                stack.enter_context(fault.inject(service, load.jobs, target))
+                stack.enter_context(fault.inject(service, soak_clients.jobs, target))
                 stack.callback(time.sleep, drawn.hold_s - less_s)
     except _NOT_INJECTED as error:
-        load.not_injected[f"{episode.name}: {type(error).__name__}"] += 1
+        soak_clients.not_injected[f"{episode.name}: {type(error).__name__}"] += 1
     try:
-        return invariants.seconds_until_ready(service, load.jobs, GIVE_UP_S), ""
+        return invariants.seconds_until_ready(service, soak_clients.jobs, GIVE_UP_S), ""
     except invariants.NotReady as error:
         return None, str(error)
 
 
-def _conclude(service: FaultedService, load: SoakClients, soak: Soak, began_s: float) -> None:
+def _conclude(
+    service: FaultedService, soak_clients: SoakClients, soak: Soak, began_s: float
+) -> None:
     """Wait for the last jobs, check all jobs, and check that nothing is left behind."""
-    load.jobs.wait_for_all(GIVE_UP_S)
-    load.check(min_age_s=0.0)
-    load.check(min_age_s=0.0)
-    soak.accepted, soak.refused = load.accepted, load.jobs.refused
-    soak.done, soak.outcomes = load.done, load.outcomes
-    soak.not_injected = load.not_injected
-    soak.ended_s = [at_s - began_s for at_s in load.jobs.ended_at_s.values()]
-    soak.found += [f"{count} x {what}" for what, count in sorted(load.found.items())]
-    soak.found += sorted(set(load.jobs.unexpected))
+    soak_clients.jobs.wait_for_all(GIVE_UP_S)
+    soak_clients.check(min_age_s=0.0)
+    soak_clients.check(min_age_s=0.0)
+    soak.accepted, soak.refused = soak_clients.accepted, soak_clients.jobs.refused
+    soak.done, soak.outcomes = soak_clients.done, soak_clients.outcomes
+    soak.not_injected = soak_clients.not_injected
+    soak.ended_s = [at_s - began_s for at_s in soak_clients.jobs.ended_at_s.values()]
+    soak.violations += [
+        f"{count} x {what}" for what, count in sorted(soak_clients.violations.items())
+    ]
+    soak.violations += sorted(set(soak_clients.jobs.unexpected))
     if soak.lost:
-        soak.found.append(f"{soak.lost} accepted jobs never ended")
-    if not soak.found:
-        soak.found += invariants.leftovers(service)
+        soak.violations.append(f"{soak.lost} accepted jobs never ended")
+    if not soak.violations:
+        soak.violations += invariants.leftovers(service)
 
 
 def numbers(soak: Soak) -> dict[str, Any]:
@@ -145,5 +152,5 @@ def numbers(soak: Soak) -> dict[str, Any]:
         ],
         "ended_s": [round(at_s, 2) for at_s in soak.ended_s],
         "not_injected": dict(soak.not_injected),
-        "violations": soak.found,
+        "violations": soak.violations,
     }

@@ -28,7 +28,7 @@ class SoakClients:
         self.jobs = Jobs(service)
         self.done: Counter[str] = Counter()
         self.outcomes: Counter[int] = Counter()
-        self.found: Counter[str] = Counter()
+        self.violations: Counter[str] = Counter()
         self.not_injected: Counter[str] = Counter()
         self._service = service
         self._checked: set[str] = set()
@@ -67,16 +67,16 @@ class SoakClients:
         try:
             if not self._service.is_ready():
                 return  # a part is down; the job is checked again later
-            found = invariants.check_outcome(self._service, client, job_id, ended)
+            problems = invariants.check_outcome(self._service, client, job_id, ended)
             results: Any = self._service.redis.xlen(keys.RQ_RESULTS + job_id)
         except (RedisError, httpx.HTTPError):
             return
-        if any("503" in words for words in found):
+        if any("503" in words for words in problems):
             return
         if job_id in self.jobs.healthy and ended["status"] != "finished":
             title = (ended.get("error") or {}).get("title", "without a reason")
-            found.append(f"a healthy job is {ended['status']}: {title}")
-        self.found.update(found)
+            problems.append(f"a healthy job is {ended['status']}: {title}")
+        self.violations.update(problems)
         self._checked.add(job_id)
         self.done[str(ended["status"])] += 1
         self.outcomes[int(results)] += 1

@@ -17,8 +17,8 @@ def seconds(text: str) -> float:
     Raises:
         ValueError: It is not a time, or it is 0.
     """
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
-    hours, minutes, rest = (float(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    hours, minutes, rest = (float(part or 0) for part in match.groups()) if match else (0, 0, 0)
     if not (total := 3600 * hours + 60 * minutes + rest):
         raise ValueError(f"{text} is not a time such as 90s or 1m30s")
     return total

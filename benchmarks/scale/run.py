@@ -114,13 +114,13 @@ def shares(readings: Sequence[ClockReading], window_s: float) -> Shares:
         return Shares()
     first, last = within[0], within[-1]
     worker_s = last.worker_s - first.worker_s
-    took: dict[str, float] = {}
+    shares_by_part: dict[str, float] = {}
     if first.core_time is not None and last.core_time is not None:
-        took = last.core_time.since(first.core_time).shares()
+        shares_by_part = last.core_time.since(first.core_time).shares()
     return Shares(
         workers_busy=min(1.0, (last.busy_s - first.busy_s) / worker_s) if worker_s > 0 else None,
-        cores_idle=took.get("idle"),
-        others=took.get("others"),
+        cores_idle=shares_by_part.get("idle"),
+        others=shares_by_part.get("others"),
         client_cores=(last.client_s - first.client_s) / (last.at_s - first.at_s),
     )
 

@@ -95,7 +95,7 @@ def worker_devices(host: str) -> list[str]:
     """Return the device of each worker of the service at ``host``.
 
     Raises:
-        RuntimeError: No service answers there, or no worker listens.
+        RuntimeError: There is no service, or it has no worker.
     """
     try:
         answer = httpx.get(f"{host}/queue", timeout=10, trust_env=False).raise_for_status()

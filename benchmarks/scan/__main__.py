@@ -5,7 +5,7 @@ one run: the bare work in one process; ``POST /predict`` of ``voxelq up`` with o
 with one client and then with four; and the same for peers built from stock parts
 (:mod:`benchmarks.common.peers`). What the cores can do is cores divided by the core-seconds of a
 scan's whole work in a plain loop on one thread. API, Redis and clients run on the same cores; the
-report says how much core time each of them took.
+report says how much core time each of them used.
 
 For comparison, on two cores and the same kind of work, as a share of what the cores can do:
 BentoML 1.4.39 0.70, Ray Serve 2.60 0.70, LitServe 0.2.19 0.46.

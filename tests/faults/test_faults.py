@@ -13,11 +13,11 @@ def test_a_fault_that_passes_leaves_no_trace(
 ) -> None:
     """After the fault all five invariants hold, within the row's bound and without an operator."""
     service = shared_service.of(row.kind)
-    trial = Trial(row, found=["the stage was not reached, or the fault not injected"])
+    trial = Trial(row, violations=["the stage was not reached, or the fault not injected"])
     try:
         trial = try_row(service, row)
     finally:
         trials.append(trial)
-        if trial.found:
+        if trial.violations:
             shared_service.end()  # a broken service must not fail the next row
-    assert trial.found == []
+    assert trial.violations == []

@@ -108,15 +108,15 @@ def paint(
     mottle = 1 + octaves(rng, front.shape, rng.uniform(0, 0.25))
     excess = rng.uniform(0.3, 1.4)
     fade = np.clip(-front / rng.uniform(0.2, 1.0), 0, 1) if rng.random() < 0.3 else np.float32(1)
-    look = image + excess * mottle * fade if rng.random() < 0.5 else (1 + excess * fade) * mottle
+    painted = image + excess * mottle * fade if rng.random() < 0.5 else (1 + excess * fade) * mottle
     if rng.random() < 0.75:
-        look = _paint_core(rng, look, focus, tissue, front)
-    look = np.maximum(look, 0)
-    return np.asarray(image + inside * (look - image), dtype=np.float32)
+        painted = _paint_core(rng, painted, focus, tissue, front)
+    painted = np.maximum(painted, 0)
+    return np.asarray(image + inside * (painted - image), dtype=np.float32)
 
 
 def _paint_core(
-    rng: np.random.Generator, look: Volume, focus: Focus, tissue: Tissue, front: Volume
+    rng: np.random.Generator, painted: Volume, focus: Focus, tissue: Tissue, front: Volume
 ) -> Volume:
     """Draw a solid core, sometimes with necrosis, a cyst or a rim."""
     core_share = rng.uniform(0.03, 0.7)
@@ -128,20 +128,20 @@ def _paint_core(
         shift = shift + outward * focus.radius_mm * rng.uniform(0, 0.9)
     values = front[front < 0]
     if values.size < 8:
-        return look
+        return painted
     core = focus.moved(shift, focus.volume_ml * core_share)
     depth = _distance(rng, core, tissue) + octaves(rng, front.shape, rng.uniform(0.05, 0.35))
     depth = depth - np.quantile(depth[front < 0], core_share)
     edge = rng.uniform(0.02, 0.08)
-    look = look + _step(depth, edge) * (rng.uniform(0.8, 2.2) - look)
+    painted = painted + _step(depth, edge) * (rng.uniform(0.8, 2.2) - painted)
     if cyst or rng.random() < 0.45:
         thickness = rng.uniform(0.0, 0.15) if cyst else rng.uniform(0.04, 0.4)
         darkness = rng.uniform(0.0, 0.6) if cyst else rng.uniform(0.1, 1.3)
-        look = look + _step(depth + thickness, edge) * (darkness - look)
+        painted = painted + _step(depth + thickness, edge) * (darkness - painted)
     if rng.random() < 0.4:
         rim = np.exp(-((depth / rng.uniform(0.05, 0.15)) ** 2))
-        look = look + rng.uniform(0.1, 0.9) * rim
-    return np.asarray(look, dtype=np.float32)
+        painted = painted + rng.uniform(0.1, 0.9) * rim
+    return np.asarray(painted, dtype=np.float32)
 
 
 def _grown(mask: Mask, voxels: int) -> Mask:
