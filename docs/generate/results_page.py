@@ -60,11 +60,14 @@ def component_results() -> str:
     numbers = _numbers("components.json")
     rounds = numbers["rounds"]
     names = [*rounds[0]["shares"], "end_to_end"]
-    head = ("part", *(f"{one['clients']} client(s): mean, ms" for one in rounds))
+    head = (
+        "part",
+        *(f"{measured['clients']} client(s): mean, ms" for measured in rounds),
+    )
     rows = (
         (
             name.replace("_", " "),
-            *(f"{1000 * one['seconds'][name]['mean']:.1f}" for one in rounds),
+            *(f"{1000 * measured['seconds'][name]['mean']:.1f}" for measured in rounds),
         )
         for name in names
     )
@@ -104,14 +107,14 @@ def plan_results() -> str:
     head = ("load", "scans", "mean, s", "planned ÷ real", "p95, s", "planned ÷ real")
     rows = (
         (
-            f"{one['utilisation']:.0%}",
-            f"{one['scans']:,}",
-            f"{one['real']['mean_s']:.2f}",
-            f"{one['ratios']['mean_s']:.2f}",
-            f"{one['real']['p95_s']:.2f}",
-            f"{one['ratios']['p95_s']:.2f}",
+            f"{load['utilisation']:.0%}",
+            f"{load['scans']:,}",
+            f"{load['real']['mean_s']:.2f}",
+            f"{load['ratios']['mean_s']:.2f}",
+            f"{load['real']['p95_s']:.2f}",
+            f"{load['ratios']['p95_s']:.2f}",
         )
-        for one in numbers["loads"]
+        for load in numbers["loads"]
     )
     return _machine(numbers) + "\n" + table(head, rows)
 
@@ -121,12 +124,12 @@ def mixed_results() -> str:
     numbers = _numbers("mixed.json")
     rows = (
         (
-            one["model"],
-            f"{one['mixed_scans_per_s']:.2f}",
-            f"{one['one_shape_scans_per_s']:.2f}",
-            f"{one['ratio']:.2f}",
+            stream["model"],
+            f"{stream['mixed_scans_per_s']:.2f}",
+            f"{stream['one_shape_scans_per_s']:.2f}",
+            f"{stream['ratio']:.2f}",
         )
-        for one in numbers["streams"]
+        for stream in numbers["streams"]
     )
     head = ("model", "shapes in turn, scans/s", "sorted by shape, scans/s", "ratio")
     return _machine(numbers) + "\n" + table(head, rows)
@@ -145,11 +148,11 @@ def soak_results() -> str:
     rows = (
         (
             name,
-            f"{one['mean_mb']:.0f}",
-            f"{one['percent_per_hour']:+.1f} ± {one['uncertainty']:.1f}",
-            one["conclusion"],
+            f"{process['mean_mb']:.0f}",
+            f"{process['percent_per_hour']:+.1f} ± {process['uncertainty']:.1f}",
+            process["conclusion"],
         )
-        for name, one in numbers["processes"].items()
+        for name, process in numbers["processes"].items()
     )
     words = f"{numbers['minutes']:.0f} minutes, {numbers['scans']:,} scans at "
     words += f"{numbers['scans_per_s']:.2f} a second, {len(numbers['errors'])} errors.\n"
