@@ -70,14 +70,16 @@ def measure(
     with _looping(service.predict_url, scan, clients, finished) as stay:
         stay(lambda since: time.perf_counter() > since + warm_s and len(finished) >= clients)
         parts = {**service.parts, "clients": [psutil.Process()]}
-        seen, began_s = len(finished), time.perf_counter()
+        # reading the clocks of all processes takes time: the window begins and ends after it
         before = CoreTime.now(parts)
+        seen, began_s = len(finished), time.perf_counter()
         stay(
             lambda since: (
                 time.perf_counter() > since + seconds and len(finished) - seen >= _LEAST_SCANS
             )
         )
-        ended_s, spent = time.perf_counter(), CoreTime.now(parts).since(before)
+        spent = CoreTime.now(parts).since(before)
+        ended_s = time.perf_counter()
         counted = [scan for scan in finished if began_s < scan.ended_s <= ended_s]
     return LoadResult(counted, began_s, ended_s - began_s, spent)
 
