@@ -1,11 +1,10 @@
 """How busy a GPU is kept: ``python -m benchmarks.gpu`` (or ``make bench-gpu``).
 
-The scan of :mod:`benchmarks.scan` over HTTP, with 1 to 4 workers that share one GPU, and one with
-memory growth off: scans an hour, the share of time in which the device computes, and the GPU
-memory that is held under load and afterwards. Where torch sees no GPU it says so.
+The scan of :mod:`benchmarks.scan` over HTTP, with 1 to 4 workers that share one GPU, and one worker
+with memory growth off: scans an hour, the share of time in which the device computes, and the GPU
+memory that is taken under load and afterwards. Where torch finds no GPU it says so.
 """
 
-import argparse
 import statistics
 import subprocess
 import threading
@@ -20,24 +19,30 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common.load import Load, measure
-from benchmarks.common.machine import machine, write_json
-from benchmarks.common.sample_scan import sample_scan
+from benchmarks.common.load import LoadResult, measure
+from benchmarks.common.machine import write_json
+from benchmarks.common.output import (
+    add_output_option,
+    bound_in_words,
+    option_parser,
+    print_machine,
+    pyplot,
+)
+from benchmarks.common.sample_scan import FULL_SHAPE, QUICK_SHAPE, sample_scan
 from benchmarks.common.services import voxelq
-from benchmarks.scan.__main__ import QUICK_SHAPE, SHAPE
 
 WORKERS = (1, 2, 3, 4)
-#: More than a worker has lanes, so that it always finds a scan.
+#: More than a worker has lanes, so that there is always a scan in its queue.
 CLIENTS_A_WORKER = 8
 BUSY_AIM = 0.9
-FIRST_LOOK_S = 30.0
-#: How long after the last scan the memory that is still held is looked at.
+FIRST_SAMPLE_S = 30.0
+#: How long after the last scan the memory at rest is read.
 REST_S = 5.0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at the GPU: share of the last moment that it computed, and MiB in use."""
+    """The GPU at a moment: the share of time in which it computed lately, and the MiB in use."""
 
     at_s: float
     busy: float
@@ -46,7 +51,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """One way to serve, and what came of it; memory is MiB above what was there before."""
+    """A setting of the service and its results; memory is in MiB above what was in use before."""
 
     workers: int
     growth: bool
@@ -62,7 +67,7 @@ class Row:
 
 
 def parse_sample(line: str, at_s: float) -> Sample | None:
-    """Read ``93, 1210`` (per cent, MiB); None where the driver does not tell."""
+    """Read ``93, 1210`` (per cent, MiB); None where the driver has no number."""
     try:
         busy, memory_mib = map(float, line.split(","))
     except ValueError:
@@ -72,20 +77,20 @@ def parse_sample(line: str, at_s: float) -> Sample | None:
 
 @contextmanager
 def gpu_samples(uuid: str) -> Iterator[list[Sample]]:
-    """Look at a GPU ten times a second; yield the growing list of samples.
+    """Read the state of a GPU ten times a second; yield the growing list of samples.
 
     Raises:
-        RuntimeError: The driver does not tell how busy it is.
+        RuntimeError: The driver does not report how busy it is.
     """
     command = [
         *("nvidia-smi", f"--id={uuid}", "--query-gpu=utilization.gpu,memory.used"),
         *("--format=csv,noheader,nounits", "--loop-ms=100"),
     ]
     samples: list[Sample] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as monitor:
 
         def read() -> None:
-            for line in watch.stdout or ():
+            for line in monitor.stdout or ():
                 sample = parse_sample(line, time.perf_counter())
                 if sample:
                     samples.append(sample)
@@ -95,21 +100,21 @@ def gpu_samples(uuid: str) -> Iterator[list[Sample]]:
         try:
             began = time.monotonic()
             while not samples:
-                if watch.poll() is not None or time.monotonic() > began + FIRST_LOOK_S:
-                    raise RuntimeError("nvidia-smi does not tell how busy this GPU is")
+                if monitor.poll() is not None or time.monotonic() > began + FIRST_SAMPLE_S:
+                    raise RuntimeError("nvidia-smi does not report how busy this GPU is")
                 time.sleep(0.05)
             yield samples
         finally:
-            watch.terminate()
+            monitor.terminate()
             reader.join()
 
 
 def summarise(
-    load: Load, samples: Sequence[Sample], *, workers: int, growth: bool, before_mib: float
+    load: LoadResult, samples: Sequence[Sample], *, workers: int, growth: bool, before_mib: float
 ) -> Row:
-    """Put together what clients and GPU told; the last sample is from when the load was over."""
+    """Return the row of a load; the last of the samples was taken after its end."""
     ended_s = load.began_s + load.window_s
-    within = [one for one in samples if load.began_s < one.at_s <= ended_s]
+    within = [sample for sample in samples if load.began_s < sample.at_s <= ended_s]
     return Row(
         workers=workers,
         growth=growth,
@@ -117,19 +122,19 @@ def summarise(
         scans_per_hour=3600 * load.scans_per_s,
         p50_s=load.latency_s(50),
         p95_s=load.latency_s(95),
-        busy=statistics.fmean(one.busy for one in within),
-        peak_mib=max(one.memory_mib for one in within) - before_mib,
+        busy=statistics.fmean(sample.busy for sample in within),
+        peak_mib=max(sample.memory_mib for sample in within) - before_mib,
         rest_mib=samples[-1].memory_mib - before_mib,
         stages_s=load.stages_s(),
         core_shares=load.core_time.shares(),
     )
 
 
-def served(
+def measure_setting(
     samples: Sequence[Sample], scan: bytes, *, workers: int, growth: bool, seconds: float
 ) -> Row:
-    """Serve with some workers on the first GPU, each with its share of the memory."""
-    time.sleep(1)  # what the last row's workers held is given back by then
+    """Measure so many workers on the first GPU, each with an equal share of its memory."""
+    time.sleep(1)  # the memory of the last row's workers is free again by then
     before_mib = samples[-1].memory_mib
     settings = {
         "VOXELQ_DEVICE": "cuda:0",
@@ -145,14 +150,14 @@ def served(
             seconds=seconds,
         )
         time.sleep(REST_S)
-        rested = list(samples)
-    return summarise(load, rested, workers=workers, growth=growth, before_mib=before_mib)
+        until_rest = list(samples)
+    return summarise(load, until_rest, workers=workers, growth=growth, before_mib=before_mib)
 
 
 def print_report(console: Console, gpu: str, rows: Sequence[Row]) -> None:
     """Print the table, and whether the aim is reached."""
-    facts = machine()
-    console.print(f"[bold]{gpu}; {facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
+    console.print(f"[bold]{gpu}")
+    print_machine(console)
     table = Table(
         "workers", "growth", "clients", "scans/h", "p50 ms", "p95", "busy", "MiB", "MiB at rest",
         "cores idle %",
@@ -173,17 +178,13 @@ def print_report(console: Console, gpu: str, rows: Sequence[Row]) -> None:
         )
     console.print(table)
     best = max(row.busy for row in rows)
-    reached = "reached" if best >= BUSY_AIM else "missed"
-    console.print(f"busy {best:.2f} of the time; aimed at at least {BUSY_AIM}: {reached}")
+    aim = bound_in_words(best, BUSY_AIM, at_least=True)
+    console.print(f"busy {best:.2f} of the time; aimed at {aim}")
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Draw scans an hour, busy share and memory against the workers."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     names = [f"{row.workers}{'' if row.growth else ', growth off'}" for row in rows]
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for axis, (title, values) in zip(
@@ -203,10 +204,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = option_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=30.0, help="window of each load")
     parser.add_argument("--quick", action="store_true", help="a small scan and short windows")
-    parser.add_argument("--output", type=Path, default=None, help="folder for JSON and plot")
+    add_output_option(parser)
     options = parser.parse_args()
     console = Console()
     if not torch.cuda.is_available():
@@ -214,15 +215,15 @@ def main() -> None:
         return
     gpu = torch.cuda.get_device_properties(0)
     seconds = 1.0 if options.quick else options.seconds
-    scan = sample_scan(QUICK_SHAPE if options.quick else SHAPE)
+    scan = sample_scan(QUICK_SHAPE if options.quick else FULL_SHAPE)
     with gpu_samples(f"GPU-{gpu.uuid}") as samples:
         rows = [
-            served(samples, scan, workers=workers, growth=growth, seconds=seconds)
+            measure_setting(samples, scan, workers=workers, growth=growth, seconds=seconds)
             for workers, growth in ((1, False), *((count, True) for count in WORKERS))
         ]
     print_report(console, gpu.name, rows)
     numbers: dict[str, Any] = {"gpu": gpu.name, "seconds": seconds, "rows": list(map(asdict, rows))}
-    written = write_json("gpu", numbers, *([options.output] if options.output else []))
+    written = write_json("gpu", numbers, options.output)
     plot(rows, written.with_suffix(".png"))
     console.print(f"written: {written}, {written.with_suffix('.png').name}")
 

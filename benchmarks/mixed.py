@@ -1,19 +1,17 @@
-"""Scans of unlike shapes: ``python -m benchmarks.mixed`` (or ``make bench-mixed``).
+"""Scans of different shapes: ``python -m benchmarks.mixed`` (or ``make bench-mixed``).
 
-A stream of four shapes in turn beside the very same scans sorted by shape, through the worker's
-pipeline with all its lanes: scans a second, and their ratio, for the default model, for a network
-that takes whole volumes and for one that takes windows. Then the network alone: windows of several
-scans in shared passes beside scan by scan.
+A stream of four shapes in turn beside the same scans sorted by shape, through the worker's pipeline
+with all its lanes: scans a second, and their ratio, for the default model, for a network on whole
+volumes and for one on windows. Then the network alone: windows of several scans in shared passes
+beside scan by scan.
 """
 
-import argparse
 import logging
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,13 @@ from rich.console import Console
 from rich.table import Table
 from ulid import ULID
 
-from benchmarks.common.machine import machine, write_json
+from benchmarks.common.machine import write_json
+from benchmarks.common.model_folders import VERSION
+from benchmarks.common.output import add_output_option, option_parser, print_machine, pyplot
+from benchmarks.common.redis_server import embedded_redis
 from benchmarks.common.sample_scan import sample_scan
-from benchmarks.common.small_bundles import VERSION, WHOLE, WINDOWS, write_bundles
-from benchmarks.queue import server
-from shared.jobs import Priority, Submission
+from benchmarks.common.small_bundles import WHOLE, WINDOWS, write_bundles
+from benchmarks.common.submissions import new_submission
 from shared.settings import Settings
 from shared.storage.store import ScanStore
 from shared.telemetry import configure_logging
@@ -37,7 +37,7 @@ from worker.models.loader import load_predictor
 from worker.pipeline.outcomes import Finished, LeasedJob
 from worker.pipeline.pipeline import Pipeline
 
-#: Unlike shapes of as many voxels each.
+#: Different shapes of about the same number of voxels.
 SHAPES = ((160, 160, 96), (128, 192, 100), (160, 120, 128), (240, 128, 80))
 SMALL_SHAPES = ((80, 80, 48), (64, 96, 50), (80, 60, 64), (120, 64, 40))
 
@@ -69,13 +69,13 @@ class Bench:
         self._redis.close()
 
     def rate(self, model: str, order: Sequence[int]) -> float:
-        """Return scans a second of a stream, in batches, as many at once as there are lanes.
+        """Return scans a second of a stream, in batches, with one batch at a time in every lane.
 
         Args:
             model: ``name@version``.
-            order: The place of each scan's shape.
+            order: The index of each scan's shape.
         """
-        leased_jobs = [self._claim(model, self._keys[place]) for place in order]
+        leased_jobs = [self._leased(model, self._keys[index]) for index in order]
         firsts = range(0, len(leased_jobs), self._batch)
         batches = [leased_jobs[first : first + self._batch] for first in firsts]
         self._pipeline.prepare(model)
@@ -90,24 +90,16 @@ class Bench:
     def _serve(self, leased_jobs: list[LeasedJob]) -> None:
         outcomes = self._pipeline.run(leased_jobs, "bench", lambda _: False)
         if not all(isinstance(outcome, Finished) for outcome in outcomes):
-            raise RuntimeError("a scan was not finished, so nothing was measured")
+            raise RuntimeError("a scan did not finish, so nothing was measured")
 
-    def _claim(self, model: str, key: str) -> LeasedJob:
-        name, version = model.split("@")
-        submission = Submission(
-            id=str(ULID()),
-            model=name,
-            version=version,
-            priority=Priority.ROUTINE,
-            scans={"scan": key},
-            sha256="0" * 64,
-            created_at=datetime.now(UTC),
-        )
+    @staticmethod
+    def _leased(model: str, key: str) -> LeasedJob:
+        submission = new_submission(model, key)
         return LeasedJob(submission, execution="bench", queue="bench", losses=0)
 
 
 def mixed_against_sorted(bench: Bench, model: str, each: int, rounds: int) -> dict[str, Any]:
-    """Return the median rates of both orders of the same scans, taken in turns, and the ratio."""
+    """Return the median rates of both orders of the same scans, and the median of their ratios."""
     in_turn = [*range(len(SHAPES))] * each
     bench.rate(model, in_turn[: len(SHAPES)])  # the first scans of a process cost more
     pairs = [
@@ -117,15 +109,15 @@ def mixed_against_sorted(bench: Bench, model: str, each: int, rounds: int) -> di
         "model": model,
         "scans": len(in_turn),
         "mixed_scans_per_s": statistics.median(mixed for mixed, _ in pairs),
-        "one_shape_scans_per_s": statistics.median(alone for _, alone in pairs),
-        "ratio": statistics.median(mixed / alone for mixed, alone in pairs),
+        "one_shape_scans_per_s": statistics.median(separate for _, separate in pairs),
+        "ratio": statistics.median(mixed / separate for mixed, separate in pairs),
     }
 
 
 def windows_across_scans(
     bundle: Path, shapes: Sequence[tuple[int, int, int]], rounds: int
 ) -> dict[str, float]:
-    """Return the scans a second of the network alone: passes shared by scans, and each its own."""
+    """Return the scans a second of the network alone: with shared passes, and scan by scan."""
     predictor = load_predictor(bundle)
     predictor.warm_up()
     with tempfile.TemporaryDirectory() as folder:
@@ -143,11 +135,11 @@ def windows_across_scans(
             predictor.predict(batch)
         return len(prepared) / (time.perf_counter() - began)
 
-    pairs = [(rate([prepared]), rate([[one] for one in prepared])) for _ in range(rounds)]
+    pairs = [(rate([prepared]), rate([[scan] for scan in prepared])) for _ in range(rounds)]
     return {
         "across_scans_per_s": statistics.median(across for across, _ in pairs),
-        "scan_by_scan_per_s": statistics.median(alone for _, alone in pairs),
-        "ratio": statistics.median(across / alone for across, alone in pairs),
+        "scan_by_scan_per_s": statistics.median(separate for _, separate in pairs),
+        "ratio": statistics.median(across / separate for across, separate in pairs),
     }
 
 
@@ -176,12 +168,8 @@ def print_report(numbers: dict[str, Any]) -> None:
 
 
 def plot(numbers: dict[str, Any], path: Path) -> None:
-    """Draw the rates side by side, as shares of the same work in one shape or scan by scan."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    """Draw each rate divided by that of the same scans sorted by shape, or run scan by scan."""
+    plt = pyplot()
     names = [row["model"] for row in numbers["streams"]] + ["windows\nacross scans"]
     ratios = [row["ratio"] for row in numbers["streams"]] + [numbers["windows"]["ratio"]]
     figure, axis = plt.subplots(figsize=(8, 3.6), layout="constrained")
@@ -198,20 +186,19 @@ def plot(numbers: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = option_parser(__doc__)
     parser.add_argument("--each", type=int, default=8, help="scans of each shape")
     parser.add_argument("--batch", type=int, default=4, help="scans in a batch")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
     parser.add_argument("--quick", action="store_true", help="small scans, few of them, once")
-    parser.add_argument("--output", type=Path, default=None, help="folder for JSON and plot")
+    add_output_option(parser)
     options = parser.parse_args()
     if options.quick:
         options.each, options.batch, options.rounds = 2, 2, 1
     shapes, spacing_mm = (SMALL_SHAPES, 4.0) if options.quick else (SHAPES, 2.0)
     configure_logging("bench", level=logging.ERROR)
-    facts = machine()
-    console.print(f"[bold]{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
-    with server() as url, tempfile.TemporaryDirectory() as folder:
+    print_machine(console)
+    with embedded_redis() as url, tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
         write_bundles(models, spacing_mm)
         settings = Settings(
@@ -232,7 +219,7 @@ def main() -> None:
         windows = windows_across_scans(models / WINDOWS / VERSION, shapes, options.rounds)
     numbers = {"shapes": shapes, "batch": options.batch, "streams": streams, "windows": windows}
     print_report(numbers)
-    written = write_json("mixed", numbers, *([options.output] if options.output else []))
+    written = write_json("mixed", numbers, options.output)
     plot(numbers, written.with_suffix(".png"))
     console.print(f"written: {written}, {written.with_suffix('.png').name}")
 

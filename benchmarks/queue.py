@@ -1,84 +1,55 @@
 """What the queue costs: ``python -m benchmarks.queue`` (or ``make bench-queue``).
 
-In one run, side by side, on an embedded server with its append-only file on: jobs a second of a
-stock RQ SimpleWorker, of MicroBatchWorker and of the bare Redis commands; the time from submit
-to answer over HTTP with a network that does nothing; what submit and status cost as the queue
+In one run, on an embedded server with its append-only file on: jobs a second of a stock RQ
+SimpleWorker, of MicroBatchWorker and of the bare Redis commands; the time from submit to result
+over HTTP with a network that does nothing; the cost of a submit and of a status call as the queue
 grows.
 """
 
-import argparse
 import asyncio
-import contextlib
 import logging
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
-from nibabel.nifti1 import Nifti1Image
 from redis import Redis
 from rich.console import Console
 from rich.table import Table
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
-from ulid import ULID
 
-from benchmarks.common.machine import machine, write_json
+from benchmarks.common.machine import write_json
+from benchmarks.common.model_folders import make_model_folder
 from benchmarks.common.noop_worker import MODEL, DrainEngine, build, noop
-from shared.jobs import Priority, Submission
+from benchmarks.common.output import add_output_option, option_parser, print_machine, pyplot
+from benchmarks.common.percentiles import percentile
+from benchmarks.common.plain_nifti import plain_nifti
+from benchmarks.common.processes import python_process
+from benchmarks.common.redis_server import embedded_redis
+from benchmarks.common.service_state import is_ok
+from benchmarks.common.submissions import new_submission
+from benchmarks.common.waiting import wait_until
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
 from shared.telemetry import configure_logging
-from voxelq.local.valkey import EmbeddedServer, free_port
+from voxelq.local.valkey import free_port
 
 console = Console()
-
-
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """Run an embedded server and yield its URL."""
-    with tempfile.TemporaryDirectory() as folder:
-        embedded = EmbeddedServer(Path(folder))
-        process = subprocess.Popen(embedded.prepare(), stdout=subprocess.DEVNULL)
-        try:
-            asyncio.run(embedded.answers())
-            yield embedded.url
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def submission() -> Submission:
-    """Return a submission for the network that does nothing."""
-    name, version = MODEL.split("@")
-    return Submission(
-        id=str(ULID()),
-        model=name,
-        version=version,
-        priority=Priority.ROUTINE,
-        scans={"scan": "none"},
-        sha256="0" * 64,
-        created_at=datetime.now(UTC),
-    )
+#: Requests before those that are counted: the first ones of a process take longer.
+_FIRST_REQUESTS = 20
 
 
 async def fill(settings: Settings, count: int) -> None:
-    """Queue ``count`` jobs, some at a time."""
+    """Submit ``count`` jobs, 500 at a time."""
     async with JobQueue(settings) as queue:
         for start in range(0, count, 500):
-            await asyncio.gather(
-                *(queue.submit(submission()) for _ in range(min(500, count - start)))
-            )
+            some = range(min(500, count - start))
+            await asyncio.gather(*(queue.submit(new_submission(MODEL, "none")) for _ in some))
 
 
 def simple_worker_rate(url: str, jobs: int) -> float:
@@ -135,11 +106,11 @@ async def flat_costs(url: str, depths: list[int], samples: int) -> list[dict[str
             await fill(settings, depth - queued)
             submits, statuses = [], []
             for _ in range(samples):
-                one = submission()
+                submission = new_submission(MODEL, "none")
                 began = time.perf_counter()
-                await queue.submit(one)
+                await queue.submit(submission)
                 submitted = time.perf_counter()
-                await queue.get(one.id)
+                await queue.get(submission.id)
                 statuses.append(time.perf_counter() - submitted)
                 submits.append(submitted - began)
             queued = depth + samples
@@ -154,77 +125,49 @@ async def flat_costs(url: str, depths: list[int], samples: int) -> list[dict[str
 
 
 def http_latency(url: str, requests: int) -> dict[str, float]:
-    """Return p50 and p99 milliseconds of `POST /predict` with an idle no-op worker behind."""
+    """Return p50 and p99 milliseconds of `POST /predict` with an idle no-op worker."""
     with Redis.from_url(url) as client:
         client.flushall()
     port = free_port()
-    voxels = np.arange(16**3, dtype=np.int16).reshape(16, 16, 16)
-    scan = Nifti1Image(voxels, np.eye(4)).to_bytes()
-    with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {
+    base = f"http://127.0.0.1:{port}"
+    scan = plain_nifti((16, 16, 16), b"".join(n.to_bytes(2, "little") for n in range(16**3)))
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        settings = {
             "REDIS_URL": url,
             "VOXELQ_STORE_URL": f"file://{folder}/store",
-            "VOXELQ_MODELS_DIR": str(_noop_bundle(Path(folder) / "models")),
+            "VOXELQ_MODELS_DIR": str(_noop_bundle(folder / "models")),
             "VOXELQ_DEFAULT_MODEL": MODEL.partition("@")[0],
         }
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", *command], env=environment, stderr=subprocess.DEVNULL
+        for command in (["api", "--port", str(port)], ["benchmarks.common.noop_worker"]):
+            log = folder / f"{command[0]}.log"
+            stack.enter_context(python_process(["-m", *command], log, settings))
+        wait_until(lambda: is_ok(f"{base}/readyz"), "the service did not become ready", bound_s=60)
+        client = stack.enter_context(httpx.Client(base_url=base, timeout=30, trust_env=False))
+        seconds = []
+        for _ in range(requests + _FIRST_REQUESTS):
+            began = time.perf_counter()
+            response = client.post(
+                "/predict", content=scan, headers={"Content-Type": "application/octet-stream"}
             )
-            for command in (["api", "--port", str(port)], ["benchmarks.common.noop_worker"])
-        ]
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-                _until(lambda: client.get("/readyz").status_code == 200)
-                seconds = []
-                for _ in range(requests + 20):
-                    began = time.perf_counter()
-                    answer = client.post(
-                        "/predict",
-                        content=scan,
-                        headers={"Content-Type": "application/octet-stream"},
-                    )
-                    seconds.append(time.perf_counter() - began)
-                    if answer.status_code != 200:
-                        raise RuntimeError(f"/predict answered {answer.status_code}")
-        finally:
-            for process in processes:
-                process.send_signal(signal.SIGTERM)
-            for process in processes:
-                process.wait()
-    cuts = statistics.quantiles(seconds[20:], n=100)
-    return {"p50_ms": 1000 * cuts[49], "p99_ms": 1000 * cuts[98]}
+            seconds.append(time.perf_counter() - began)
+            if response.status_code != httpx.codes.OK:
+                raise RuntimeError(f"/predict answered {response.status_code}")
+    counted = seconds[_FIRST_REQUESTS:]
+    return {f"p{share}_ms": 1000 * percentile(counted, share) for share in (50, 99)}
 
 
-def _noop_bundle(root: Path) -> Path:
+def _noop_bundle(models: Path) -> Path:
     name, version = MODEL.split("@")
-    configs = root / name / version / "configs"
-    configs.mkdir(parents=True)
-    (configs / "metadata.json").write_text(
-        f'{{"name": "{name}", "version": "{version}", "description": "does nothing",'
-        ' "inputs": [{"name": "scan", "modality": "any"}], "labels": [],'
-        ' "license": "Apache-2.0", "intended_use": "measuring the queue"}'
-    )
-    weights = root / name / version / "models" / "model.pt"
-    weights.parent.mkdir()
-    zipfile.ZipFile(weights, "w").close()
-    return root
-
-
-def _until(ready: Any, limit_s: float = 60) -> None:
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        with contextlib.suppress(Exception):
-            if ready():
-                return
-        time.sleep(0.02)
-    raise TimeoutError("a process did not come up")
+    inputs = [{"name": "scan", "modality": "any"}]
+    folder = make_model_folder(models, name, version=version, inputs=inputs)
+    zipfile.ZipFile(folder / "models" / "model.pt", "w").close()
+    return models
 
 
 def print_report(numbers: dict[str, Any]) -> None:
     """Print the tables."""
-    facts = machine()
-    console.print(f"[bold]{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
+    print_machine(console)
     stock = numbers["jobs_per_s"]["SimpleWorker"]
     table = Table("queue, no-op jobs", "jobs/s", "x SimpleWorker", title="Throughput, one worker")
     for name, rate in numbers["jobs_per_s"].items():
@@ -232,7 +175,7 @@ def print_report(numbers: dict[str, Any]) -> None:
     console.print(table)
     http = numbers["http"]
     console.print(
-        f"idle submit-to-answer over HTTP, no-op network: "
+        f"idle service, from submit to result over HTTP, no-op network: "
         f"p50 {http['p50_ms']:.1f} ms, p99 {http['p99_ms']:.1f} ms"
     )
     table = Table("queued", "submit ms", "status ms", title="Cost as the queue grows (median)")
@@ -243,11 +186,7 @@ def print_report(numbers: dict[str, Any]) -> None:
 
 def plot(numbers: dict[str, Any], path: Path) -> None:
     """Draw throughput, and cost against depth."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     rates = numbers["jobs_per_s"]
     bars = left.barh(list(rates), list(rates.values()), color="#4878a8")
@@ -266,14 +205,14 @@ def plot(numbers: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = option_parser(__doc__)
     parser.add_argument("--jobs", type=int, default=4000, help="jobs for each worker")
     parser.add_argument("--requests", type=int, default=500, help="HTTP requests")
     parser.add_argument("--depths", type=int, nargs="+", default=[10, 1_000, 100_000])
-    parser.add_argument("--output", type=Path, default=None, help="folder for JSON and plot")
+    add_output_option(parser)
     options = parser.parse_args()
     configure_logging("bench", level=logging.ERROR)
-    with server() as url:
+    with embedded_redis() as url:
         numbers: dict[str, Any] = {
             "jobs_per_s": {
                 "SimpleWorker": simple_worker_rate(url, max(1, options.jobs // 4)),
@@ -285,7 +224,7 @@ def main() -> None:
             "depth": asyncio.run(flat_costs(url, options.depths, 300)),
         }
     print_report(numbers)
-    written = write_json("queue", numbers, *([options.output] if options.output else []))
+    written = write_json("queue", numbers, options.output)
     plot(numbers, written.with_suffix(".png"))
     console.print(f"written: {written}, {written.with_suffix('.png').name}")
 

@@ -1,4 +1,4 @@
-"""What every test may lean on: a real Valkey, its settings, and a model bundle to name."""
+"""Fixtures of all tests: a real Valkey, settings, and a model bundle."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ from worker.queueing.leases import Leases
 
 
 class Valkey:
-    """The embedded server with its append-only file, which a test may kill and start again."""
+    """The embedded server with its append-only file; a test may kill and restart it."""
 
     def __init__(self, folder: Path) -> None:
         self._server = EmbeddedServer(folder)
@@ -29,7 +29,7 @@ class Valkey:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start on the same port and files as before, and wait until it answers."""
+        """Start on the same port and files as before, and wait until it responds."""
         self._process = subprocess.Popen(self._server.prepare(), stdout=subprocess.DEVNULL)
         with redis.Redis.from_url(self.url) as client:
             while True:
@@ -48,7 +48,7 @@ class Valkey:
 
 @pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """One server for the whole run; tests get it emptied, through ``valkey``."""
+    """One server for the whole run; the fixture ``valkey`` empties it for each test."""
     server = Valkey(tmp_path_factory.mktemp("valkey"))
     server.start()
     yield server
@@ -84,7 +84,7 @@ def models_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(valkey: Valkey, tmp_path: Path, models_dir: Path) -> Settings:
-    """Settings for a service of this test's own."""
+    """Settings for a service of one test."""
     return Settings(
         redis_url=valkey.url,
         store_url=f"file://{tmp_path}/store",
@@ -96,21 +96,21 @@ def settings(valkey: Valkey, tmp_path: Path, models_dir: Path) -> Settings:
 
 @pytest.fixture
 async def queue(settings: Settings) -> AsyncIterator[JobQueue]:
-    """The door to this test's queue."""
+    """The queue of this test."""
     async with JobQueue(settings) as opened:
         yield opened
 
 
 @pytest.fixture
 def leases(settings: Settings) -> Iterator[Leases]:
-    """What a worker of this test holds."""
+    """The leases of a worker of this test."""
     with connect(settings) as client:
         yield Leases(client, "worker-1", settings)
 
 
 @pytest.fixture
 def workers(settings: Settings) -> Iterator[Workers]:
-    """Scripted workers that take all they may, whatever it costs; all gone when the test ends."""
+    """Scripted workers that always draw the largest batch; they are killed after the test."""
     started = Workers(settings.model_copy(update={"adaptive_batching": False}))
     yield started
     started.kill_all()

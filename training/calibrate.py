@@ -1,7 +1,7 @@
 """From trained weights to a bundle: ``python -m training.calibrate --folder .training``.
 
-Threshold, smallest component and the meaning of the presence answer are chosen on synthetic
-scans that training never drew, and on nothing else. The worst of these are left as a picture.
+Threshold, smallest component and the presence model are chosen on synthetic scans that training
+never drew, and on nothing else. A picture shows the worst of these scans.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shared.volumes.geometry import cubic_voxel_ml
 from training.data.anatomy import Anatomy, fetch, load_all
 from training.data.synthesis import GRID, Sample, synthesise
-from training.report import answer_sample, picture_samples
+from training.report import picture_samples, segment_sample
 from worker.models.brain_tumor.network import DEFAULT_CHANNELS, UNet3D
 from worker.models.brain_tumor.recipe import PresenceRecipe
 from worker.models.safe_load.state_dict import WEIGHTS
@@ -27,13 +27,14 @@ from worker.volume.postprocess import MaskRules, keep_components
 DEFAULT_BUNDLE = Path("models/brain-tumor/1.0.0")
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 SMALLEST_ML = (0.3, 1.0, 2.0, 3.0)
-#: One half, and the least tumour that is drawn: what holds unless other rules are surely better.
+#: A threshold of one half, and the smallest tumour that is drawn: the rules unless others are
+#: clearly better.
 PLAIN_RULES = (THRESHOLDS.index(0.5), SMALLEST_ML.index(1.0))
-#: Far from every seed of training's pool.
+#: Different from every seed of the training pool.
 VALIDATION_SEED = 20_261_121
 PICTURED_FAILURES = 18
 
-#: What the network outlines. Only the first is answered; the second teaches where to look.
+#: What the network outlines. Only the first is in the result; the second improves the training.
 CHANNELS = ("whole tumour", "brain")
 
 METADATA: dict[str, Any] = {
@@ -53,23 +54,23 @@ METADATA: dict[str, Any] = {
     "grid": {"shape": list(GRID.shape), "spacing_mm": GRID.spacing_mm},
 }
 
-Answers = NDArray[np.float64]
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Case:
-    """The network's answer to one validation scan, under every pair of rules."""
+    """The network's result for one validation scan, under every pair of rules."""
 
     number: int
     truth_ml: float
     presence_logit: float
-    dice: Answers
-    volume_ml: Answers
+    dice: Values
+    volume_ml: Values
 
 
 @dataclass(frozen=True)
 class Report:
-    """How the calibrated network does on the validation scans."""
+    """The quality of the calibrated network on the validation scans."""
 
     scans: int
     with_tumour: int
@@ -81,11 +82,11 @@ class Report:
 
 
 def calibrate(weights: Path, anatomy: Path, bundle: Path, scans: int) -> Report:
-    """Choose the rules, write the bundle and return how it does."""
+    """Choose the rules, write the bundle and return its quality."""
     network = UNet3D(out_channels=len(CHANNELS))
     network.load_state_dict(torch.load(weights, weights_only=True))
     anatomies = load_all(fetch(anatomy))
-    cases = _answer(network.eval(), anatomies, scans)
+    cases = _segment_all(network.eval(), anatomies, scans)
     row, column = _best_rules(cases)
     rules = MaskRules(THRESHOLDS[row], SMALLEST_ML[column])
     worst = sorted(cases, key=lambda case: float(case.dice[row, column]))[:PICTURED_FAILURES]
@@ -101,22 +102,22 @@ def calibrate(weights: Path, anatomy: Path, bundle: Path, scans: int) -> Report:
         "presence": presence.model_dump(),
     }
     pairs = zip(logits, volumes, strict=True)
-    said = np.array([v > 0 and presence.probability(x, v) >= 0.5 for x, v in pairs])
+    present = np.array([v > 0 and presence.probability(x, v) >= 0.5 for x, v in pairs])
     dice = np.array([case.dice[row, column] for case in cases if case.truth_ml > 0])
     report = Report(
         scans=scans,
         with_tumour=int(truth.sum()),
         mean_dice=round(float(dice.mean()), 3),
         median_dice=round(float(np.median(dice)), 3),
-        presence_right=round(float((said == truth).mean()), 3),
-        sensitivity=round(float(said[truth].mean()), 3),
-        specificity=round(float((~said[~truth]).mean()), 3),
+        presence_right=round(float((present == truth).mean()), 3),
+        sensitivity=round(float(present[truth].mean()), 3),
+        specificity=round(float((~present[~truth]).mean()), 3),
     )
     _write(bundle, {**metadata, "validation": asdict(report)}, network)
     return report
 
 
-def fit_presence(logits: Answers, volumes_ml: Answers, truth: NDArray[np.bool_]) -> PresenceRecipe:
+def fit_presence(logits: Values, volumes_ml: Values, truth: NDArray[np.bool_]) -> PresenceRecipe:
     """Fit a lightly penalised logistic model by Newton's method; no weight goes below zero."""
     features = np.stack([np.ones_like(logits), logits, np.log1p(volumes_ml)], axis=1)
     penalty = np.diag([1e-3, 1.0, 1.0])
@@ -143,11 +144,11 @@ def fit_presence(logits: Answers, volumes_ml: Answers, truth: NDArray[np.bool_])
     )
 
 
-def _answer(network: UNet3D, anatomies: list[Anatomy], scans: int) -> list[Case]:
+def _segment_all(network: UNet3D, anatomies: list[Anatomy], scans: int) -> list[Case]:
     cases = []
     for number in range(scans):
         sample = _sample(number, anatomies)
-        cases.append(_validate(number, *answer_sample(network, sample), sample.mask))
+        cases.append(_validate(number, *segment_sample(network, sample), sample.mask))
     return cases
 
 
@@ -159,11 +160,11 @@ def _picture_failures(
     network: UNet3D, anatomies: list[Anatomy], numbers: list[int], rules: MaskRules, path: Path
 ) -> None:
     samples = [_sample(number, anatomies) for number in numbers]
-    found = [
-        keep_components(answer_sample(network, sample)[0], rules, GRID.spacing_mm)
+    masks = [
+        keep_components(segment_sample(network, sample)[0], rules, GRID.spacing_mm)
         for sample in samples
     ]
-    picture_samples(samples, found, path)
+    picture_samples(samples, masks, path)
 
 
 def _validate(
@@ -183,9 +184,9 @@ def _validate(
 
 
 def _best_rules(cases: list[Case]) -> tuple[int, int]:
-    """Return the rules with the best mean of Dice where there is a tumour, and emptiness else.
+    """Return the rules with the best mean Dice; without a tumour, an empty mask has Dice 1.
 
-    The plain rules stay where the best ones are ahead by less than a standard error.
+    The plain rules are kept if the best ones are ahead by less than a standard error.
     """
     dice = np.stack([case.dice for case in cases])
     row, column = np.unravel_index(int(np.argmax(dice.mean(axis=0))), dice.shape[1:])
@@ -210,9 +211,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(".training"))
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument("--scans", type=int, default=120)
-    given = parser.parse_args()
-    folder: Path = given.folder
-    report = calibrate(folder / "weights.pt", folder / "anatomy", given.bundle, given.scans)
+    options = parser.parse_args()
+    folder: Path = options.folder
+    report = calibrate(folder / "weights.pt", folder / "anatomy", options.bundle, options.scans)
     print(json.dumps(asdict(report), indent=2))
 
 

@@ -1,9 +1,9 @@
-"""How a bundle does on real scans: ``python -m training.evaluate DIR``.
+"""The quality of a bundle on real scans: ``python -m training.evaluate DIR``.
 
 ``DIR`` holds one folder a case, with ``flair.nii.gz`` and, where there is a tumour, an expert's
-``label.nii.gz`` (whole tumour is above 0). The baseline that has to be beaten is a threshold: one
-standard deviation above the brain's mean, opened, largest component. Prints a table, and leaves
-it as ``table.json`` beside ``masks.png``, the outlines on every case.
+``label.nii.gz`` (whole tumour is above 0). The baseline is a threshold: one standard deviation
+above the brain's mean, opened, largest component. Prints a table and writes it as ``table.json``,
+beside ``masks.png`` with the outlines of every case.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from worker.volume.preprocess import background_of
 
 Mask = NDArray[np.bool_]
 
-#: A piece of an expert's mask below this is a stray voxel, not a lesion.
+#: Smaller pieces of an expert's mask are stray voxels and not lesions.
 LEAST_LESION_ML = 0.1
 
 
 @dataclass(frozen=True)
 class Row:
-    """One case: Dice (None without a tumour), volumes in millilitres, answer and seconds.
+    """One case: Dice (None without a tumour), volumes in millilitres, presence and seconds.
 
     ``lesions`` counts the expert's pieces, ``hits`` those that the network touches, and ``false``
     the network's pieces that touch none.
@@ -54,12 +54,12 @@ class Row:
 
     @property
     def right(self) -> bool:
-        """Whether present or absent is right."""
+        """Whether the presence is right."""
         return self.present == (self.truth_ml > 0)
 
 
 def evaluate(predictor: Predictor, folder: Path) -> tuple[list[Row], list[Panel]]:
-    """Run every case under ``folder``; return the table and what is needed to picture it."""
+    """Run every case under ``folder``; return the table's rows and the picture's panels."""
     predictor.warm_up()
     validated = [
         _validate(predictor, path.parent) for path in sorted(folder.glob("*/flair.nii.gz"))
@@ -79,15 +79,15 @@ def threshold_baseline(data: NDArray[np.float32]) -> Mask:
     return np.asarray(pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1)
 
 
-def count_lesions(found: Mask, truth: Mask, voxel_ml: float) -> tuple[int, int, int]:
-    """Return how many lesions ``truth`` has, how many ``found`` touches, and its false pieces."""
+def count_lesions(mask: Mask, truth: Mask, voxel_ml: float) -> tuple[int, int, int]:
+    """Return how many lesions ``truth`` has, how many ``mask`` touches, and its false pieces."""
     lesions, count = ndimage.label(truth, np.ones((3, 3, 3)))
     sizes = np.bincount(lesions.ravel(), minlength=count + 1)[1:] * voxel_ml
     real = np.flatnonzero(sizes >= LEAST_LESION_ML) + 1
-    hits = np.intersect1d(real, np.unique(lesions[found]))
-    pieces, found_count = ndimage.label(found, np.ones((3, 3, 3)))
+    hits = np.intersect1d(real, np.unique(lesions[mask]))
+    pieces, piece_count = ndimage.label(mask, np.ones((3, 3, 3)))
     touching = np.setdiff1d(np.unique(pieces[truth]), [0])
-    return len(real), len(hits), found_count - len(touching)
+    return len(real), len(hits), piece_count - len(touching)
 
 
 def _validate(predictor: Predictor, case: Path) -> tuple[Row, Panel]:
@@ -100,29 +100,29 @@ def _validate(predictor: Predictor, case: Path) -> tuple[Row, Panel]:
     ticks.append(time.perf_counter())
     (prediction,) = predictor.predict([prepared])
     ticks.append(time.perf_counter())
-    answer = predictor.postprocess(prepared, prediction)
+    segmentation = predictor.postprocess(prepared, prediction)
     ticks.append(time.perf_counter())
     baseline = threshold_baseline(data)
     voxel_ml = voxel_volume_ml(affine)
-    found = answer.mask > 0
-    lesions, hits, false = count_lesions(found, truth, voxel_ml)
+    mask = segmentation.mask > 0
+    lesions, hits, false = count_lesions(mask, truth, voxel_ml)
     row = Row(
         case=case.name,
-        dice=_dice(found, truth),
+        dice=_dice(mask, truth),
         baseline_dice=_dice(baseline, truth),
         truth_ml=float(truth.sum()) * voxel_ml,
-        network_ml=float(found.sum()) * voxel_ml,
+        network_ml=float(mask.sum()) * voxel_ml,
         baseline_ml=float(baseline.sum()) * voxel_ml,
         lesions=lesions,
         hits=hits,
         false=false,
-        present=answer.present,
-        probability=answer.probability,
+        present=segmentation.present,
+        probability=segmentation.probability,
         preprocess_s=ticks[1] - ticks[0],
         forward_s=ticks[2] - ticks[1],
         postprocess_s=ticks[3] - ticks[2],
     )
-    return row, Panel(case.name, data, affine, truth, found)
+    return row, Panel(case.name, data, affine, truth, mask)
 
 
 def _truth(path: Path, shape: tuple[int, ...]) -> Mask:
@@ -168,17 +168,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(".training/evaluation"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="auto")
-    given = parser.parse_args()
-    predictor = load_predictor(given.bundle, precision=given.precision, threads=given.threads)
-    rows, panels = evaluate(predictor, given.folder)
+    options = parser.parse_args()
+    predictor = load_predictor(options.bundle, precision=options.precision, threads=options.threads)
+    rows, panels = evaluate(predictor, options.folder)
     if not rows:
-        parser.error(f"there is no case with a flair.nii.gz under {given.folder}")
+        parser.error(f"there is no case with a flair.nii.gz under {options.folder}")
     _print(rows)
-    given.output.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     table = json.dumps([asdict(row) for row in rows], indent=2)
-    (given.output / "table.json").write_text(table + "\n", encoding="utf-8")
-    picture_masks(panels, given.output / "masks.png")
-    print(f"pictures and table: {given.output}")
+    (options.output / "table.json").write_text(table + "\n", encoding="utf-8")
+    picture_masks(panels, options.output / "masks.png")
+    print(f"pictures and table: {options.output}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pictures of masks on scans, as a reader would look at them: axial slices, seen from below."""
+"""Pictures of masks on scans, as radiologists view them: axial slices, seen from below."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Panel:
     data: NDArray[np.float32]
     affine: NDArray[np.float64]
     truth: Mask
-    found: Mask
+    predicted: Mask
 
 
 def picture_masks(panels: Sequence[Panel], path: Path) -> None:
@@ -36,13 +36,14 @@ def picture_masks(panels: Sequence[Panel], path: Path) -> None:
     )
     for row, panel in zip(axes, panels, strict=True):
         turn = nib.io_orientation(panel.affine)
-        scan, truth, found = (
-            nib.apply_orientation(volume, turn) for volume in (panel.data, panel.truth, panel.found)
+        scan, truth, predicted = (
+            nib.apply_orientation(volume, turn)
+            for volume in (panel.data, panel.truth, panel.predicted)
         )
         low, high = np.percentile(scan[scan != scan[0, 0, 0]], [1, 99.8])
-        for axis, level in zip(row, _levels(scan, truth | found), strict=True):
+        for axis, level in zip(row, _levels(scan, truth | predicted), strict=True):
             axis.imshow(_upright(scan[:, :, level]), cmap="gray", vmin=low, vmax=high)
-            for mask, colour in ((truth, "lime"), (found, "red")):
+            for mask, colour in ((truth, "lime"), (predicted, "red")):
                 if mask[:, :, level].any():
                     axis.contour(_upright(mask[:, :, level]), [0.5], colors=colour, linewidths=1)
             axis.set_axis_off()
@@ -52,9 +53,9 @@ def picture_masks(panels: Sequence[Panel], path: Path) -> None:
     plt.close(figure)
 
 
-def _levels(scan: NDArray[np.float32], shown: Mask) -> NDArray[np.intp]:
-    """Return slices spread over what is outlined, or over the middle of the head."""
-    levels = np.flatnonzero(shown.any(axis=(0, 1)))
+def _levels(scan: NDArray[np.float32], outlined: Mask) -> NDArray[np.intp]:
+    """Return slices spread over the outlined part, or over the middle of the head."""
+    levels = np.flatnonzero(outlined.any(axis=(0, 1)))
     if levels.size:
         low, high = levels[0], levels[-1]
     else:
@@ -63,5 +64,5 @@ def _levels(scan: NDArray[np.float32], shown: Mask) -> NDArray[np.intp]:
 
 
 def _upright(plane: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Turn a RAS+ slice so that the face looks up and the left side lies on the right."""
+    """Turn a RAS+ slice so that the face is at the top and the left side on the right."""
     return plane.T[::-1, ::-1]

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The loss that training minimises."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: A tumour fills a hundredth of the grid: its voxels count threefold.
+#: A tumour fills a hundredth of the grid, so its voxels have three times the weight.
 POSITIVE_WEIGHT = 3.0
-#: Voxels added to both sides of Dice, so that a tiny tumour's noise does not rule the gradient.
+#: Voxels added to both sides of Dice, so that the noise of a tiny tumour does not dominate the
+#: gradient.
 DICE_SMOOTHING = 100.0
 PRESENCE_SHARE = 0.5
-#: Voxels (8 ml) at which a false alarm costs half of the most it can.
+#: Voxels (8 ml) at which a false alarm costs half of its maximum.
 ALARM_SCALE = 1000.0
 ALARM_SHARE = 0.5
 OUTLINE_SHARE = 2.0
 BRAIN_SHARE = 0.3
 #: Half of the samples have none.
 DICE_SHARE = 2.0
-#: A sliver of a tumour at a crop's edge is no evidence (voxels).
+#: A smaller part of a tumour, at the edge of a crop, does not count as a tumour (voxels).
 LEAST_EVIDENCE = 30
 
 
@@ -36,12 +37,12 @@ class Loss:
 def loss_of(outline: Tensor, presence: Tensor, masks: Tensor) -> Loss:
     """Compare logits ``[N, 2, D, H, W]`` and ``[N]`` with masks ``[N, 2, D, H, W]`` (0 or 1).
 
-    The first channel is the tumour, the second the whole brain: knowing where the brain is
-    keeps the tumour out of the scalp.
+    The first channel is the tumour, the second the whole brain: a network that knows where the
+    brain is finds no tumour in the scalp.
 
-    Dice counts only the samples that have a tumour: on the others every mask but the empty one
-    is equally bad, which drives a network to emptiness everywhere. What counts there is the volume
-    of the false alarm, with a slope that is only steep once it is small.
+    Dice counts only for samples with a tumour. For the others every mask except the empty one would
+    be equally bad, and the network would learn to return empty masks everywhere. For them the
+    volume of the false alarm counts, with a slope that is steep only for small volumes.
     """
     outline, presence = outline.float(), presence.float()
     tumour, brain = masks[:, :1], masks[:, 1:]
@@ -51,8 +52,8 @@ def loss_of(outline: Tensor, presence: Tensor, masks: Tensor) -> Loss:
     dice_each = 1 - soft_dice(probability, tumour)
     has_tumour = (tumour.flatten(1).sum(dim=1) >= LEAST_EVIDENCE).float()
     dice = (dice_each * has_tumour).mean()
-    found = probability.flatten(1).sum(dim=1)
-    alarm = (found / (found + ALARM_SCALE) * (1 - has_tumour)).mean()
+    volume = probability.flatten(1).sum(dim=1)
+    alarm = (volume / (volume + ALARM_SCALE) * (1 - has_tumour)).mean()
     present = F.binary_cross_entropy_with_logits(presence, has_tumour)
     inside = F.binary_cross_entropy_with_logits(outline[:, 1:], brain)
     total = OUTLINE_SHARE * by_voxel + DICE_SHARE * dice + ALARM_SHARE * alarm

@@ -1,8 +1,8 @@
-"""Gradients of a batch, one sample a thread.
+"""Gradients of a batch, with one thread for each sample.
 
-Threads that each work on a sample of their own wait for one another once a step. Threads that
-share every convolution wait hundreds of times, and whatever else runs on the machine holds up
-all of them: on two cores with one other busy process that cost two thirds of the steps.
+Threads with one sample each wait for each other once a step. Threads that share every convolution
+wait hundreds of times a step, and another busy process delays all of them: on two cores it cost two
+thirds of the steps.
 """
 
 import copy
@@ -25,9 +25,9 @@ class Replicas:
         self._threads = ThreadPoolExecutor(size, "replica", torch.set_num_threads, (1,))
 
     def backward(self, images: Tensor, masks: Tensor) -> list[Loss]:
-        """Put the mean gradient of a batch in the network, and return each sample's loss.
+        """Set the network's gradients to the mean of a batch; return the loss of each sample.
 
-        Images are ``[N, 1, D, H, W]`` and masks ``[N, 2, D, H, W]``, N being ``size``.
+        Images are ``[N, 1, D, H, W]`` and masks ``[N, 2, D, H, W]``; N is ``size``.
         """
         state = self._network.state_dict()
         jobs = zip(self._copies, torch.split(images, 1), torch.split(masks, 1), strict=True)

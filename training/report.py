@@ -1,4 +1,4 @@
-"""What a training run leaves to look at: the log, the curves of the loss and sample predictions."""
+"""The report of a training run: its log, the curves of the loss and sample predictions."""
 
 import csv
 from collections.abc import Sequence
@@ -45,26 +45,26 @@ def write_log(log: Sequence[Sequence[float]], folder: Path) -> None:
     plt.close(figure)
 
 
-def picture_samples(samples: Sequence[Sample], found: Sequence[Mask], path: Path) -> None:
-    """Draw the largest tumour slice of each sample: the truth in green, the answer in red."""
+def picture_samples(samples: Sequence[Sample], predicted: Sequence[Mask], path: Path) -> None:
+    """Draw the largest tumour slice of each sample: the truth in green, the prediction in red."""
     rows = -(-len(samples) // _COLUMNS)
     figure, axes = plt.subplots(rows, _COLUMNS, figsize=(2 * _COLUMNS, 2.4 * rows), squeeze=False)
     for panel in axes.ravel():
         panel.axis("off")
-    for panel, sample, answer in zip(axes.ravel(), samples, found, strict=False):
-        shown = sample.mask if sample.mask.any() else answer
+    for panel, sample, mask in zip(axes.ravel(), samples, predicted, strict=False):
+        shown = sample.mask if sample.mask.any() else mask
         areas = shown.sum(axis=(0, 1))
         level = int(areas.argmax()) if areas.any() else shown.shape[2] // 2
         panel.imshow(sample.image[:, :, level].T, cmap="gray", origin="lower", vmin=-2.5, vmax=4)
-        for mask, colour in ((sample.mask, "lime"), (answer, "red")):
-            if mask[:, :, level].any():
-                panel.contour(mask[:, :, level].T, [0.5], colors=colour, linewidths=0.9)
+        for outlined, colour in ((sample.mask, "lime"), (mask, "red")):
+            if outlined[:, :, level].any():
+                panel.contour(outlined[:, :, level].T, [0.5], colors=colour, linewidths=0.9)
     figure.tight_layout(pad=0.2)
     figure.savefig(path, dpi=90)
     plt.close(figure)
 
 
-def answer_sample(network: UNet3D, sample: Sample) -> tuple[NDArray[np.float32], float]:
+def segment_sample(network: UNet3D, sample: Sample) -> tuple[NDArray[np.float32], float]:
     """Return the network's probabilities for a sample, ``[D, H, W]``, and its presence logit."""
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         outline, presence = network(torch.from_numpy(sample.image)[None, None])

@@ -1,9 +1,9 @@
 """Make the default weights: ``python -m training.train --minutes 120``.
 
-Fetches the anatomy, fills a pool of synthetic samples beside the training, trains for a budget
-of wall-clock minutes, calibrates the answer and writes the bundle. A run that was stopped goes
-on from its last checkpoint when it is called again with the same folder. In that folder it
-leaves its log, the curves of the loss and a picture of sample predictions.
+Fetches the anatomy, fills a pool of synthetic samples during the training, trains for a number of
+wall-clock minutes, calibrates the result and writes the bundle. A run that was stopped continues
+from its last checkpoint if it is started again with the same folder. That folder also gets the log,
+the curves of the loss and a picture of sample predictions.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from training.data.pool import SamplePool, filling
 from training.data.synthesis import GRID
 from training.loss import soft_dice
 from training.parallel import Replicas
-from training.report import answer_sample, picture_samples, write_log
+from training.report import picture_samples, segment_sample, write_log
 from worker.models.brain_tumor.network import UNet3D
 
 WEIGHT_DECAY = 1e-4
@@ -32,23 +32,23 @@ AVERAGING = 0.995
 VALIDATION_SLOTS = 40
 CHECKPOINT_EVERY_S = 300.0
 PICTURED = 24
-#: Voxels that a step sees of a sample at first: of a stripped brain nearly all, at half the cost.
+#: The crop of a sample in the first steps: it has nearly all of a stripped brain at half the cost.
 CROP = (72, 88, 72)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the steps change as the time goes by, ``done`` being the share of it that is over."""
+    """How the steps change over time; ``done`` is the share of the time that is over."""
 
     #: The highest rate, from which it falls along half a cosine.
     learning_rate: float = 1.5e-3
-    #: After this share a step sees all of a sample, as in service: instance normalisation depends
-    #: on how much of what it sees is background, and trained on crops alone it takes a scalp for
-    #: a tumour.
+    #: After this share of the time a step uses whole samples, as the service does. Instance
+    #: normalisation depends on the share of background, and a network that was trained on crops
+    #: only mistakes the scalp for a tumour.
     cropped_share: float = 0.6
 
-    def seen(self, done: float) -> tuple[int, int, int]:
-        """Return the voxels that a step sees of a sample."""
+    def crop(self, done: float) -> tuple[int, int, int]:
+        """Return the voxels of a sample that a step uses."""
         return CROP if done < self.cropped_share else GRID.shape
 
     def rate(self, step: int, done: float) -> float:
@@ -60,7 +60,7 @@ class Schedule:
 
 @dataclass
 class Run:
-    """A training run's state, all of which is in its checkpoint."""
+    """The state of a training run, which is saved in its checkpoint."""
 
     network: UNet3D
     averaged: UNet3D
@@ -78,7 +78,7 @@ class Run:
         return cls(network, copy.deepcopy(network), optimiser)
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint; the file is replaced as a whole."""
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -91,7 +91,7 @@ class Run:
         partial.replace(path)
 
     def resume(self, path: Path) -> None:
-        """Take up the checkpoint at ``path``."""
+        """Load the checkpoint at ``path``."""
         state: dict[str, Any] = torch.load(path, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
@@ -112,11 +112,11 @@ def train(
 ) -> Path:
     """Train in ``folder`` and return the path of the averaged weights.
 
-    ``start`` names weights to begin with: those that fit are taken over.
+    ``start`` is a file of weights to begin with: those of the right shape are copied.
     """
     run = Run.start(seed)
     if start is not None:
-        _take_over(run, start)
+        _copy_weights(run, start)
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         run.resume(checkpoint)
@@ -146,15 +146,15 @@ def _loop(
     while run.elapsed_s < budget_s:
         began = time.monotonic()
         done = run.elapsed_s / budget_s
-        images, masks = draw_batch(pool, rng, batch, schedule.seen(done))
+        images, masks = draw_batch(pool, rng, batch, schedule.crop(done))
         _step(run, replicas, images, masks, schedule.rate(run.step, done))
         if time.monotonic() - last_save > CHECKPOINT_EVERY_S:
             last_save = time.monotonic()
             run.save(checkpoint)
             write_log(run.log, checkpoint.parent)
             samples = [pool.read(slot) for slot in range(PICTURED)]
-            found = [answer_sample(run.averaged, sample)[0] > 0.5 for sample in samples]
-            picture_samples(samples, found, checkpoint.parent / "samples.png")
+            predicted = [segment_sample(run.averaged, sample)[0] > 0.5 for sample in samples]
+            picture_samples(samples, predicted, checkpoint.parent / "samples.png")
             print(_progress(run, pool), flush=True)
         run.elapsed_s += time.monotonic() - began
 
@@ -178,7 +178,7 @@ def _step(run: Run, replicas: Replicas, images: Tensor, masks: Tensor, rate: flo
 def draw_batch(
     pool: SamplePool, rng: np.random.Generator, size: int, crop: tuple[int, int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Return crops of ``size`` random samples, cheaply varied, and their masks.
+    """Return crops of ``size`` random samples, with cheap augmentation, and their masks.
 
     Images are ``[size, 1, *crop]``; masks, of tumour and brain, ``[size, 2, *crop]``.
     """
@@ -211,38 +211,38 @@ def _average(run: Run) -> None:
 
 def _progress(run: Run, pool: SamplePool) -> str:
     recent = np.mean(run.log[-50:], axis=0)
-    dice, told = validate(run.averaged, pool)
+    dice, presence_right = validate(run.averaged, pool)
     return (
         f"step {run.step} minute {run.elapsed_s / 60:.1f} loss {recent[2]:.3f} "
-        f"dice loss {recent[4]:.3f} validation dice {dice:.3f} presence right {told:.2f} "
+        f"dice loss {recent[4]:.3f} validation dice {dice:.3f} presence right {presence_right:.2f} "
         f"pool {len(pool.filled())}"
     )
 
 
 def validate(network: UNet3D, pool: SamplePool) -> tuple[float, float]:
-    """Return the mean Dice of held-out tumours, and the share of right presence answers."""
+    """Return the mean Dice of held-out tumours, and the share of right presences."""
     dices, right = [], []
     for slot in range(VALIDATION_SLOTS):
         sample = pool.read(slot)
-        probability, presence = answer_sample(network, sample)
+        probability, presence = segment_sample(network, sample)
         has_tumour = bool(sample.mask.any())
         right.append((presence > 0) == has_tumour)
         if has_tumour:
-            found, truth = (
+            predicted, truth = (
                 torch.from_numpy(mask)[None, None].float()
                 for mask in (probability > 0.5, sample.mask)
             )
-            dices.append(float(soft_dice(found, truth)))
+            dices.append(float(soft_dice(predicted, truth)))
     return float(np.mean(dices)), float(np.mean(right))
 
 
-def _take_over(run: Run, weights: Path) -> None:
-    given = torch.load(weights, weights_only=True)
+def _copy_weights(run: Run, weights: Path) -> None:
+    tensors = torch.load(weights, weights_only=True)
     for network in (run.network, run.averaged):
         own = network.state_dict()
-        for name, tensor in given.items():
+        for name, tensor in tensors.items():
             if own[name].shape[1:] == tensor.shape[1:]:
-                own[name][: len(tensor)] = tensor  # an output channel more is no hindrance
+                own[name][: len(tensor)] = tensor  # there may be more output channels now
 
 
 def main() -> None:
@@ -256,21 +256,21 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=4000, help="samples, 2.3 MB each")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--start", type=Path, help="weights to begin with, where they fit")
+    parser.add_argument("--start", type=Path, help="weights to begin with, if their shapes fit")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument("--scans", type=int, default=120, help="synthetic validation scans")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     weights = train(
-        given.folder,
-        minutes=given.minutes,
-        schedule=Schedule(given.learning_rate, given.cropped_share),
-        batch=given.batch,
-        pool_size=given.pool,
-        seed=given.seed,
-        start=given.start,
+        options.folder,
+        minutes=options.minutes,
+        schedule=Schedule(options.learning_rate, options.cropped_share),
+        batch=options.batch,
+        pool_size=options.pool,
+        seed=options.seed,
+        start=options.start,
     )
-    report = calibrate(weights, given.folder / "anatomy", given.bundle, given.scans)
+    report = calibrate(weights, options.folder / "anatomy", options.bundle, options.scans)
     print(json.dumps(asdict(report), indent=2))
 
 

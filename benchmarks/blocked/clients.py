@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +12,18 @@ from urllib.parse import urlsplit
 
 from benchmarks.common.clinic import job_fault, refusal
 
-#: ``predict``: one call; ``wait``: a submit, and then a look that is held.
+#: ``predict``: one call; ``wait``: a submit, and then a status call that waits.
 Way = Literal["predict", "wait"]
+#: Open files of this process beside its connections.
+_SPARE_FILES = 64
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one client fared.
+    """The outcome of one client.
 
-    ``status`` is that of its last answer, 0 if there was none; ``seconds`` go from its first byte
-    to its answer, ``woken_s`` from the end of its job to its answer.
+    ``status`` is the HTTP status of its last response, 0 if there was none. ``seconds`` count from
+    its first byte to that response, ``woken_s`` from the end of its job to that response.
     """
 
     status: int
@@ -30,7 +33,7 @@ class Outcome:
 
 
 async def block(base: str, way: Way, scan: bytes, wait_s: int) -> Outcome:
-    """Hand in a scan and block until its job is terminal."""
+    """Submit a scan and block until its job is terminal."""
     began_s, status = time.perf_counter(), 0
     try:
         if way == "wait":
@@ -42,8 +45,8 @@ async def block(base: str, way: Way, scan: bytes, wait_s: int) -> Outcome:
         else:
             status, body = await _call(base, "POST", f"/predict?wait={wait_s}", scan)
     except (OSError, ValueError) as error:
-        words = f"no answer: {type(error).__name__}"
-        return Outcome(0, words, time.perf_counter() - began_s)
+        reason = f"no response: {type(error).__name__}"
+        return Outcome(0, reason, time.perf_counter() - began_s)
     seconds, now_s = time.perf_counter() - began_s, time.time()
     if status == 202:
         return Outcome(status, f"no result within {wait_s} s", seconds)
@@ -62,30 +65,44 @@ async def _call(base: str, method: str, path: str, body: bytes = b"") -> tuple[i
 
     Raises:
         OSError: The connection failed.
-        ValueError: It was cut before a whole answer had come.
+        ValueError: The connection ended before the response was complete.
     """
-    place = urlsplit(base)
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    address = urlsplit(base)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:
         head = (
-            f"{method} {path} HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n"
             f"Content-Type: application/gzip\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         writer.write(head.encode() + body)
         await writer.drain()
-        answer = await reader.read()
+        response = await reader.read()
     finally:
         writer.close()
-    head_bytes, found, content = answer.partition(b"\r\n\r\n")
-    if not found:
-        raise ValueError("the connection was cut")
+    head_bytes, separator, content = response.partition(b"\r\n\r\n")
+    if not separator:
+        raise ValueError("the connection ended early")
     return int(head_bytes.split()[1]), content
 
 
 def statuses(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Return how many clients were answered with what, and why some were not served."""
+    """Return how many clients had each outcome, with the reason if it was no result."""
     counts: dict[str, int] = {}
-    for one in outcomes:
-        words = f"{one.status} finished" if one.fault is None else one.fault
-        counts[words] = counts.get(words, 0) + 1
+    for outcome in outcomes:
+        name = f"{outcome.status} finished" if outcome.fault is None else outcome.fault
+        counts[name] = counts.get(name, 0) + 1
     return dict(sorted(counts.items()))
+
+
+def allow_files(clients: int) -> None:
+    """Raise this process's limit of open files, if so many connections need it.
+
+    Raises:
+        ValueError: The system's limit is lower.
+    """
+    limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = clients + _SPARE_FILES
+    if highest != resource.RLIM_INFINITY and highest < needed:
+        raise ValueError(f"{clients} connections need {needed} open files; {highest} are allowed.")
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, highest))

@@ -1,10 +1,9 @@
-"""A scan's whole work in plain calls, with nothing around it: the measure for all that serves it.
+"""The whole work of one scan in plain calls, without a service around it.
 
-``python -m benchmarks.common.bare SCAN`` answers every line ``{"threads": 2, "seconds": 5}`` on its
-input with a line of what one scan cost in a loop of that long.
+``python -m benchmarks.common.bare SCAN`` reads lines such as ``{"threads": 2, "seconds": 5}``. For
+each it processes the scan in a loop of that length and prints a line with the cost of one scan.
 """
 
-import argparse
 import json
 import logging
 import statistics
@@ -17,6 +16,7 @@ from typing import IO, Any, NamedTuple
 
 from ulid import ULID
 
+from benchmarks.common.output import option_parser
 from shared.allocator import keep_memory
 from shared.bundles.available_models import AvailableModels
 from shared.bundles.catalog import ModelCatalog
@@ -33,23 +33,23 @@ from worker.models.loader import load_predictor
 from worker.pipeline.preview import preview_png
 from worker.volume.postprocess import Segmentation
 
-#: Loops that are shorter than this many scans go on, so that a median means something.
+#: A loop goes on until it has done so many scans: a median of fewer means nothing.
 LEAST_SCANS = 3
 
 
-class Done(NamedTuple):
-    """One scan's answer, and how long each stage took."""
+class BareResult(NamedTuple):
+    """The segmentation of one scan, and how long each stage took."""
 
     segmentation: Segmentation
     timings: Timings
 
     @property
     def volume_ml(self) -> float:
-        """Return what the mask shows."""
+        """Return the volume of all labels of the mask."""
         return sum(label.volume_ml for label in self.segmentation.labels)
 
     def as_job(self) -> dict[str, Any]:
-        """Return what clients here look at in a job's answer."""
+        """Return those members of a job that the clients of the benchmarks read."""
         return {
             "timings_s": self.timings.model_dump(),
             "result": {"tumor": {"volume_ml": self.volume_ml}},
@@ -78,12 +78,12 @@ class WholeScan:
 
     @property
     def arithmetic(self) -> str:
-        """Return how the network computes: what its warm-up found to be fastest."""
-        way = self._predictor.arithmetic
-        return f"{way.precision}, {way.memory_format}"
+        """Return how the network computes: what its warm-up measured to be fastest."""
+        mode = self._predictor.arithmetic
+        return f"{mode.precision}, {mode.memory_format}"
 
-    def run(self, scan: IO[bytes], threads: int) -> Done:
-        """Do all of one scan's work with ``threads`` cores; any thread may call it."""
+    def run(self, scan: IO[bytes], threads: int) -> BareResult:
+        """Process one scan on ``threads`` cores; any thread may call it."""
         set_threads(threads)
         now, clock, name = datetime.now(UTC), StageTimer(), ScanStore.folder(str(ULID()))
         with clock.stage(Stage.LOAD):
@@ -101,7 +101,7 @@ class WholeScan:
             picture = preview_png(data, segmentation.mask, affine)
             self._store.write(f"{name}/mask.nii.gz", mask_bytes(segmentation.mask, volume.header))
             self._store.write(f"{name}/preview.png", picture)
-        return Done(segmentation, clock.timings(now, now))
+        return BareResult(segmentation, clock.timings(now, now))
 
 
 def _default_bundle(settings: Settings) -> Path:
@@ -110,17 +110,17 @@ def _default_bundle(settings: Settings) -> Path:
 
 
 def loop(work: WholeScan, scan: Path, *, threads: int, seconds: float) -> dict[str, Any]:
-    """Do the scan again and again for ``seconds``; return what one cost (medians, in seconds).
+    """Process the scan in a loop for ``seconds``; return the cost of one (medians, in seconds).
 
-    ``core_s`` is the time of all cores that the process took, shared out among the scans.
+    ``core_s`` is the core time of the process divided by the number of scans.
     """
-    done: list[Done] = []
+    done: list[BareResult] = []
     began, cpu = time.perf_counter(), time.process_time()
     while time.perf_counter() - began < seconds or len(done) < LEAST_SCANS:
         with scan.open("rb") as file:
             done.append(work.run(file, threads))
     wall_s, core_s = time.perf_counter() - began, time.process_time() - cpu
-    stages = [one.timings.model_dump() for one in done]
+    stages = [result.timings.model_dump() for result in done]
     return {
         "scans": len(done),
         "scans_per_s": len(done) / wall_s,
@@ -134,11 +134,11 @@ def loop(work: WholeScan, scan: Path, *, threads: int, seconds: float) -> dict[s
 
 
 def main() -> None:
-    """Get ready, say so, and answer requests until the input ends."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    """Load the model, print ``ready``, and answer requests until the input ends."""
+    parser = option_parser(__doc__)
     parser.add_argument("scan", type=Path)
     scan = parser.parse_args().scan
-    configure_logging("bench", level=logging.ERROR)  # standard output is for the answers
+    configure_logging("bench", level=logging.ERROR)  # standard output is for the results
     with tempfile.TemporaryDirectory() as folder:
         work = WholeScan(Path(folder))
         print("ready", flush=True)

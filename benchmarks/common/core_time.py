@@ -1,4 +1,4 @@
-"""Who took the cores: the time of every process of a service, of its clients, and of others."""
+"""Core time of the processes of a service, of its clients, and of everything else."""
 
 import os
 import sys
@@ -18,8 +18,8 @@ Parts = Mapping[str, list[psutil.Process]]
 class CoreTime:
     """Core-seconds up to a moment, or between two.
 
-    ``parts`` holds those of named processes with their children; ``idle`` those that nobody took
-    and ``wall`` all there were, both over the cores that this process may use.
+    ``parts`` holds those of named processes with their children; ``idle`` those that were not used
+    and ``wall`` all of them, both over the cores that this process may use.
     """
 
     parts: dict[str, float]
@@ -51,7 +51,7 @@ class CoreTime:
     def shares(self) -> dict[str, float]:
         """Return the parts, ``idle`` and ``others`` as shares of all core time.
 
-        Others are whatever else runs on this machine, and the kernel's own work for nobody.
+        ``others`` are the other programs on this machine, and the kernel's own work.
         """
         shares = {name: seconds / self.wall for name, seconds in self.parts.items()}
         shares["idle"] = self.idle / self.wall
@@ -59,22 +59,22 @@ class CoreTime:
 
 
 def use_cores(count: int) -> int:
-    """Keep this process and all that it starts to ``count`` cores; 0: all that it may use.
+    """Restrict this process and its children to ``count`` cores; 0: all that it may use.
 
     Raises:
-        ValueError: There are not so many, or this system does not let one choose.
+        ValueError: There are fewer cores, or this is not Linux.
     """
     if sys.platform != "linux":
-        raise ValueError("Cores are kept to, and their time is read, on Linux only.")
+        raise ValueError("Cores can be chosen, and their time read, on Linux only.")
     available = sorted(os.sched_getaffinity(0))
     if count > len(available):
-        raise ValueError(f"There are {len(available)} cores here, and not {count}.")
+        raise ValueError(f"There are {len(available)} cores, fewer than {count}.")
     os.sched_setaffinity(0, available[: count or None])
     return count or len(available)
 
 
 def peak_memory_mb(parts: Parts) -> dict[str, float]:
-    """Return the most that each part ever had in memory, in MB, as a sum over its processes."""
+    """Return the peak memory of each part in MB, summed over its processes."""
     return {
         name: sum(_peak_mb(process) for process in family)
         for name, family in _families(parts).items()
@@ -82,18 +82,18 @@ def peak_memory_mb(parts: Parts) -> dict[str, float]:
 
 
 def _families(parts: Parts) -> dict[str, list[psutil.Process]]:
-    """Return the processes of every part with their children, but for those of other parts."""
+    """Return the processes of every part with their children, except those of other parts."""
     roots = {process.pid for processes in parts.values() for process in processes}
 
     def family(process: psutil.Process) -> Iterator[psutil.Process]:
         yield process
         with suppress(psutil.NoSuchProcess):
-            for one in process.children():
-                if one.pid not in roots:
-                    yield from family(one)
+            for child in process.children():
+                if child.pid not in roots:
+                    yield from family(child)
 
     return {
-        name: [one for process in processes for one in family(process)]
+        name: [member for process in processes for member in family(process)]
         for name, processes in parts.items()
     }
 

@@ -1,4 +1,4 @@
-"""What a number was measured on, and where it is written."""
+"""The machine that numbers were measured on, and the file that they are written to."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def machine() -> dict[str, Any]:
                 model = line.partition(":")[2].strip()
                 break
     except OSError:
-        pass  # not Linux: the architecture must do
+        pass  # not Linux: the architecture is the best there is
     return {
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
@@ -29,8 +29,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def voxelq_settings() -> dict[str, str]:
+    """Return the settings of VoxelQ that this environment has."""
+    return {name: text for name, text in os.environ.items() if name.startswith("VOXELQ_")}
+
+
 def write_json(name: str, numbers: dict[str, Any], folder: Path = RESULTS) -> Path:
-    """Write ``numbers`` with the machine beside them; return the file."""
+    """Write ``numbers`` together with the machine; return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **numbers}, indent=2) + "\n")

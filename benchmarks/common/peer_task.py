@@ -1,4 +1,4 @@
-"""What a peer's stock RQ worker runs; a module of its own, for RQ runs nothing of ``__main__``."""
+"""The task of a peer's stock RQ worker; apart from ``__main__``, which RQ cannot import."""
 
 import os
 from functools import cache
@@ -15,6 +15,6 @@ def work() -> WholeScan:
 
 
 def segment(scan: str, threads: int) -> dict[str, Any]:
-    """Do the scan that lies at ``scan`` and return its answer."""
+    """Process the scan in the file ``scan`` and return its result."""
     with open(scan, "rb") as file:
         return work().run(file, threads).as_job()

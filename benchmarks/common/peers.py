@@ -1,17 +1,16 @@
-"""What others build for the same work, of stock parts and with no package more than we have.
+"""What is usually built for the same work, from stock parts and without further packages.
 
 - ``threads``: FastAPI that calls the model in its threads; there is no queue at all.
-- ``rq``: FastAPI that lays the scan on the disk and its name in Redis, and blocks until a stock
-  RQ SimpleWorker has done it; a worker does one scan after another.
+- ``rq``: FastAPI that writes the scan to disk and its path to Redis, and blocks until a stock RQ
+  SimpleWorker has processed it; a worker processes one scan after another.
 
-Both do what `benchmarks.common.bare` does to a scan, and answer when mask and picture are written.
-A client says how many threads a scan gets, so that every load is measured with what suits it best.
+Both do the work of `benchmarks.common.bare`, and respond when mask and picture are written. A
+client says how many threads a scan gets, so that every load is measured with the best number.
 
 ``python -m benchmarks.common.peers threads --port P``, ``... rq --port P``, ``... worker``;
 the folder for files is ``PEER_FOLDER``, Redis is at ``REDIS_URL``.
 """
 
-import argparse
 import io
 import os
 import uuid
@@ -24,10 +23,12 @@ from redis import Redis
 from rq import Queue, SimpleWorker
 from starlette.concurrency import run_in_threadpool
 
-#: What the worker runs; named and not imported, for the API of a queue needs no torch.
+from benchmarks.common.output import option_parser
+
+#: What the worker runs. A string and no import, because the API must not import torch.
 TASK = "benchmarks.common.peer_task.segment"
-#: A client that has waited for so long is told that it failed (seconds).
-PATIENCE_S = 120
+#: The longest time that a client waits for its scan (seconds).
+MAX_WAIT_S = 120
 
 
 def threads_app() -> FastAPI:
@@ -50,13 +51,13 @@ def threads_app() -> FastAPI:
 
 
 def rq_app(folder: Path, redis: Redis) -> FastAPI:
-    """Return the service with a stock queue; a blocked client holds a thread, as RQ has it."""
+    """Return the service with a stock queue; a blocked client occupies a thread, as RQ does it."""
     app, queue = FastAPI(), Queue("peers", connection=redis)
 
     def submit_and_wait(body: bytes, threads: int) -> dict[str, Any]:
         scan = folder / f"{uuid.uuid4().hex}.nii.gz"
         scan.write_bytes(body)
-        result = queue.enqueue(TASK, str(scan), threads).latest_result(timeout=PATIENCE_S)
+        result = queue.enqueue(TASK, str(scan), threads).latest_result(timeout=MAX_WAIT_S)
         if result is None or result.type != result.Type.SUCCESSFUL:
             raise HTTPException(500, "The job failed.")
         return dict(result.return_value or {})
@@ -73,19 +74,19 @@ def rq_app(folder: Path, redis: Redis) -> FastAPI:
 
 
 def main() -> None:
-    """Serve one of the two, or be the second one's worker, until SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    """Run one of the two APIs, or a worker of the second one, until SIGTERM."""
+    parser = option_parser(__doc__)
     parser.add_argument("what", choices=["threads", "rq", "worker"])
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
     if options.what == "threads":
         app = threads_app()
     else:
-        redis = Redis.from_url(os.environ["REDIS_URL"], socket_timeout=PATIENCE_S + 10)
+        redis = Redis.from_url(os.environ["REDIS_URL"], socket_timeout=MAX_WAIT_S + 10)
         if options.what == "worker":
             from benchmarks.common.peer_task import work
 
-            work()  # before it is heard of, so that no scan pays for it
+            work()  # before the worker registers, so that the model is loaded before the first scan
             SimpleWorker(["peers"], connection=redis).work(logging_level="WARNING")
             return
         app = rq_app(Path(os.environ["PEER_FOLDER"]), redis)

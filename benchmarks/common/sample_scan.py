@@ -1,4 +1,4 @@
-"""The scan that is measured: the sample's head in a clinic's matrix, noisy as scanners are."""
+"""The scan that is measured: the head of the sample scan, in a usual matrix and with noise."""
 
 import nibabel
 import numpy as np
@@ -8,12 +8,15 @@ from scipy import ndimage
 
 from shared.sample import SAMPLE_SCAN
 
-#: Standard deviation of the noise, of the brightest voxel. It makes gzip work as a real scan does.
+#: Standard deviation of the noise, as a share of the brightest voxel. With it the scan compresses
+#: as badly as a real one.
 NOISE = 0.01
+#: The scan of a full measurement, and of a quick one.
+FULL_SHAPE, QUICK_SHAPE = (256, 256, 128), (64, 64, 32)
 
 
 def sample_scan(shape: tuple[int, int, int]) -> bytes:
-    """Return the sample, with its lesion, as an int16 ``.nii.gz`` of ``shape`` voxels.
+    """Return the sample scan, with its lesion, as an int16 ``.nii.gz`` of ``shape`` voxels.
 
     The head fills the volume as it does in the sample, so the voxel size follows from the shape.
     """

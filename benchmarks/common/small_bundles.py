@@ -1,4 +1,4 @@
-"""Bundles in MONAI's manner, small and with random weights, made on the spot to be measured."""
+"""Small MONAI bundles with random weights."""
 
 import json
 from pathlib import Path
@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 
+from benchmarks.common.model_folders import make_model_folder
 from shared.bundles.config import Configuration
 from worker.models.monai.config_resolver import Resolver
 
-#: How each goes through its network: window by window, or in one piece.
+#: The names of both bundles: one network runs on windows, the other on whole volumes.
 WINDOWS, WHOLE = "windows", "whole-volumes"
-VERSION = "1.0.0"
-#: The edge of a window in voxels, and how many share a pass.
+#: The edge of a window in voxels, and how many windows share a forward pass.
 WINDOW, WINDOWS_A_PASS = 48, 8
 
 
 def write_bundles(models: Path, spacing_mm: float) -> None:
-    """Write both bundles under ``models``: one network on one grid, two ways through it."""
+    """Write both bundles under ``models``: the same network and grid, with two inferers."""
     windows = _component(
         "SlidingWindowInferer",
         roi_size=[WINDOW] * 3,
@@ -27,14 +27,12 @@ def write_bundles(models: Path, spacing_mm: float) -> None:
     )
     for name, inferer in ((WINDOWS, windows), (WHOLE, _component("SimpleInferer"))):
         configuration = _configuration(inferer, spacing_mm)
-        configs, weights = (models / name / VERSION / part for part in ("configs", "models"))
-        configs.mkdir(parents=True)
-        weights.mkdir()
-        (configs / "metadata.json").write_text(json.dumps(_metadata(name)))
-        (configs / "inference.json").write_text(json.dumps(configuration))
+        labels = [{"value": value, "name": f"label {value}"} for value in (1, 2, 3)]
+        folder = make_model_folder(models, name, labels=labels)
+        (folder / "configs" / "inference.json").write_text(json.dumps(configuration))
         torch.manual_seed(0)
         network = Resolver(Configuration(configuration), {}).get("network_def")
-        torch.save(network.state_dict(), weights / "model.pt")
+        torch.save(network.state_dict(), folder / "models" / "model.pt")
 
 
 def _component(target: str, **arguments: Any) -> dict[str, Any]:
@@ -71,16 +69,4 @@ def _configuration(inferer: dict[str, Any], spacing_mm: float) -> dict[str, Any]
         "preprocessing": _component("Compose", transforms=before),
         "inferer": inferer,
         "postprocessing": _component("Compose", transforms=after),
-    }
-
-
-def _metadata(name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "version": VERSION,
-        "description": "random weights, to be measured",
-        "inputs": [{"name": "scan", "modality": "FLAIR"}],
-        "labels": [{"value": value, "name": f"label {value}"} for value in (1, 2, 3)],
-        "license": "Apache-2.0",
-        "intended_use": "measuring VoxelQ",
     }

@@ -1,64 +1,27 @@
 """Where a scan's time goes, part by part: ``python -m benchmarks.components``.
 
-One scan is handed in many times to ``POST /predict``, by one client in a loop and then by several.
-The service tells in ``Server-Timing`` what its parts took; what is left of the client's own time
-above the server's is the network's share, so no two clocks are compared. Without ``--rest-url``
-the local stack is brought up for it, with one worker.
+One scan is submitted many times to ``POST /predict``, first by one client in a loop and then by
+several. The service reports in ``Server-Timing`` how long its parts took. The rest of the client's
+own time is the share of the network, so that the clocks of two machines are never compared. Without
+``--rest-url`` the local stack is started with one worker.
 
-What it writes is what ``voxelq plan --measured`` reads.
+``voxelq plan --measured`` reads the JSON that this writes.
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 from rich.console import Console
 
 from benchmarks.common.machine import RESULTS, write_json
-from benchmarks.common.sample_scan import sample_scan
-from benchmarks.common.services import voxelq
-from benchmarks.components.load import NotMeasured, Rest, measure, service_facts
+from benchmarks.common.output import option_parser
+from benchmarks.common.sample_scan import FULL_SHAPE, sample_scan
+from benchmarks.components.load import NotMeasured
 from benchmarks.components.plot import plot
-from benchmarks.components.report import print_report, round_numbers
-
-SHAPE = (256, 256, 128)
-
-
-@contextmanager
-def rest(url: str | None, scan: bytes) -> Iterator[Rest]:
-    """Yield the service at ``url``, or a local one that ends with the block."""
-    if url is not None:
-        yield Rest(url.rstrip("/"), scan)
-        return
-    with voxelq(1) as service:
-        yield Rest(service.url.removesuffix("/predict"), scan)
-
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure every round; return what is written.
-
-    Raises:
-        NotMeasured: The service refused a scan, failed it, or cannot be reached.
-        OSError: The image cannot be read.
-    """
-    scan = options.image.read_bytes() if options.image else sample_scan(SHAPE)
-    with rest(options.rest_url, scan) as protocol:
-        rounds = [
-            measure(protocol, requests=options.requests, clients=clients)
-            for clients in options.concurrency
-        ]
-        facts = service_facts(protocol.url)
-    return {
-        "scan": {"bytes": len(scan), "shape": rounds[0].shape},
-        "settings": {k: v for k, v in os.environ.items() if k.startswith("VOXELQ_")},
-        "service": {"local": options.rest_url is None, **facts},
-        "rounds": [round_numbers(one) for one in rounds],
-    }
+from benchmarks.components.report import print_report
+from benchmarks.components.run import run
 
 
 def _json_file(text: str) -> Path:
@@ -76,9 +39,9 @@ def _count(text: str) -> int:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = option_parser(__doc__)
     parser.add_argument("--image", type=Path, help="a .nii or .nii.gz; default: 256x256x128")
-    parser.add_argument("--rest-url", help="the service to measure; default: one of its own")
+    parser.add_argument("--rest-url", help="the service to measure; default: a local one")
     parser.add_argument("--requests", type=_count, default=30, help="of each round, at least")
     parser.add_argument(
         "--concurrency",
@@ -91,7 +54,10 @@ def main() -> None:
     parser.add_argument("--output-plot", type=Path, help="default: beside the JSON")
     options = parser.parse_args()
     try:
-        numbers = run(options)
+        scan = options.image.read_bytes() if options.image else sample_scan(FULL_SHAPE)
+        numbers = run(
+            scan, options.rest_url, requests=options.requests, concurrency=options.concurrency
+        )
     except (NotMeasured, httpx.InvalidURL) as error:
         sys.exit(f"nothing was measured: {error}")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One scan handed in again and again, and what each part of every call took."""
+"""One scan submitted again and again, and how long each part of every call took."""
 
 import re
 import threading
@@ -11,7 +11,9 @@ from typing import Any, Protocol
 import httpx
 from rich.progress import Progress
 
-#: What the worker does with a scan, and then what a call consists of.
+from benchmarks.common.service_state import read_metric
+
+#: The worker's stages of a scan, and all parts of a call.
 STAGES = ("load", "preprocess", "inference", "postprocess", "store")
 PARTS = ("network", "upload", "queue", *STAGES, "answer")
 #: Sums: the worker's stages, the server's whole time, the client's whole time.
@@ -19,14 +21,15 @@ WHOLES = ("worker", "server_total", "end_to_end")
 
 #: Calls of every client before the first that counts.
 WARM_UP = 2
-#: Scans that each client hands in at least, in the mean: a crowd's first and last are no crowd's.
+#: Mean number of scans of each client, at least: while the first and the last scans of a round are
+#: processed, fewer clients are active.
 TURNS = 5
 _TIMEOUT_S = 330.0
 _ENTRY = re.compile(r"(\w+);dur=([\d.]+)")
 
 
 class NotMeasured(Exception):
-    """A service that cannot be measured; ``str`` is a sentence for a person."""
+    """A service cannot be measured; ``str`` says why."""
 
 
 @dataclass(frozen=True)
@@ -38,59 +41,59 @@ class Sample:
     shape: tuple[int, ...]
 
 
-class Caller(Protocol):
-    """A client's own connection."""
+class Connection(Protocol):
+    """The connection of one client."""
 
-    def ask(self) -> Sample:
-        """Hand the scan in and wait for its answer; raises NotMeasured."""
+    def predict(self) -> Sample:
+        """Submit the scan and wait for its result; raises NotMeasured."""
 
     def close(self) -> None:
         """Close the connection."""
 
 
-class Way(Protocol):
-    """A protocol by which a service is spoken to."""
+class Endpoint(Protocol):
+    """A service as it is reached by one protocol."""
 
     @property
     def name(self) -> str:
-        """What the report calls it."""
+        """The name of the protocol in the report."""
 
-    def connect(self) -> Caller:
+    def connect(self) -> Connection:
         """Return a connection for one client."""
 
 
 @dataclass(frozen=True)
-class Rest:
+class RestEndpoint:
     """``POST /predict`` of the service at ``url`` with the bytes of ``scan``."""
 
     url: str
     scan: bytes
     name: str = "REST"
 
-    def connect(self) -> "RestCaller":
+    def connect(self) -> "RestConnection":
         """Return a connection for one client."""
-        return RestCaller(self)
+        return RestConnection(self)
 
 
-class RestCaller:
-    """A client that keeps its connection."""
+class RestConnection:
+    """An HTTP connection that is kept open."""
 
-    def __init__(self, rest: Rest) -> None:
-        self._rest = rest
+    def __init__(self, endpoint: RestEndpoint) -> None:
+        self._endpoint = endpoint
         self._http = httpx.Client(timeout=_TIMEOUT_S, trust_env=False)
 
-    def ask(self) -> Sample:
-        """Hand the scan in and wait for its answer; raises NotMeasured."""
+    def predict(self) -> Sample:
+        """Submit the scan and wait for its result; raises NotMeasured."""
         began_s = time.perf_counter()
         try:
             response = self._http.post(
-                f"{self._rest.url}/predict",
-                content=self._rest.scan,
+                f"{self._endpoint.url}/predict",
+                content=self._endpoint.scan,
                 headers={"Content-Type": "application/octet-stream"},
             )
         except httpx.HTTPError as error:
             raise NotMeasured(
-                f"no VoxelQ service answers at {self._rest.url} ({type(error).__name__})."
+                f"no VoxelQ service answers at {self._endpoint.url} ({type(error).__name__})."
             ) from error
         return read_sample(response, time.perf_counter() - began_s)
 
@@ -100,24 +103,24 @@ class RestCaller:
 
 
 def read_sample(response: httpx.Response, end_to_end_s: float) -> Sample:
-    """Return what a call that took ``end_to_end_s`` consisted of; raises NotMeasured."""
+    """Return the parts of a call that took ``end_to_end_s``; raises NotMeasured."""
     job = _job(response)
-    told = {
+    reported = {
         name: float(value) / 1000
         for name, value in _ENTRY.findall(response.headers.get("server-timing", ""))
     }
-    if missing := [name for name in ("server", *PARTS[1:]) if name not in told]:
+    if missing := [name for name in ("server", *PARTS[1:]) if name not in reported]:
         raise NotMeasured(
-            f"the service does not tell its {', '.join(missing)} in Server-Timing; "
+            f"the service does not report its {', '.join(missing)} in Server-Timing; "
             "it is older than this tool."
         )
-    seconds = {name: told[name] for name in PARTS[1:]}
+    seconds = {name: reported[name] for name in PARTS[1:]}
     return Sample(
         {
-            "network": end_to_end_s - told["server"],
+            "network": end_to_end_s - reported["server"],
             **seconds,
-            "worker": sum(told[name] for name in STAGES),
-            "server_total": told["server"],
+            "worker": sum(reported[name] for name in STAGES),
+            "server_total": reported["server"],
             "end_to_end": end_to_end_s,
         },
         job["batch"]["size"],
@@ -142,7 +145,7 @@ def _job(response: httpx.Response) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Round:
-    """What ``clients`` in a loop saw of one protocol in ``seconds``."""
+    """The calls of ``clients`` in a loop, by one protocol, in ``seconds``."""
 
     protocol: str
     clients: int
@@ -155,13 +158,13 @@ class Round:
         return list(self.samples[0].shape)
 
 
-def measure(way: Way, *, requests: int, clients: int) -> Round:
-    """Have clients ask ``requests`` times between them, each as soon as it was answered.
+def measure(endpoint: Endpoint, *, requests: int, clients: int) -> Round:
+    """Let clients make ``requests`` calls in all, each client one after another.
 
-    It is :data:`TURNS` times for each client at least.
+    There are at least :data:`TURNS` calls for each client.
 
     Raises:
-        NotMeasured: A call was not answered with a finished job.
+        NotMeasured: A call did not return a finished job.
     """
     total = max(requests, TURNS * clients)
     left, lock = total, threading.Lock()
@@ -176,52 +179,50 @@ def measure(way: Way, *, requests: int, clients: int) -> Round:
             return left >= 0
 
     def loop() -> None:
-        caller = way.connect()
+        connection = endpoint.connect()
         try:
             for _ in range(WARM_UP):
-                caller.ask()
+                connection.predict()
             warm.wait()
             began_s.append(time.perf_counter())
             while take():
-                samples.append(caller.ask())
+                samples.append(connection.predict())
                 bar.advance(task)
         except Exception:
-            warm.abort()  # or the others would wait for this one
+            warm.abort()  # the others must not wait for this one
             raise
         finally:
-            caller.close()
+            connection.close()
 
     with Progress(transient=True) as bar, ThreadPoolExecutor(clients) as pool:
-        task = bar.add_task(f"{way.name}, {clients} at once", total=total)
+        task = bar.add_task(f"{endpoint.name}, {clients} at once", total=total)
         running = [pool.submit(loop) for _ in range(clients)]
-        faults = [fault for one in running if (fault := one.exception()) is not None]
+        faults = [fault for loop in running if (fault := loop.exception()) is not None]
     seconds = time.perf_counter() - min(began_s, default=0.0)
     for fault in sorted(faults, key=lambda fault: isinstance(fault, threading.BrokenBarrierError)):
         raise fault
-    return Round(way.name, clients, seconds, samples)
+    return Round(endpoint.name, clients, seconds, samples)
 
 
 def service_facts(url: str) -> dict[str, Any]:
-    """Return what a planner must know of the service: its workers, their device and lanes.
+    """Return the facts of a service that a planner needs: its workers, their device and lanes.
 
     Raises:
-        NotMeasured: It does not tell.
+        NotMeasured: The service does not report them.
     """
     try:
         with httpx.Client(timeout=10, trust_env=False) as http:
             workers = http.get(f"{url}/queue").json()["workers"]
             metrics = http.get(f"{url}/metrics").text
+        lane_s, worker_s = (
+            read_metric(metrics, f"voxelq_{name}_seconds_total") for name in ("lane", "worker")
+        )
+        if lane_s is None or not worker_s:
+            raise NotMeasured("the service does not report its workers.")
         return {
             "workers": len(workers),
             "device": workers[0]["device"],
-            "lanes": max(1, round(_metric(metrics, "lane") / _metric(metrics, "worker"))),
+            "lanes": max(1, round(lane_s / worker_s)),
         }
-    except (httpx.HTTPError, ValueError, KeyError, IndexError, ZeroDivisionError) as error:
-        raise NotMeasured("the service does not tell of its workers.") from error
-
-
-def _metric(text: str, who: str) -> float:
-    found = re.search(rf"^voxelq_{who}_seconds_total ([\d.e+-]+)$", text, re.MULTILINE)
-    if found is None:
-        raise KeyError(who)
-    return float(found[1])
+    except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
+        raise NotMeasured("the service does not report its workers.") from error

@@ -1,21 +1,18 @@
-"""The picture of :mod:`benchmarks.components`: four panels, each with every round side by side."""
+"""The picture of :mod:`benchmarks.components`: four panels, each with all rounds."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.common.output import pyplot
 from benchmarks.components.load import PARTS, WHOLES
 from benchmarks.components.report import label
 
 
 def plot(numbers: dict[str, Any], path: Path) -> None:
     """Draw the breakdown, mean against p95, every part's share, and the latencies' distribution."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     # the upper panels hold a bar and its number for every part of every round
     figure, axes = plt.subplots(2, 2, figsize=(13, 12), height_ratios=(7, 4), layout="constrained")
     shape = "x".join(map(str, numbers["scan"]["shape"]))
@@ -38,10 +35,10 @@ def plot(numbers: dict[str, Any], path: Path) -> None:
 def _breakdown(axis: Any, rounds: list[dict[str, Any]]) -> None:
     names = (*PARTS, *WHOLES)
     height = 0.84 / len(rounds)
-    for number, one in enumerate(rounds):
-        means = [1000 * one["seconds"][name]["mean"] for name in names]
+    for number, measured in enumerate(rounds):
+        means = [1000 * measured["seconds"][name]["mean"] for name in names]
         places = np.arange(len(names)) + (number - (len(rounds) - 1) / 2) * height
-        bars = axis.barh(places, means, height, label=label(one))
+        bars = axis.barh(places, means, height, label=label(measured))
         axis.bar_label(bars, fmt="%.1f", padding=3, fontsize="x-small")
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axis.invert_yaxis()
@@ -51,10 +48,10 @@ def _breakdown(axis: Any, rounds: list[dict[str, Any]]) -> None:
 
 def _mean_against_p95(axis: Any, rounds: list[dict[str, Any]]) -> None:
     names = (*PARTS, "end_to_end")
-    for number, one in enumerate(rounds):
+    for number, measured in enumerate(rounds):
         places = np.arange(len(names)) + (number - (len(rounds) - 1) / 2) * 0.25
         means, highs = (
-            [1000 * max(0.0, one["seconds"][name][key]) for name in names]
+            [1000 * max(0.0, measured["seconds"][name][key]) for name in names]
             for key in ("mean", "p95")
         )
         axis.hlines(places, means, highs, color=f"C{number}", linewidth=2)
@@ -69,11 +66,13 @@ def _mean_against_p95(axis: Any, rounds: list[dict[str, Any]]) -> None:
 
 
 def _shares(axis: Any, rounds: list[dict[str, Any]]) -> None:
-    names = [label(one).replace(", ", ",\n") for one in rounds]
+    names = [label(measured).replace(", ", ",\n") for measured in rounds]
     begins = np.zeros(len(rounds))
     for number, part in enumerate((*PARTS, "rest")):
-        found = [one["rest"] if part == "rest" else one["shares"][part] for one in rounds]
-        widths = 100 * np.maximum(found, 0)
+        shares = [
+            measured["rest"] if part == "rest" else measured["shares"][part] for measured in rounds
+        ]
+        widths = 100 * np.maximum(shares, 0)
         colour = "#cccccc" if part == "rest" else f"C{number}"
         axis.barh(names, widths, left=begins, label=part, color=colour)
         begins += widths
@@ -83,7 +82,7 @@ def _shares(axis: Any, rounds: list[dict[str, Any]]) -> None:
 
 
 def _distribution(axis: Any, rounds: list[dict[str, Any]]) -> None:
-    for one in rounds:
-        axis.ecdf([1000 * seconds for seconds in one["end_to_end_s"]])
+    for measured in rounds:
+        axis.ecdf([1000 * seconds for seconds in measured["end_to_end_s"]])
     axis.set(title="latency", xlabel="ms from end to end", ylabel="share of the calls")
     axis.grid(alpha=0.3)

@@ -5,34 +5,32 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common.machine import machine
+from benchmarks.common.output import print_machine
+from benchmarks.common.percentiles import percentile
 from benchmarks.components.load import PARTS, WHOLES, Round
 
-#: The parts must add up to the whole as closely.
+#: The largest allowed difference between the sum of the parts and the whole, as a share.
 BOUND = 0.05
 
 
 def spread(seconds: Sequence[float]) -> dict[str, float]:
     """Return mean, median, 90th, 95th and 99th percentile and standard deviation."""
-    p90, p95, p99 = (float(np.percentile(seconds, share)) for share in (90, 95, 99))
     return {
         "mean": statistics.fmean(seconds),
         "median": statistics.median(seconds),
-        "p90": p90,
-        "p95": p95,
-        "p99": p99,
+        **{f"p{share}": percentile(seconds, share) for share in (90, 95, 99)},
         "std": statistics.pstdev(seconds),
     }
 
 
 def round_numbers(done: Round) -> dict[str, Any]:
-    """Return what is written of a round: ``shares`` and ``rest`` make up the whole."""
+    """Return the numbers of a round; its ``shares`` and ``rest`` add up to 1."""
     spreads = {
-        name: spread([one.seconds[name] for one in done.samples]) for name in (*PARTS, *WHOLES)
+        name: spread([sample.seconds[name] for sample in done.samples])
+        for name in (*PARTS, *WHOLES)
     }
     whole_s = spreads["end_to_end"]["mean"]
     shares = {name: spreads[name]["mean"] / whole_s for name in PARTS}
@@ -47,15 +45,15 @@ def round_numbers(done: Round) -> dict[str, Any]:
         "shares": shares,
         "rest": rest,
         "adds_up": abs(rest) <= BOUND,
-        "end_to_end_s": sorted(one.seconds["end_to_end"] for one in done.samples),
+        "end_to_end_s": sorted(sample.seconds["end_to_end"] for sample in done.samples),
     }
 
 
 def _batches(done: Round) -> dict[str, dict[str, float]]:
-    """Return by batch size how many scans went so, and what their worker took in the mean."""
+    """Return for each batch size its number of scans and the mean time that the worker took."""
     by_size: dict[int, list[float]] = defaultdict(list)
-    for one in done.samples:
-        by_size[one.batch_size].append(one.seconds["worker"])
+    for sample in done.samples:
+        by_size[sample.batch_size].append(sample.seconds["worker"])
     return {
         str(size): {"scans": len(seconds), "mean_s": statistics.fmean(seconds)}
         for size, seconds in sorted(by_size.items())
@@ -63,37 +61,37 @@ def _batches(done: Round) -> dict[str, dict[str, float]]:
 
 
 def label(numbers: dict[str, Any]) -> str:
-    """Return what a round is called."""
+    """Return the name of a round in the report."""
     many = numbers["clients"] > 1
     return f"{numbers['protocol']}, {numbers['clients']} client{'s' if many else ''}"
 
 
 def print_report(console: Console, numbers: dict[str, Any]) -> None:
     """Print the machine, a table for every round, and whether its parts add up."""
-    facts, service = machine(), numbers["service"]
-    console.print(f"[bold]{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
+    service = numbers["service"]
+    print_machine(console)
     shape = "x".join(map(str, numbers["scan"]["shape"]))
     console.print(
         f"one scan of {shape} voxels, {numbers['scan']['bytes'] / 1e6:.1f} MB; "
         f"{service['workers']} worker(s) on {service['device']} with {service['lanes']} lane(s)"
     )
-    for one in numbers["rounds"]:
-        console.print(_table(one))
+    for measured in numbers["rounds"]:
+        console.print(_table(measured))
         console.print(
-            f"{label(one)}: {one['scans_per_s']:.2f} scans/s; the parts add up to "
-            f"{100 * (1 - one['rest']):.1f} % of the whole: "
-            + ("within" if one["adds_up"] else "[red]not within[/red]")
+            f"{label(measured)}: {measured['scans_per_s']:.2f} scans/s; the parts add up to "
+            f"{100 * (1 - measured['rest']):.1f} % of the whole: "
+            + ("within" if measured["adds_up"] else "[red]not within[/red]")
             + f" {100 * BOUND:.0f} %"
         )
 
 
-def _table(one: dict[str, Any]) -> Table:
+def _table(measured: dict[str, Any]) -> Table:
     table = Table("", "mean", "median", "p90", "p95", "p99", "std", "share %")
-    table.title = f"{label(one)}: {one['requests']} calls, in ms"
+    table.title = f"{label(measured)}: {measured['requests']} calls, in ms"
     for name in (*PARTS, *WHOLES):
         if name == WHOLES[0]:
             table.add_section()
-        cells = (f"{1000 * value:.1f}" for value in one["seconds"][name].values())
-        share = f"{100 * one['shares'][name]:.1f}" if name in PARTS else ""
+        cells = (f"{1000 * value:.1f}" for value in measured["seconds"][name].values())
+        share = f"{100 * measured['shares'][name]:.1f}" if name in PARTS else ""
         table.add_row(name.replace("_", " "), *cells, share)
     return table

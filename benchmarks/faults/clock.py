@@ -1,4 +1,4 @@
-"""A clock of one process that a test can step, by libfaketime."""
+"""The wall clock of one process, which a test can step by libfaketime."""
 
 from pathlib import Path
 
@@ -11,18 +11,18 @@ class FaketimeMissing(Exception):
 
 
 class Clock:
-    """The wall clock of a process that is started with ``environment``; its timers go on."""
+    """The wall clock of a process that is started with ``environment``; not its timers."""
 
     def __init__(self, file: Path) -> None:
         """Keep the step in ``file``.
 
         Raises:
-            FaketimeMissing: It cannot be stepped, for want of the library.
+            FaketimeMissing: The library is not installed.
         """
-        found = [path for place in _PLACES for path in sorted(Path("/").glob(place[1:]))]
-        if not found:
+        libraries = [path for place in _PLACES for path in sorted(Path("/").glob(place[1:]))]
+        if not libraries:
             raise FaketimeMissing("stepping clocks needs libfaketime: apt install libfaketime")
-        self._library = found[0]
+        self._library = libraries[0]
         self._file = file
         self.step(0)
 
@@ -38,7 +38,7 @@ class Clock:
         }
 
     def step(self, seconds: int) -> None:
-        """Set the clock so many seconds off the true time."""
+        """Set the clock to so many seconds after the true time, or before it."""
         written = self._file.with_suffix(".new")
         written.write_text(f"{seconds:+d}\n")
         written.replace(self._file)

@@ -1,11 +1,11 @@
 /* Makes file calls under some paths fail or hang, for tests: loaded with LD_PRELOAD.
  *
  * The file named by DISK_FAULTS holds one rule a line: "<error> <calls> <path part>".
- *   error      a number of errno, or "hang": block for as long as the rule stands
- *   calls      "any"; "write": only what creates, writes, renames or removes; "open": only opening
+ *   error      a number of errno, or "hang": block for as long as the rule exists
+ *   calls      "any"; "write": only calls that create, write, rename or remove; "open": only opening
  *   path part  text that the path must contain
- * While the file does not exist, every call goes through. A rule that is met for the first time
- * creates the file "<DISK_FAULTS>.met", so that a test knows when a process has come so far.
+ * While the file does not exist, no call is changed. When a rule is applied for the first time, the
+ * file "<DISK_FAULTS>.met" is created, so that a test knows that a process has reached the call.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -33,7 +33,7 @@ static long raw_open(const char *path, int flags) {
     return syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0600);
 }
 
-/* Return the error of the first rule that `path` meets; 0: none; -1: it hangs. */
+/* Return the error of the first rule that applies to `path`; 0: none; -1: the call hangs. */
 static int rule_for(const char *rules_path, const char *path, int call) {
     static __thread char rules[4096];
     long file = raw_open(rules_path, O_RDONLY);

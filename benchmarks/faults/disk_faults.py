@@ -1,26 +1,26 @@
-"""File calls that fail or hang in one part of a service, while a file of rules says so."""
+"""File calls that fail or hang in one part of a service, as a file of rules says."""
 
-import errno
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.common.waiting import wait_until
+
 _SOURCE = Path(__file__).with_name("disk_faults.c")
-#: In a rule: the call blocks for as long as the rule stands.
+#: The error of a rule whose calls block for as long as the rule exists.
 HANG = "hang"
 
 Calls = Literal["any", "write", "open"]
 
 
 def compile_library(folder: Path) -> Path:
-    """Compile the library that a process loads before its own; return its path.
+    """Compile the library that is preloaded into a process; return its path.
 
     Raises:
-        RuntimeError: There is no C compiler, or it does not take the source.
+        RuntimeError: There is no C compiler, or it fails.
     """
     library = folder / "disk_faults.so"
     compiler = shutil.which("gcc") or shutil.which("cc")
@@ -47,12 +47,12 @@ class DiskFaults:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables of a process whose file calls are to obey the rules."""
+        """Variables of a process whose file calls follow the rules."""
         return {"LD_PRELOAD": str(self._library), "DISK_FAULTS": str(self._rules)}
 
     @contextmanager
     def rule(self, error: int | str, path_part: str, calls: Calls = "any") -> Iterator[None]:
-        """Have calls on paths that contain ``path_part`` fail, or hang, until the block ends."""
+        """Let calls on paths that contain ``path_part`` fail, or hang, until the block ends."""
         self._met.unlink(missing_ok=True)
         written = self._rules.with_suffix(".new")
         written.write_text(f"{error} {calls} {path_part}\n")
@@ -64,22 +64,10 @@ class DiskFaults:
 
     @property
     def met(self) -> bool:
-        """Whether a call met the latest rule."""
+        """Whether the latest rule was applied to a call."""
         return self._met.exists()
 
     def wait_until_met(self, bound_s: float) -> None:
-        """Return once a call has met the rule.
-
-        Raises:
-            TimeoutError: None did in time.
-        """
-        deadline = time.monotonic() + bound_s
-        while not self.met:
-            if time.monotonic() > deadline:
-                raise TimeoutError("no file call met the rule")
-            time.sleep(0.01)
-
-
-def error_name(number: int | str) -> str:
-    """Return the name of an error as a table shows it."""
-    return number if isinstance(number, str) else errno.errorcode[number]
+        """Return once the rule was applied to a call; raises TimeoutError after ``bound_s``."""
+        failure = "the rule was applied to no file call"
+        wait_until(lambda: self.met, failure, bound_s=bound_s, tick_s=0.01)

@@ -1,4 +1,4 @@
-"""Small disks of a test's own, in memory, which can be filled and freed."""
+"""Small disks in memory, which can be filled and freed."""
 
 import errno
 import os
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_BALLAST = ".ballast"
+_FILLER = ".filler"
 _LEAST_BYTES = 4096
 
 
 class MountNotPermitted(Exception):
-    """This process may not mount file systems, as only root may."""
+    """This process may not mount file systems, which needs root."""
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def mounted(folder: Path, size_bytes: int) -> Iterator[Path]:
     """Mount an empty file system of this size on ``folder`` until the block ends.
 
     Raises:
-        MountNotPermitted: This process may not.
+        MountNotPermitted: This process may not mount.
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=700", "tmpfs", str(folder)]
@@ -33,18 +33,18 @@ def mounted(folder: Path, size_bytes: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        # lazily, so that a process that a failed test left behind keeps nothing mounted
+        # lazily, because a process that a failed test left behind may still use it
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @contextmanager
 def filled(folder: Path) -> Iterator[None]:
     """Leave no free byte on the file system of ``folder`` until the block ends."""
-    ballast = folder / _BALLAST
+    filler = folder / _FILLER
     try:
-        with ballast.open("wb", buffering=0) as file:
+        with filler.open("wb", buffering=0) as file:
             size_bytes, piece_bytes = 0, 1 << 24
-            while piece_bytes >= _LEAST_BYTES:  # others write meanwhile
+            while piece_bytes >= _LEAST_BYTES:  # other processes also write
                 try:
                     os.posix_fallocate(file.fileno(), size_bytes, piece_bytes)
                     size_bytes += piece_bytes
@@ -54,4 +54,4 @@ def filled(folder: Path) -> Iterator[None]:
                     piece_bytes //= 2
         yield
     finally:
-        ballast.unlink(missing_ok=True)
+        filler.unlink(missing_ok=True)

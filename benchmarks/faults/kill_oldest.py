@@ -1,4 +1,4 @@
-"""`voxelq up` with the real model, and its oldest worker killed again and again under load."""
+"""`voxelq up` with the real model, whose oldest worker is killed again and again under load."""
 
 import tempfile
 import threading
@@ -12,18 +12,20 @@ import httpx
 import psutil
 from redis import Redis
 
-from benchmarks.common.services import child
+from benchmarks.common.clinic import GZIP
+from benchmarks.common.processes import python_process
+from benchmarks.common.service_state import count_workers
+from benchmarks.common.waiting import wait_until
 from shared.queue import keys
 from shared.sample import SAMPLE_SCAN
 from voxelq.local.valkey import free_port
 
 _START_S, _CLIENTS = 120.0, 4
-_HEADERS = {"Content-Type": "application/gzip"}
 
 
 @dataclass
 class KillOldest:
-    """What came of it; ``twice`` counts jobs of more than one outcome."""
+    """The numbers of a run; ``twice`` counts jobs with more than one outcome."""
 
     scans: int
     workers: int
@@ -37,7 +39,7 @@ class KillOldest:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return it for its JSON."""
+        """Return them as they are written to the JSON."""
         return asdict(self)
 
 
@@ -45,52 +47,53 @@ def kill_oldest(
     *, scans: int = 200, workers: int = 2, every_s: float = 2.0, for_s: float = 60.0,
     bound_s: float = 300.0,
 ) -> KillOldest:  # fmt: skip
-    """Submit scans, kill the oldest worker every so often, and see all of them end.
+    """Submit scans, kill the oldest worker every ``every_s``, and wait until all scans end.
 
     Raises:
         TimeoutError: The service did not become ready, or some scans never ended.
     """
-    came = KillOldest(scans, workers, every_s, for_s)
+    result = KillOldest(scans, workers, every_s, for_s)
     with tempfile.TemporaryDirectory(prefix="voxelq-faults-") as name:
         folder, port = Path(name), free_port()
         base = f"http://127.0.0.1:{port}"
         command = ["-m", "voxelq", "up", "--port", str(port), "--workers", str(workers)]
         command += ["--data-dir", str(folder / "data")]
         with (
-            child(command, folder / "up.log", {}) as up,
+            python_process(command, folder / "up.log", {}) as up,
             httpx.Client(base_url=base, timeout=10, trust_env=False) as client,
         ):
-            _until_ready(client, workers, _START_S)
+            _until_ready(base, workers, _START_S)
             began_s = time.monotonic()
-            ids = _submit_all(base, scans, lambda: _kill_for(came, up.pid))
-            came.ready_s = _until_ready(client, 1, bound_s)
-            came.done = dict(_ends(client, ids, bound_s))
-            came.seconds = time.monotonic() - began_s
+            ids = _submit_all(base, scans, lambda: _kill_for(result, up.pid))
+            result.ready_s = _until_ready(base, 1, bound_s)
+            result.done = dict(_ends(client, ids, bound_s))
+            result.seconds = time.monotonic() - began_s
             with Redis.from_url((folder / "data" / "redis" / "url").read_text().strip()) as redis:
                 counts: Any = [redis.xlen(keys.RQ_RESULTS + job_id) for job_id in ids]
-                came.twice = sum(count > 1 for count in counts)
-    return came
+                result.twice = sum(count > 1 for count in counts)
+    return result
 
 
-def _kill_for(came: KillOldest, supervisor: int) -> None:
-    until_s = time.monotonic() + came.for_s
+def _kill_for(result: KillOldest, supervisor: int) -> None:
+    until_s = time.monotonic() + result.for_s
     while time.monotonic() < until_s:
-        time.sleep(came.every_s)
-        workers = [one for one in psutil.Process(supervisor).children() if _is_worker(one)]
+        time.sleep(result.every_s)
+        children = psutil.Process(supervisor).children()
+        workers = [child for child in children if _is_worker(child)]
         if workers:
-            min(workers, key=lambda one: one.create_time()).kill()
-            came.kills += 1
+            min(workers, key=lambda worker: worker.create_time()).kill()
+            result.kills += 1
 
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
         return "worker" in process.cmdline()
     except psutil.Error:
-        return False  # it has gone
+        return False  # it has ended
 
 
 def _submit_all(base: str, scans: int, meanwhile: Any) -> list[str]:
-    """Submit that many scans while something else goes on; return the ids of their jobs."""
+    """Submit so many scans while ``meanwhile`` runs; return the ids of their jobs."""
     content, ids, lock, left = SAMPLE_SCAN.read_bytes(), list[str](), threading.Lock(), [scans]
 
     def submit() -> None:
@@ -100,10 +103,10 @@ def _submit_all(base: str, scans: int, meanwhile: Any) -> list[str]:
                     if left[0] == 0:
                         return
                     left[0] -= 1
-                answer = client.post("/jobs", content=content, headers=_HEADERS)
-                answer.raise_for_status()
+                response = client.post("/jobs", content=content, headers=GZIP)
+                response.raise_for_status()
                 with lock:
-                    ids.append(answer.json()["id"])
+                    ids.append(response.json()["id"])
 
     threads = [threading.Thread(target=submit) for _ in range(_CLIENTS)]
     for thread in threads:
@@ -112,7 +115,7 @@ def _submit_all(base: str, scans: int, meanwhile: Any) -> list[str]:
     for thread in threads:
         thread.join()
     if len(ids) != scans:
-        raise RuntimeError(f"{scans - len(ids)} scans were not taken")
+        raise RuntimeError(f"{scans - len(ids)} scans were not accepted")
     return ids
 
 
@@ -128,13 +131,10 @@ def _ends(client: httpx.Client, ids: list[str], bound_s: float) -> Counter[str]:
     return ends
 
 
-def _until_ready(client: httpx.Client, workers: int, bound_s: float) -> float:
-    began_s = time.monotonic()
-    while time.monotonic() - began_s < bound_s:
-        try:
-            if len(client.get("/queue").json()["workers"]) >= workers:
-                return time.monotonic() - began_s
-        except (httpx.HTTPError, ValueError, KeyError):
-            pass  # not up yet
-        time.sleep(0.1)
-    raise TimeoutError("the service did not become ready")
+def _until_ready(base: str, workers: int, bound_s: float) -> float:
+    return wait_until(
+        lambda: count_workers(base) >= workers,
+        "the service did not become ready",
+        bound_s=bound_s,
+        tick_s=0.1,
+    )

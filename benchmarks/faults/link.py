@@ -1,4 +1,4 @@
-"""A TCP proxy between two parts of a service, which can cut, silence and slow its connections."""
+"""A TCP proxy between two parts of a service, which can break and delay its connections."""
 
 import asyncio
 import threading
@@ -12,10 +12,10 @@ _PIECE_BYTES = 1 << 16
 
 
 class Link:
-    """Listens on a free port of loopback and passes connections on to ``target``.
+    """Listens on a free port of loopback and forwards connections to ``target``.
 
-    Faults hold until their block ends; ``target`` may be changed at any time, for connections
-    that are opened from then on.
+    A fault lasts until its block ends. ``target`` may be changed at any time, with effect on new
+    connections.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -49,7 +49,7 @@ class Link:
         self._loop.close()
 
     def drop(self) -> None:
-        """Reset every connection; new ones are taken."""
+        """Reset every connection; new ones are accepted."""
         self._do(self._abort)
 
     @contextmanager
@@ -64,7 +64,7 @@ class Link:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Pass nothing on, and end nothing, until the block ends: what was sent comes later."""
+        """Forward nothing until the block ends and close nothing; what was sent arrives late."""
         self._do(self._open.clear)
         try:
             yield
@@ -73,7 +73,7 @@ class Link:
 
     @contextmanager
     def half_closed(self) -> Iterator[None]:
-        """End the server's side of every connection and take no other, until the block ends."""
+        """Close the server's side of every connection and refuse new ones, until the block ends."""
         self._refusing = True
 
         def shut() -> None:
@@ -90,7 +90,7 @@ class Link:
 
     @contextmanager
     def slow(self, delay_s: float) -> Iterator[None]:
-        """Hold every piece back for so long until the block ends."""
+        """Delay everything by ``delay_s`` until the block ends."""
         self._delay_s = delay_s
         try:
             yield
@@ -119,19 +119,19 @@ class Link:
             return
         pair = (writer, to_writer)
         self._pairs.add(pair)
-        ways = [
-            asyncio.ensure_future(self._pass_on(reader, to_writer)),
-            asyncio.ensure_future(self._pass_on(to_reader, writer)),
+        directions = [
+            asyncio.ensure_future(self._forward(reader, to_writer)),
+            asyncio.ensure_future(self._forward(to_reader, writer)),
         ]
         try:
-            await asyncio.wait(ways)
+            await asyncio.wait(directions)
         finally:
-            for way in ways:
-                way.cancel()
+            for direction in directions:
+                direction.cancel()
             self._pairs.discard(pair)
             to_writer.transport.abort()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while piece := await reader.read(_PIECE_BYTES):
                 if self._delay_s:
@@ -145,8 +145,8 @@ class Link:
 
     def _abort(self) -> None:
         for pair in self._pairs:
-            for one in pair:
-                one.transport.abort()
+            for writer in pair:
+                writer.transport.abort()
 
     def _do(self, action: Callable[[], None]) -> None:
         async def act() -> None:

@@ -1,27 +1,26 @@
-"""One process of the service under test, started again when it dies, as by a container engine."""
+"""One process of the service, started again when it dies, as a container engine does it."""
 
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-_TETHER = ROOT / "voxelq" / "local" / "parent_death.py"
-#: Between a death and the next start: the first, and the longest after many deaths (seconds).
+from benchmarks.common.processes import ROOT, WITH_PARENT
+
+#: The pause between a death and the next start: the first one, and the longest one (seconds).
 RESTART_S, LONGEST_RESTART_S = 0.1, 2.0
-#: A process that lived this long is started again after the shortest pause (seconds).
+#: After a process that ran for so long, the pause is the shortest again (seconds).
 STEADY_S = 5.0
 
 
 class Part:
-    """A named process that is kept running until :meth:`stop`.
+    """A named process that is kept running until :meth:`stop`, or until this process ends.
 
-    It dies with this process. What it writes goes to ``log``.
+    Its output goes to ``log``.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class Part:
 
     @property
     def pid(self) -> int:
-        """The process that runs now; waits for one that is about to be started."""
+        """The id of the running process; waits for one that is about to start."""
         with self._changed:
             self._changed.wait_for(lambda: self._process is not None, 10)
             if self._process is None:
@@ -56,14 +55,14 @@ class Part:
         self._keeper.start()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process that runs now, if there is one."""
+        """Send a signal to the running process, if there is one."""
         process = self._process
         if process is not None:
             with suppress(ProcessLookupError):
                 process.send_signal(number)
 
     def wait_for_next(self, starts: int, bound_s: float = 20.0) -> int:
-        """Return the process that runs once it was started more than ``starts`` times."""
+        """Wait until it was started more than ``starts`` times; return the id of its process."""
         with self._changed:
             if not self._changed.wait_for(
                 lambda: self._starts > starts and self._process is not None, bound_s
@@ -72,13 +71,13 @@ class Part:
             assert self._process is not None
             return self._process.pid
 
-    def hold(self) -> None:
-        """Start it no more when it dies, until :meth:`let_go`."""
+    def stop_restarting(self) -> None:
+        """Do not start it again when it dies, until :meth:`resume_restarting`."""
         with self._changed:
             self._held = True
 
-    def let_go(self) -> None:
-        """Start it again when it dies, and at once if it has."""
+    def resume_restarting(self) -> None:
+        """Start it again when it dies, or now if it has died."""
         with self._changed:
             self._held = False
             self._changed.notify_all()
@@ -91,11 +90,11 @@ class Part:
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         self._keeper.join(bound_s)
-        calm = not self._keeper.is_alive()
-        if not calm:
+        by_sigterm = not self._keeper.is_alive()
+        if not by_sigterm:
             self.signal(signal.SIGKILL)
             self._keeper.join()
-        return calm
+        return by_sigterm
 
     def _keep(self) -> None:
         pause_s = RESTART_S
@@ -104,9 +103,9 @@ class Part:
                 self._changed.wait_for(lambda: self._ending or not self._held)
                 if self._ending:
                     return
-            born = time.monotonic()
+            began_s = time.monotonic()
             self._run_once()
-            if time.monotonic() - born > STEADY_S:
+            if time.monotonic() - began_s > STEADY_S:
                 pause_s = RESTART_S
             with self._changed:
                 if self._changed.wait_for(lambda: self._ending, pause_s):
@@ -115,9 +114,9 @@ class Part:
 
     def _run_once(self) -> None:
         with self.log.open("ab") as log:
-            # the thread that starts a tethered process must outlive it: this one waits for it
+            # the process is killed when the thread that starts it ends: this thread waits for it
             process = subprocess.Popen(
-                [sys.executable, "-IS", str(_TETHER), str(os.getpid()), *self._command],
+                [*WITH_PARENT, str(os.getpid()), *self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

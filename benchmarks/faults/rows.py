@@ -1,10 +1,10 @@
-"""One row of the table of faults: how it is tried, and what it came to."""
+"""One row of the table of faults: how it is tried, and its result."""
 
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.faults import truths
+from benchmarks.faults import invariants
 from benchmarks.faults.injectors import Injector
 from benchmarks.faults.jobs import Jobs
 from benchmarks.faults.service import FaultedService, Kind
@@ -15,10 +15,10 @@ SOLO = Kind()
 
 @dataclass(frozen=True)
 class Row:
-    """A fault, the stage of life that it hits, and the seconds until all is well without hands.
+    """A fault, the stage that it hits, and the seconds until the service must be ready again.
 
-    It holds for ``hold_s``; the seconds count from when it has passed. What it leaves on disk may
-    stay for ``days_later``, in a service whose clock can be stepped.
+    The fault lasts for ``hold_s``; the seconds count from its end. What it leaves on disk may stay
+    for ``days_later``, in a service whose clock can be stepped.
     """
 
     name: str
@@ -32,16 +32,16 @@ class Row:
 
 @dataclass
 class Trial:
-    """What a row came to; ``found`` is what speaks against the truths."""
+    """The result of a row; ``violations`` are those of the invariants."""
 
     row: Row
     ready_s: float | None = None
     accepted: int = 0
     refused: int = 0
-    found: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
-        """Return it for a table."""
+        """Return the trial as a row of a table."""
         return {
             "fault": self.row.name,
             "stage": self.row.stage.__name__.replace("_", " "),
@@ -50,20 +50,22 @@ class Trial:
             "bound_s": self.row.bound_s,
             "accepted": self.accepted,
             "refused": self.refused,
-            "violations": self.found,
+            "violations": self.violations,
         }
 
 
 def try_row(service: FaultedService, row: Row, *, before: int = 4, during: int = 2) -> Trial:
-    """Inject a row's fault while healthy scans come; ``before`` it, and ``during`` its time."""
+    """Inject a row's fault; submit healthy scans ``before`` it and ``during`` it."""
     jobs, trial = Jobs(service), Trial(row)
     try:
-        with jobs.watched():
+        with jobs.polled():
             _inject(service, row, jobs, before, during)
-            trial.ready_s = truths.seconds_until_ready(service, jobs, row.bound_s)
-        trial.found = truths.violations(service, jobs, row.bound_s, days_later=row.days_later)
-    except truths.NotReady as error:
-        trial.found = [str(error), *truths.unhealthy(jobs), *sorted(set(jobs.rude))]
+            trial.ready_s = invariants.seconds_until_ready(service, jobs, row.bound_s)
+        trial.violations = invariants.violations(
+            service, jobs, row.bound_s, days_later=row.days_later
+        )
+    except invariants.NotReady as error:
+        trial.violations = [str(error), *invariants.unhealthy(jobs), *sorted(set(jobs.unexpected))]
     trial.accepted, trial.refused = len(jobs.accepted), jobs.refused
     return trial
 

@@ -1,20 +1,20 @@
-"""What goes wrong in a soak, and when: a pure function of a seed."""
+"""The faults of a soak and their times, as a pure function of a seed."""
 
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-#: Seconds of peace after the service was ready again, at least and at most.
-PEACE_S = (1.0, 6.0)
-#: How often two faults of unlike families come together.
+#: Seconds without a fault after the service is ready again: the least and the most.
+PAUSE_S = (1.0, 6.0)
+#: The share of episodes with two faults, of different families, at once.
 TOGETHER = 0.15
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A kind of fault: faults of one ``family`` never come together.
+    """A kind of fault: two faults of one ``family`` never come at once.
 
-    It is drawn in proportion to ``weight`` and holds for a time between the two of ``hold_s``.
+    It is drawn in proportion to ``weight`` and lasts for a time between the two of ``hold_s``.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class DrawnFault:
-    """One fault; ``victim`` numbers whom it hits, where there are several."""
+    """One fault; ``victim`` chooses the process that it hits, if there are several."""
 
     name: str
     hold_s: float
@@ -34,9 +34,9 @@ class DrawnFault:
 
 @dataclass(frozen=True)
 class Episode:
-    """Peace, and then one fault or two at once."""
+    """A pause, and then one fault or two at once."""
 
-    peace_s: float
+    pause_s: float
     faults: tuple[DrawnFault, ...]
 
     @property
@@ -46,33 +46,33 @@ class Episode:
 
     @property
     def hold_s(self) -> float:
-        """How long until all of it has passed."""
+        """How long the longest of its faults lasts."""
         return max(fault.hold_s for fault in self.faults)
 
 
 def episodes(seed: int, choices: Sequence[Choice]) -> Iterator[Episode]:
-    """Yield what goes wrong, without end; the same for the same seed and choices."""
+    """Yield episodes without end; the same for the same seed and choices."""
     number = 0
     while True:
         yield _episode(random.Random(f"{seed}:{number}"), choices)
         number += 1
 
 
-def _episode(dice: random.Random, choices: Sequence[Choice]) -> Episode:
-    peace_s = round(dice.uniform(*PEACE_S), 3)
-    first = _draw(dice, choices)
+def _episode(rng: random.Random, choices: Sequence[Choice]) -> Episode:
+    pause_s = round(rng.uniform(*PAUSE_S), 3)
+    first = _draw(rng, choices)
     drawn = [first]
     others = [choice for choice in choices if choice.family != first.family]
-    if others and dice.random() < TOGETHER:
-        drawn.append(_draw(dice, others))
+    if others and rng.random() < TOGETHER:
+        drawn.append(_draw(rng, others))
     return Episode(
-        peace_s,
+        pause_s,
         tuple(
-            DrawnFault(choice.name, round(dice.uniform(*choice.hold_s), 3), dice.randrange(1 << 16))
+            DrawnFault(choice.name, round(rng.uniform(*choice.hold_s), 3), rng.randrange(1 << 16))
             for choice in drawn
         ),
     )
 
 
-def _draw(dice: random.Random, choices: Sequence[Choice]) -> Choice:
-    return dice.choices(choices, [choice.weight for choice in choices])[0]
+def _draw(rng: random.Random, choices: Sequence[Choice]) -> Choice:
+    return rng.choices(choices, [choice.weight for choice in choices])[0]

@@ -9,26 +9,26 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from benchmarks.faults import truths
+from benchmarks.faults import invariants
 from benchmarks.faults.schedule import Episode, episodes
 from benchmarks.faults.service import FaultedService, Kind
-from benchmarks.faults.soak_clients import Load
+from benchmarks.faults.soak_clients import SoakClients
 from benchmarks.faults.soak_faults import SoakFault
 
-#: Far above what any fault takes; a service that needs longer is wedged, and the soak ends.
-WEDGED_S = 90.0
-#: What keeps a fault from being injected: another one holds, or has only just passed.
+#: Far above what any fault takes. If the service needs longer, the soak ends.
+GIVE_UP_S = 90.0
+#: Errors of injecting a fault while another one lasts or has just ended.
 _NOT_INJECTED = (RedisError, TimeoutError, OSError, RuntimeError)
 
 
 def soak_kind(*, clock: bool) -> Kind:
-    """Return the service that is soaked."""
+    """Return the options of the service."""
     return Kind(workers=2, replica=True, clock=clock, settings=(("VOXELQ_JOB_TIMEOUT_S", "8"),))
 
 
 @dataclass
-class Passed:
-    """An episode that is over: when it began, and how long until all was well again."""
+class PastEpisode:
+    """An episode that is over, when it began, and the seconds until the service was ready again."""
 
     episode: Episode
     began_s: float
@@ -37,17 +37,17 @@ class Passed:
 
 @dataclass
 class Soak:
-    """What a soak came to."""
+    """The numbers of a soak; ``violations`` are those of the invariants."""
 
     seed: int
     seconds: float = 0.0
-    passed: list[Passed] = field(default_factory=list)
+    past: list[PastEpisode] = field(default_factory=list)
     accepted: int = 0
     refused: int = 0
     done: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[int] = field(default_factory=Counter)
     ended_s: list[float] = field(default_factory=list)
-    found: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
     not_injected: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -63,69 +63,76 @@ def run(
     seed: int,
     seconds: float,
     clients: int,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Soak:
-    """Soak a service for so long; returns what came of it, with the five truths at the end."""
-    soak, load = Soak(seed), Load(service)
-    began = time.monotonic()
-    with load.running(clients):
+    """Soak a service for so long; check the five invariants at the end; return the numbers."""
+    soak, soak_clients = Soak(seed), SoakClients(service)
+    began_s = time.monotonic()
+    with soak_clients.running(clients):
         for episode in episodes(seed, [fault.choice for fault in faults.values()]):
-            if time.monotonic() - began + episode.peace_s > seconds:
+            if time.monotonic() - began_s + episode.pause_s > seconds:
                 break
-            time.sleep(episode.peace_s)
-            at_s = time.monotonic() - began
-            ready_s, problem = _pass_through(service, load, faults, episode)
-            soak.passed.append(Passed(episode, at_s, ready_s))
+            time.sleep(episode.pause_s)
+            at_s = time.monotonic() - began_s
+            ready_s, problem = _pass_through(service, soak_clients, faults, episode)
+            soak.past.append(PastEpisode(episode, at_s, ready_s))
             words = f"ready after {ready_s:.1f} s" if ready_s is not None else problem
-            say(f"{at_s:6.0f} s  {episode.name} ({episode.hold_s:.1f} s): {words}")
+            report(f"{at_s:6.0f} s  {episode.name} ({episode.hold_s:.1f} s): {words}")
             if ready_s is None:
-                soak.found.append(f"{episode.name}: {problem}")
+                soak.violations.append(f"{episode.name}: {problem}")
                 break
-    soak.seconds = time.monotonic() - began
-    _conclude(service, load, soak, began)
+    soak.seconds = time.monotonic() - began_s
+    _conclude(service, soak_clients, soak, began_s)
     return soak
 
 
 def _pass_through(
-    service: FaultedService, load: Load, faults: Mapping[str, SoakFault], episode: Episode
+    service: FaultedService,
+    soak_clients: SoakClients,
+    faults: Mapping[str, SoakFault],
+    episode: Episode,
 ) -> tuple[float | None, str]:
-    """Inject an episode's faults, and wait until all is well; None, and why, if it never is."""
+    """Inject an episode's faults; return the seconds until ready again, or None and the reason."""
     try:
-        with ExitStack() as stack:  # left in the order of what holds least
+        with ExitStack() as stack:  # the shortest fault ends first
             ordered = sorted(episode.faults, key=lambda drawn: -drawn.hold_s)
             shorter_s = [*(drawn.hold_s for drawn in ordered[1:]), 0.0]
             for drawn, less_s in zip(ordered, shorter_s, strict=True):
                 fault = faults[drawn.name]
                 target = fault.target(service, drawn.victim)
-                stack.enter_context(fault.inject(service, load.jobs, target))
+                stack.enter_context(fault.inject(service, soak_clients.jobs, target))
                 stack.callback(time.sleep, drawn.hold_s - less_s)
     except _NOT_INJECTED as error:
-        load.not_injected[f"{episode.name}: {type(error).__name__}"] += 1
+        soak_clients.not_injected[f"{episode.name}: {type(error).__name__}"] += 1
     try:
-        return truths.seconds_until_ready(service, load.jobs, WEDGED_S), ""
-    except truths.NotReady as error:
+        return invariants.seconds_until_ready(service, soak_clients.jobs, GIVE_UP_S), ""
+    except invariants.NotReady as error:
         return None, str(error)
 
 
-def _conclude(service: FaultedService, load: Load, soak: Soak, began: float) -> None:
-    """Wait for the last jobs, check them all, and look for what is left behind."""
-    load.jobs.wait_for_all(WEDGED_S)
-    load.check(stood_s=0.0)
-    load.check(stood_s=0.0)
-    soak.accepted, soak.refused = load.accepted, load.jobs.refused
-    soak.done, soak.outcomes = load.done, load.outcomes
-    soak.not_injected = load.not_injected
-    soak.ended_s = [at_s - began for at_s in load.jobs.ended_at_s.values()]
-    soak.found += [f"{count} x {what}" for what, count in sorted(load.found.items())]
-    soak.found += sorted(set(load.jobs.rude))
+def _conclude(
+    service: FaultedService, soak_clients: SoakClients, soak: Soak, began_s: float
+) -> None:
+    """Wait for the last jobs, check all jobs, and check that nothing is left behind."""
+    soak_clients.jobs.wait_for_all(GIVE_UP_S)
+    soak_clients.check(min_age_s=0.0)
+    soak_clients.check(min_age_s=0.0)
+    soak.accepted, soak.refused = soak_clients.accepted, soak_clients.jobs.refused
+    soak.done, soak.outcomes = soak_clients.done, soak_clients.outcomes
+    soak.not_injected = soak_clients.not_injected
+    soak.ended_s = [at_s - began_s for at_s in soak_clients.jobs.ended_at_s.values()]
+    soak.violations += [
+        f"{count} x {what}" for what, count in sorted(soak_clients.violations.items())
+    ]
+    soak.violations += sorted(set(soak_clients.jobs.unexpected))
     if soak.lost:
-        soak.found.append(f"{soak.lost} accepted jobs never ended")
-    if not soak.found:
-        soak.found += truths.leftovers(service)
+        soak.violations.append(f"{soak.lost} accepted jobs never ended")
+    if not soak.violations:
+        soak.violations += invariants.leftovers(service)
 
 
 def numbers(soak: Soak) -> dict[str, Any]:
-    """Return a soak for its JSON."""
+    """Return a soak as it is written to its JSON."""
     return {
         "seed": soak.seed,
         "seconds": soak.seconds,
@@ -136,14 +143,14 @@ def numbers(soak: Soak) -> dict[str, Any]:
         "outcomes_per_job": {str(count): jobs for count, jobs in sorted(soak.outcomes.items())},
         "episodes": [
             {
-                "fault": one.episode.name,
-                "began_s": one.began_s,
-                "held_s": one.episode.hold_s,
-                "ready_s": one.ready_s,
+                "fault": past.episode.name,
+                "began_s": past.began_s,
+                "held_s": past.episode.hold_s,
+                "ready_s": past.ready_s,
             }
-            for one in soak.passed
+            for past in soak.past
         ],
         "ended_s": [round(at_s, 2) for at_s in soak.ended_s],
         "not_injected": dict(soak.not_injected),
-        "violations": soak.found,
+        "violations": soak.violations,
     }

@@ -1,4 +1,4 @@
-"""The faults of a soak, with their weights: those after which no hand is needed."""
+"""The faults of a soak, with their weights: those that need no operator."""
 
 from dataclasses import dataclass
 from errno import EACCES, EIO, ENOSPC
@@ -15,7 +15,7 @@ _BRIEF, _LONG = (0.5, 4.0), (2.0, 9.0)
 
 @dataclass(frozen=True)
 class SoakFault:
-    """A choice of the schedule, and what it does; ``hits`` is the part whose process it is for."""
+    """A choice of the schedule, and what it does; ``hits`` is the part whose process it hits."""
 
     choice: Choice
     inject: Injector
@@ -71,7 +71,7 @@ _ALWAYS = [
     _fault("a stock client's job in our queue", "jobs", 2, jobs.foreign_job),
     _fault("a scan that kills its worker", "jobs", 1, jobs.killing_scan),
     _fault("slow clients", "jobs", 2, clients.slow_clients, (0.5, 1.0)),
-    _fault("clients that hang up", "jobs", 3, clients.clients_hang_up, (0.5, 1.0)),
+    _fault("clients that disconnect", "jobs", 3, clients.clients_hang_up, (0.5, 1.0)),
 ]  # fmt: skip
 _CLOCKED = [
     _fault("clock an hour ahead", "clock", 2, servers.clock_stepped(3600)),
@@ -80,6 +80,6 @@ _CLOCKED = [
 
 
 def soak_faults(*, clock: bool) -> dict[str, SoakFault]:
-    """Return the faults by name; those of clocks where ``clock`` says that it can be stepped."""
+    """Return the faults by name, with those of the clock if it can be stepped."""
     chosen = [*_ALWAYS, *(_CLOCKED if clock else [])]
     return {fault.choice.name: fault for fault in chosen}

@@ -1,8 +1,7 @@
-"""Stages of life in which a fault can hit a worker or the API, each reached on purpose.
+"""Stages of the life of a worker or the API, each of which can be reached on purpose.
 
-A stage is entered as a context: while it lasts, the process named by its target stays in it, or
-takes seconds to pass. Where a process must be held still, the file call that it is about to make
-hangs until the block ends.
+A stage is a context: inside, the process of its target stays in the stage, or takes seconds to pass
+it. Where a process must be kept in a stage, its next file call hangs until the block ends.
 """
 
 import signal
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 from redis.exceptions import RedisError
 
+from benchmarks.common.waiting import wait_until
 from benchmarks.faults.disk_faults import HANG
 from benchmarks.faults.jobs import SCAN, Jobs
 from benchmarks.faults.models import OTHER, QUICK, SLOW, weights
@@ -25,10 +25,10 @@ from benchmarks.faults.parts import Part
 from benchmarks.faults.service import FaultedService
 from shared.queue import keys
 
-#: Far above what any stage takes to be reached.
+#: Far above the time that any stage needs to be reached.
 BOUND_S = 30.0
-#: From the moment that a scan is begun, or weights are read, until the network surely computes.
-_INTO_IT_S = 0.4
+#: After so long from the start of a scan, or from reading the weights, the network computes.
+_UNTIL_COMPUTING_S = 0.4
 _SLOW_SCANS = 5
 
 
@@ -45,14 +45,14 @@ Stage = Callable[[FaultedService, Jobs], AbstractContextManager[Target]]
 
 @contextmanager
 def starting(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
-    """A worker that was started a moment ago and still imports."""
+    """A worker that was just started and is still importing."""
     part = service.workers[0]
     yield Target(part, _started_anew(part))
 
 
 @contextmanager
 def loading(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
-    """A worker that starts and loads its model, as of this moment."""
+    """A worker that has just begun to load its model."""
     part = service.workers[0]
     pid = _started_anew(part)
     wait_until_loading(service, pid)
@@ -61,10 +61,10 @@ def loading(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
 
 @contextmanager
 def warming_up(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
-    """A worker that has read its weights and runs them on nothing; its model must be slow."""
+    """A worker that has read its weights and warms up; its model must be slow."""
     with loading(service, jobs) as target:
         pass
-    time.sleep(_INTO_IT_S)
+    time.sleep(_UNTIL_COMPUTING_S)
     yield target
 
 
@@ -77,28 +77,28 @@ def idle(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
 
 @contextmanager
 def drawing(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
-    """A worker that holds a drawn job and has not begun it: it loads that job's model first."""
+    """A worker that has drawn a job and not started it, because it loads another model first."""
     with service.client() as client:
         for _ in range(4):
             with service.worker_disk.rule(HANG, weights(OTHER)):
                 job_id = _submit(jobs, client, OTHER)
                 if _loads_for(service, client, job_id):
-                    yield _holder(service, job_id)
+                    yield _lessee(service, job_id)
                     return
-            for model in (OTHER, SLOW, QUICK):  # the last two push the first out of memory
+            for model in (OTHER, SLOW, QUICK):  # the last two evict the first from memory
                 _finish(jobs, client, model)
     raise TimeoutError("no worker loaded another model for a job")
 
 
 @contextmanager
 def computing(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
-    """A worker whose network computes scans that take a second together."""
+    """A worker whose network computes scans that together take a second."""
     with service.client() as client:
         _finish(jobs, client, SLOW)  # so that its model is loaded
         job_id, *_ = [_submit(jobs, client, SLOW) for _ in range(_SLOW_SCANS)]
-        _until(lambda: _status(client, job_id) in ("started", "finished"), "a scan was begun")
-        time.sleep(_INTO_IT_S / 4)
-        yield _holder(service, job_id)
+        _until(lambda: _status(client, job_id) in ("started", "finished"), "no scan was started")
+        time.sleep(_UNTIL_COMPUTING_S / 4)
+        yield _lessee(service, job_id)
 
 
 @contextmanager
@@ -107,12 +107,12 @@ def settling(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
     with service.client() as client, service.worker_disk.rule(HANG, ".mask.nii.gz", "write"):
         job_id = _submit(jobs, client, QUICK)
         service.worker_disk.wait_until_met(BOUND_S)
-        yield _holder(service, job_id)
+        yield _lessee(service, job_id)
 
 
 @contextmanager
 def draining(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
-    """A worker that was asked to stop and finishes what it has begun."""
+    """A worker that was asked to stop and finishes its batch."""
     with computing(service, jobs) as target:
         target.part.signal(signal.SIGTERM)
         time.sleep(0.1)
@@ -121,7 +121,7 @@ def draining(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
 
 @contextmanager
 def anywhere(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
-    """A worker that is at whatever a steady load has it do."""
+    """A worker under steady load, at any stage of a scan."""
     part = service.workers[0]
     over = threading.Event()
 
@@ -163,7 +163,7 @@ def serving_clients(service: FaultedService, jobs: Jobs) -> Iterator[Target]:
 
 
 def wait_until_loading(service: FaultedService, pid: int) -> None:
-    """Return at the moment when a worker's process says that it loads a model."""
+    """Return as soon as a worker's process reports that it loads a model."""
 
     def loads() -> bool:
         with suppress(RedisError):
@@ -171,11 +171,11 @@ def wait_until_loading(service: FaultedService, pid: int) -> None:
             return any(f"-{pid}-" in worker.decode() for worker in loading)
         return False
 
-    _until(loads, "a worker loaded its model", tick_s=0.001)
+    _until(loads, "no worker loaded its model", tick_s=0.001)
 
 
 def upload_slowly(service: FaultedService, seconds: float = 1.5, *, whole: bool = False) -> None:
-    """Send a scan's bytes bit by bit for so long; then send the rest, or hang up."""
+    """Send a scan in small pieces for so long; then send the rest, or disconnect."""
     address = urlsplit(service.url)
     assert address.hostname is not None
     head = (
@@ -194,7 +194,7 @@ def upload_slowly(service: FaultedService, seconds: float = 1.5, *, whole: bool 
                 connection.sendall(SCAN[steps * piece :])
                 connection.recv(4096)
     except OSError:
-        return  # the API is away
+        return  # the API cannot be reached
 
 
 #: Every stage of a worker's life, in order.
@@ -219,18 +219,18 @@ def _started_anew(part: Part) -> int:
 def _submit(jobs: Jobs, client: httpx.Client, model: str) -> str:
     job_id = jobs.submit(client, model=model)
     if not job_id:
-        raise RuntimeError(f"a scan for {model} was not taken")
+        raise RuntimeError(f"a scan for {model} was not accepted")
     return job_id
 
 
-def _holder(service: FaultedService, job_id: str) -> Target:
-    """Return the worker that holds a job now, or the first if none does any more."""
+def _lessee(service: FaultedService, job_id: str) -> Target:
+    """Return the worker that has leased a job, or the first worker if none has."""
     execution = service.redis.hget(keys.RQ_JOB + job_id, "voxelq_execution")
     worker: bytes | None = None
     if isinstance(execution, bytes):
         member = f"{keys.RQ_EXECUTION}{job_id}:{execution.decode()}"
-        found = service.redis.hget(member, "worker_name")
-        worker = found if isinstance(found, bytes) else None
+        name = service.redis.hget(member, "worker_name")
+        worker = name if isinstance(name, bytes) else None
     part = service.worker_named(worker.decode()) if worker else None
     part = part or service.workers[0]
     return Target(part, part.pid)
@@ -243,25 +243,21 @@ def _status(client: httpx.Client, job_id: str) -> str:
 def _loads_for(service: FaultedService, client: httpx.Client, job_id: str) -> bool:
     """Return whether a worker has drawn a job and is about to load its model.
 
-    It may have that model already, or be loading it for itself and no job.
+    It may have that model already, or load it without a job.
     """
     _until(
         lambda: service.worker_disk.met or _status(client, job_id) == "finished",
-        "a job for another model was drawn",
+        "no job for another model was drawn",
     )
-    time.sleep(_INTO_IT_S)
+    time.sleep(_UNTIL_COMPUTING_S)
     drawn = service.redis.hexists(keys.RQ_JOB + job_id, "voxelq_execution")
     return service.worker_disk.met and bool(drawn) and _status(client, job_id) == "queued"
 
 
 def _finish(jobs: Jobs, client: httpx.Client, model: str) -> None:
     job_id = _submit(jobs, client, model)
-    _until(lambda: _status(client, job_id) == "finished", "a scan was finished")
+    _until(lambda: _status(client, job_id) == "finished", "no scan finished")
 
 
-def _until(condition: Callable[[], bool], what: str, tick_s: float = 0.01) -> None:
-    deadline = time.monotonic() + BOUND_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"it did not come about that {what}")
-        time.sleep(tick_s)
+def _until(condition: Callable[[], bool], failure: str, tick_s: float = 0.01) -> None:
+    wait_until(condition, failure, bound_s=BOUND_S, tick_s=tick_s)

@@ -1,6 +1,6 @@
-"""Hostile requests, drawn from a seed: scans, gzips, forms, JSON bodies, and heads of HTTP itself.
+"""Hostile requests, drawn from a seed: scans, gzips, forms, JSON bodies and HTTP heads.
 
-Each kind is a generator of requests without end, so that the same seed sends the same bytes.
+Each kind is an endless generator of requests; the same seed yields the same bytes.
 """
 
 import gzip
@@ -11,10 +11,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from benchmarks.common.plain_nifti import HEADER_BYTES, plain_nifti
+
 RAW = "application/octet-stream"
 SHAPE = (16, 16, 16)
 
-#: What numbers of a header are replaced by, beside random ones.
+#: Values that replace numbers of a header, beside random ones.
 _EXTREMES = (0, 1, -1, 2**15 - 1, -(2**15), 2**31 - 1, 1e37, -1e37, 1e-37, float("nan"),
              float("inf"), float("-inf"))  # fmt: skip
 _WORDS = ("scan", "model", "priority", "t1", "name", "wait", "limit", "cursor", "status", "jobs",
@@ -23,7 +25,7 @@ _WORDS = ("scan", "model", "priority", "t1", "name", "wait", "limit", "cursor", 
 
 @dataclass(frozen=True)
 class Hostile:
-    """One request; with ``raw`` it is sent as these bytes, and whatever comes back is read."""
+    """One request; if ``raw`` is given, exactly these bytes are sent."""
 
     method: str = "POST"
     path: str = "/jobs"
@@ -33,27 +35,16 @@ class Hostile:
 
 
 def scan(rng: random.Random) -> bytes:
-    """Return a small NIfTI-1 that is fine."""
-    voxels = rng.randbytes(2 * SHAPE[0] * SHAPE[1] * SHAPE[2])
-    head = bytearray(348)
-    struct.pack_into("<i", head, 0, 348)
-    struct.pack_into("<8h", head, 40, 3, *SHAPE, 1, 1, 1, 1)
-    struct.pack_into("<2h", head, 70, 4, 16)
-    struct.pack_into("<8f", head, 76, 1, 1, 1, 1, 0, 0, 0, 0)
-    struct.pack_into("<3f", head, 108, 352, 1, 0)
-    struct.pack_into("<2h", head, 252, 0, 1)
-    for axis in range(3):
-        struct.pack_into("<4f", head, 280 + 16 * axis, *(float(axis == at) for at in range(4)))
-    head[344:348] = b"n+1\0"
-    return bytes(head) + bytes(4) + voxels
+    """Return a small and valid NIfTI-1 file."""
+    return plain_nifti(SHAPE, rng.randbytes(2 * SHAPE[0] * SHAPE[1] * SHAPE[2]))
 
 
 def headers(rng: random.Random) -> Iterator[Hostile]:
-    """Yield scans whose header was changed: some bits, some numbers, or its length."""
+    """Yield scans with a damaged header: changed bits or numbers, or another length."""
     while True:
         content = bytearray(scan(rng))
         for _ in range(rng.randint(1, 6)):
-            _spoil_header(rng, content)
+            _damage_header(rng, content)
         if rng.random() < 0.2:
             del content[rng.randrange(len(content)) :]
         if rng.random() < 0.2:
@@ -62,8 +53,8 @@ def headers(rng: random.Random) -> Iterator[Hostile]:
         yield _upload(rng, body)
 
 
-def _spoil_header(rng: random.Random, content: bytearray) -> None:
-    at = rng.randrange(0, 348)
+def _damage_header(rng: random.Random, content: bytearray) -> None:
+    at = rng.randrange(0, HEADER_BYTES)
     match rng.randrange(4):
         case 0:
             content[at] ^= 1 << rng.randrange(8)
@@ -78,11 +69,11 @@ def _spoil_header(rng: random.Random, content: bytearray) -> None:
 
 
 def gzips(rng: random.Random) -> Iterator[Hostile]:
-    """Yield gzips that are cut, damaged, nested, of many members, or bombs."""
+    """Yield gzips that are truncated, damaged, nested, of many members, or bombs."""
     zeros = gzip.compress(bytes(32 << 20), 9)
-    promising = bytearray(scan(rng)[:352])
-    struct.pack_into("<8h", promising, 40, 3, 512, 512, 64, 1, 1, 1, 1)
-    bomb = gzip.compress(bytes(promising), 1)
+    announcing = bytearray(scan(rng)[:352])
+    struct.pack_into("<8h", announcing, 40, 3, 512, 512, 64, 1, 1, 1, 1)
+    bomb = gzip.compress(bytes(announcing), 1)
     while True:
         content = scan(rng)
         packed = bytearray(gzip.compress(content, rng.randint(0, 9)))
@@ -112,7 +103,7 @@ def gzips(rng: random.Random) -> Iterator[Hostile]:
 
 
 def forms(rng: random.Random) -> Iterator[Hostile]:
-    """Yield multipart bodies with spoiled boundaries, headers, fields and ends."""
+    """Yield multipart bodies with damaged boundaries, headers, fields and ends."""
     while True:
         boundary = rng.choice((b"b", b"-" * 30 + rng.randbytes(4).hex().encode(), b"'()+_,-./:=?"))
         parts = [_part(rng) for _ in range(rng.randint(0, 5))]
@@ -159,7 +150,7 @@ def _part(rng: random.Random) -> bytes:
 
 
 def json_bodies(rng: random.Random) -> Iterator[Hostile]:
-    """Yield JSON that is deep, wide, wrong in its types, or none at all."""
+    """Yield JSON that is deep, wide, of wrong types, or not JSON at all."""
     while True:
         match rng.randrange(7):
             case 0:
@@ -195,7 +186,7 @@ def _value(rng: random.Random) -> object:
 
 
 def heads(rng: random.Random) -> Iterator[Hostile]:
-    """Yield targets, queries and headers, some of which are no HTTP at all."""
+    """Yield request targets, queries and headers, some of which are not HTTP at all."""
     while True:
         target = "/" + "/".join(rng.choice(_WORDS) for _ in range(rng.randint(0, 4)))
         pairs = (f"{rng.choice(_WORDS)}={rng.choice(_WORDS)}" for _ in range(rng.randint(0, 4)))

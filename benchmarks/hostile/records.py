@@ -1,4 +1,4 @@
-"""Hostile records: what stands in Redis of a job, overwritten, and then asked for by every call."""
+"""Hostile records: the record of a job in Redis, damaged, and the calls that read it."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ _GARBAGE: tuple[Callable[[random.Random], bytes], ...] = (
 )
 
 
-async def spoil(redis: "Redis", rng: random.Random, job_id: str) -> None:
-    """Overwrite, add or take away some of what the job's hash holds."""
+async def damage(redis: Redis, rng: random.Random, job_id: str) -> None:
+    """Overwrite, add or remove some fields of the job's hash."""
     key = keys.RQ_JOB + job_id
     fields = list(await redis.hkeys(key)) or [b"status"]
     for _ in range(rng.randint(1, 4)):
@@ -33,8 +33,8 @@ async def spoil(redis: "Redis", rng: random.Random, job_id: str) -> None:
             await redis.hset(key, name, rng.choice(_GARBAGE)(rng))
 
 
-def asks(rng: random.Random, job_id: str) -> Iterator[Hostile]:
-    """Yield calls that read the record, and in the end two that purge it."""
+def requests_for(rng: random.Random, job_id: str) -> Iterator[Hostile]:
+    """Yield requests that read the record, and at the end two that purge it."""
     paths = ("/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}?wait=0.01", f"/jobs/{job_id}/scan",
              f"/jobs/{job_id}/mask", "/queue", "/metrics", "/livez")  # fmt: skip
     for path in rng.sample(paths, 4):

@@ -7,13 +7,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common.machine import machine
+from benchmarks.common.output import print_machine, pyplot
 
-#: Simulated and real numbers should be as close.
+#: The largest difference between simulated and real numbers that is aimed at, as a share.
 AIM = 0.15
-#: What is held against each other, by the names of the figures.
+#: The figures that are compared, by name.
 COMPARED = {
-    "mean_s": "mean time to the answer, s",
+    "mean_s": "mean time to the result, s",
     "p95_s": "95th percentile, s",
     "scans_per_s": "scans/s",
 }
@@ -26,9 +26,8 @@ def worst(rows: list[dict[str, Any]]) -> float:
 
 
 def print_report(console: Console, numbers: dict[str, Any]) -> None:
-    """Print the machine, and every load's numbers beside each other."""
-    facts = machine()
-    console.print(f"[bold]{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
+    """Print the machine, and the real and simulated numbers of each load."""
+    print_machine(console)
     table = Table("load", "scans", "", "mean s", "p95 s", "scans/s", "batch")
     table.title = f"{numbers['workers']} worker(s) under independent scans"
     for row in numbers["loads"]:
@@ -56,11 +55,7 @@ def print_report(console: Console, numbers: dict[str, Any]) -> None:
 
 def plot(numbers: dict[str, Any], path: Path) -> None:
     """Draw real and simulated mean, 95th percentile and throughput against the load."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
     rows = numbers["loads"]
     loads = [100 * row["utilisation"] for row in rows]

@@ -1,14 +1,14 @@
-"""What rows of measurements mean: where a service saturates, and what limits it there."""
+"""What the rows show: where a service saturates, and what limits it there."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmarks.scale.rows import Row
 
-#: Throughput within this share of the best is as good as the best.
+#: Throughput above this share of the best counts as good as the best.
 AS_GOOD = 0.95
-#: Whatever is taken for this share of the time is taken.
-TAKEN = 0.9
+#: A resource that is busy for this share of the time counts as fully used.
+FULLY_USED = 0.9
 
 
 class Line(NamedTuple):
@@ -30,12 +30,12 @@ class Line(NamedTuple):
 
     @property
     def saturates(self) -> bool:
-        """Whether more users than that were measured, and brought no more."""
+        """Whether more users than that were measured, without more throughput."""
         return self.enough is not self.rows[-1]
 
 
 def lines(rows: Sequence[Row]) -> list[Line]:
-    """Return the rows as lines; of several spawn rates the best counts."""
+    """Return the rows as lines, with the best of several spawn rates."""
     best: dict[tuple[int, int, int], Row] = {}
     for row in rows:
         key = (row.workers, row.max_batch_size or 0, row.users)
@@ -50,41 +50,41 @@ def lines(rows: Sequence[Row]) -> list[Line]:
 
 
 def limit(row: Row) -> str:
-    """Return in words what holds the throughput of a row down."""
-    if row.client_cores is not None and row.client_cores >= TAKEN:
+    """Return a phrase that names what limits the throughput of a row."""
+    if row.client_cores is not None and row.client_cores >= FULLY_USED:
         return (
-            f"the client, for locust takes {row.client_cores:.2f} of the one core that it can use; "
+            f"the client: locust uses {row.client_cores:.2f} of the one core that it can use; "
             "measure from another machine, or with locust's --processes"
         )
-    if row.cores_idle is not None and row.cores_idle <= 1 - TAKEN and row.device == "cpu":
-        if row.others is not None and row.others > 1 - TAKEN:
+    if row.cores_idle is not None and row.cores_idle <= 1 - FULLY_USED and row.device == "cpu":
+        if row.others is not None and row.others > 1 - FULLY_USED:
             return (
-                f"other programs on this machine: they took {100 * row.others:.0f} % of its "
-                f"{row.cores} cores; measure again when it is quiet"
+                f"other programs on this machine: they used {100 * row.others:.0f} % of its "
+                f"{row.cores} cores; measure again when they have ended"
             )
         return (
             f"the cores: {100 * row.cores_idle:.0f} % of the {row.cores} are idle; "
-            "more workers would but share them"
+            "more workers would only share them"
         )
-    if row.workers_busy is not None and row.workers_busy >= TAKEN:
+    if row.workers_busy is not None and row.workers_busy >= FULLY_USED:
         return (
             f"the workers, whose networks compute {100 * row.workers_busy:.0f} % of the time; "
-            "more of them bring more, where there are cores or GPUs for them"
+            "more workers bring more, if there are cores or GPUs for them"
         )
     if row.cores_idle is None and row.workers_busy is None:
-        return "not to be seen from here"
-    if row.cores_idle is not None and row.cores_idle <= 1 - TAKEN:
+        return "unknown: the clocks of the service cannot be read from here"
+    if row.cores_idle is not None and row.cores_idle <= 1 - FULLY_USED:
         return f"the cores beside the GPU: {100 * row.cores_idle:.0f} % of them are idle"
-    return "the users, who pause between scans: neither cores nor workers are taken all the time"
+    return "the users, who pause between scans: neither cores nor workers are busy all the time"
 
 
 def conclusion(rows: Sequence[Row]) -> list[str]:
-    """Return sentences for whoever decides how many workers to buy."""
-    found = [line for line in lines(rows) if line.best.jobs]
-    sizes = {line.max_batch_size for line in found}
-    sentences = [_line_in_words(line, several_sizes=len(sizes) > 1) for line in found]
-    sentences += _speed_ups(found, several_sizes=len(sizes) > 1)
-    sentences += _batching(found)
+    """Return sentences that help to decide how many workers to run."""
+    measured = [line for line in lines(rows) if line.best.jobs]
+    several_sizes = len({line.max_batch_size for line in measured}) > 1
+    sentences = [_line_in_words(line, several_sizes=several_sizes) for line in measured]
+    sentences += _speed_ups(measured, several_sizes=several_sizes)
+    sentences += _batching(measured)
     failed, done = sum(row.job_failures for row in rows), sum(row.jobs for row in rows)
     if failed:
         reasons = sorted({row.reasons for row in rows if row.job_failures})
@@ -100,7 +100,7 @@ def counted(workers: int) -> str:
 
 
 def name(line: Line, *, several_sizes: bool) -> str:
-    """Return what a line is called where others stand beside it."""
+    """Return the name of a line in a table or a plot."""
     batch = f", batches up to {line.max_batch_size}" if several_sizes else ""
     return counted(line.workers) + batch
 
@@ -111,39 +111,41 @@ def _line_in_words(line: Line, *, several_sizes: bool) -> str:
     begin = f"{name(line, several_sizes=several_sizes)}: {most}"
     wait = "" if enough.p95_s is None else f", p95 {enough.p95_s:.1f} s"
     if line.saturates:
-        where = f"as good as reached with {enough.users} users{wait}; more of them only wait longer"
+        where = f"reached with {enough.users} users{wait}; with more users only the wait grows"
     elif len(line.rows) > 1:
         where = f"with {enough.users} users{wait}, the most that were measured, and still growing"
     else:
-        where = f"with {enough.users} users{wait}; one number of users cannot tell where it ends"
-    return f"{begin}, {where}. What limits it there is {limit(enough)}."
-
-
-def _speed_ups(found: Sequence[Line], *, several_sizes: bool) -> list[str]:
-    sentences = []
-    for line in found:
-        few = min(
-            (one for one in found if one.max_batch_size == line.max_batch_size),
-            key=lambda one: one.workers,
+        where = (
+            f"with {enough.users} users{wait}; one number of users does not show where it saturates"
         )
-        if line is not few:
-            times = line.best.jobs_per_s / few.best.jobs_per_s
-            many = name(line, several_sizes=several_sizes)
-            sentences.append(f"{many} do {times:.2f} times what {counted(few.workers)} can do.")
+    return f"{begin}, {where}. The limit there is {limit(enough)}."
+
+
+def _speed_ups(measured: Sequence[Line], *, several_sizes: bool) -> list[str]:
+    sentences = []
+    for line in measured:
+        fewest = min(
+            (other for other in measured if other.max_batch_size == line.max_batch_size),
+            key=lambda other: other.workers,
+        )
+        if line is not fewest:
+            times = line.best.jobs_per_s / fewest.best.jobs_per_s
+            more = name(line, several_sizes=several_sizes)
+            sentences.append(f"{more} do {times:.2f} times what {counted(fewest.workers)} can do.")
     return sentences
 
 
-def _batching(found: Sequence[Line]) -> list[str]:
+def _batching(measured: Sequence[Line]) -> list[str]:
     sentences = []
-    for line in found:
-        small = min(
-            (one for one in found if one.workers == line.workers),
-            key=lambda one: one.max_batch_size or 0,
+    for line in measured:
+        smallest = min(
+            (other for other in measured if other.workers == line.workers),
+            key=lambda other: other.max_batch_size or 0,
         )
-        if line is not small:
-            times = line.best.jobs_per_s / small.best.jobs_per_s
+        if line is not smallest:
+            times = line.best.jobs_per_s / smallest.best.jobs_per_s
             sentences.append(
                 f"With {counted(line.workers)}, batches up to {line.max_batch_size} bring "
-                f"{times:.2f} times the throughput of batches up to {small.max_batch_size}."
+                f"{times:.2f} times the throughput of batches up to {smallest.max_batch_size}."
             )
     return sentences

@@ -1,11 +1,16 @@
-"""The scale matrix for people: a Markdown table with its conclusion, and a plot."""
+"""The report of a scale matrix: tables with their conclusion, and a plot."""
 
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
 from benchmarks.common.machine import machine
+from benchmarks.common.output import pyplot
 from benchmarks.scale.conclusion import Line, conclusion, lines, name
 from benchmarks.scale.rows import Row
 
@@ -14,7 +19,7 @@ HEADINGS = (
     "in queue s", "batch", "workers busy %", "cores idle %", "others %",
     "locust cores",
 )  # fmt: skip
-#: Columns that a narrow terminal is spared where all rows say the same.
+#: Columns that are left out of the printed table where all rows have the same value.
 OFTEN_SHARED = {"spawn rate", "batch up to", "failed", "others %"}
 #: One for each batch size.
 _MARKERS = "os^Dv"
@@ -41,6 +46,23 @@ def cells(row: Row) -> list[str]:
     ]
 
 
+def print_report(console: Console, rows: Sequence[Row]) -> None:
+    """Print the table and the conclusion; values that all rows share are below the table."""
+    columns = list(zip(HEADINGS, *map(cells, rows), strict=True))
+    shared = [
+        column for column in columns if column[0] in OFTEN_SHARED and len(set(column[1:])) == 1
+    ]
+    headings, *lines = zip(*(column for column in columns if column not in shared), strict=True)
+    table = Table(*headings, box=SIMPLE_HEAD, padding=0)
+    table.title = f"A clinic's traffic on {rows[0].device}"
+    table.caption = ", ".join(f"{column[0]}: {column[1]}" for column in shared if column[1])
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+    for sentence in conclusion(rows):
+        console.print(f"- {sentence}", highlight=False)
+
+
 def markdown(rows: Sequence[Row]) -> str:
     """Return what was measured on what, the table, and the conclusion in words."""
     facts = machine()
@@ -49,57 +71,53 @@ def markdown(rows: Sequence[Row]) -> str:
         f"# VoxelQ on {rows[0].device}: scans a second by workers and users",
         f"{facts['cpu']}, {facts['cores']} cores, {facts['system']}, Python {facts['python']}, "
         f"{facts['at']}. {' and '.join(sorted(shapes)).capitalize()} scans of five shapes, "
-        f"{' and '.join(sorted(run_times))} s a run, counted from when all users were there.",
+        f"{' and '.join(sorted(run_times))} s a run, counted from when all users had started.",
         *(f"- {sentence}" for sentence in conclusion(rows)),
         "![Throughput, time to result and speed-up](scale.png)",
     ]
     table = [HEADINGS, ["---"] * len(HEADINGS), *(cells(row) for row in rows)]
-    blocks = "\n\n".join(text).replace("\n\n- ", "\n- ").replace("there.\n- ", "there.\n\n- ")
-    return blocks + "\n\n" + "\n".join(f"| {' | '.join(one)} |" for one in table) + "\n"
+    blocks = "\n\n".join(text).replace("\n\n- ", "\n- ").replace("started.\n- ", "started.\n\n- ")
+    return blocks + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in table) + "\n"
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Draw throughput and times against users, and speed-up against workers."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    found = lines(rows)
-    sizes = sorted({line.max_batch_size or 0 for line in found})
-    workers = sorted({line.workers for line in found})
+    plt = pyplot()
+    measured = lines(rows)
+    sizes = sorted({line.max_batch_size or 0 for line in measured})
+    workers = sorted({line.workers for line in measured})
     figure, axes = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
     rate, times, speed = axes
-    for line in found:
-        look: dict[str, Any] = {
+    for line in measured:
+        style: dict[str, Any] = {
             "color": f"C{workers.index(line.workers) % 10}",
             "marker": _MARKERS[sizes.index(line.max_batch_size or 0) % len(_MARKERS)],
             "label": name(line, several_sizes=len(sizes) > 1),
         }
         users = [row.users for row in line.rows]
-        rate.plot(users, [row.jobs_per_s for row in line.rows], **look)
+        rate.plot(users, [row.jobs_per_s for row in line.rows], **style)
         timed = [row for row in line.rows if row.p50_s is not None]
         users = [row.users for row in timed]
-        times.plot(users, [row.p50_s for row in timed], **look)
-        times.plot(users, [row.p95_s for row in timed], **{**look, "label": None}, linestyle="--")
+        times.plot(users, [row.p50_s for row in timed], **style)
+        times.plot(users, [row.p95_s for row in timed], **{**style, "label": None}, linestyle="--")
     for size, marker in zip(sizes, cycle(_MARKERS), strict=False):
-        same = [line for line in found if (line.max_batch_size or 0) == size]
+        same = [line for line in measured if (line.max_batch_size or 0) == size]
         _plot_speed_up(speed, same, marker)
     speed.plot(workers, [count / workers[0] for count in workers], color="grey", linestyle=":")
     rate.set(title="throughput", xlabel="users", ylabel="scans/s", ylim=(0, None))
     times.set(title="time to result: p50, p95 dashed", xlabel="users", ylabel="s", ylim=(0, None))
-    speed.set(title="speed-up (dotted: in full)", xlabel="workers", ylim=(0, None), xticks=workers)
+    speed.set(title="speed-up (dotted: linear)", xlabel="workers", ylim=(0, None), xticks=workers)
     rate.legend()
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def _plot_speed_up(axis: Any, found: Sequence[Line], marker: str) -> None:
-    few = found[0].best.jobs_per_s
-    if few:
+def _plot_speed_up(axis: Any, measured: Sequence[Line], marker: str) -> None:
+    fewest = measured[0].best.jobs_per_s
+    if fewest:
         axis.plot(
-            [line.workers for line in found],
-            [line.best.jobs_per_s / few for line in found],
+            [line.workers for line in measured],
+            [line.best.jobs_per_s / fewest for line in measured],
             marker=marker,
             color="black",
         )

@@ -1,4 +1,4 @@
-"""What was measured with a number of workers and users, as rows of ``summary.csv``."""
+"""The numbers of a run, as rows of ``summary.csv``."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Combination(NamedTuple):
-    """One way to load a service; ``max_batch_size`` is None where somebody else set it."""
+    """One way to load a service; ``max_batch_size`` is None if the service was already running."""
 
     workers: int
     users: int
@@ -16,20 +16,20 @@ class Combination(NamedTuple):
     max_batch_size: int | None
 
     def stem(self, *, several_sizes: bool) -> str:
-        """Return the name of its files; the batch size is in it if there are several."""
+        """Return the name of its files, with the batch size if several are measured."""
         stem = f"{self.workers}_{self.users}_{self.spawn_rate:g}"
         return f"{stem}_batch{self.max_batch_size}" if several_sizes else stem
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one combination, from the moment that all users were there.
+    """The numbers of one combination, from the moment that all users had started.
 
-    Jobs are scans with a result, or without one where ``job_failures`` counts them; ``reasons``
-    tells how often which one failed. Times to result are as locust rounds them, to two digits.
-    ``workers_busy`` is a share of the workers' time, ``cores_idle`` and ``others`` (neither the
-    service nor locust) of the cores', ``client_cores`` how many of them locust took; each is None
-    where it could not be seen.
+    ``jobs`` counts scans with a result and ``job_failures`` those without; ``reasons`` says why and
+    how often. Times to result are as locust rounds them, to two digits. ``workers_busy`` is a share
+    of the workers' time; ``cores_idle`` and ``others`` (neither the service nor locust) are shares
+    of the cores' time; ``client_cores`` is the number of cores that locust used. Each of these is
+    None where it could not be measured.
     """
 
     device: str
@@ -57,12 +57,12 @@ class Row:
 
     @property
     def combination(self) -> Combination:
-        """Return what was asked for."""
+        """Return the combination that was measured."""
         return Combination(self.workers, self.users, self.spawn_rate, self.max_batch_size)
 
 
 def write_summary(rows: Iterable[Row], path: Path) -> None:
-    """Write rows, the whole file or nothing."""
+    """Write the rows; the file is replaced as a whole."""
     partial = path.with_suffix(".part")
     with partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
@@ -75,16 +75,16 @@ def read_summary(path: Path) -> list[Row]:
     """Return the rows of a file that `write_summary` wrote, or none if there is no such file.
 
     Raises:
-        ValueError: The file holds something else.
+        ValueError: The file is not such a summary.
     """
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
+        lines = list(csv.DictReader(file))
     try:
         return [
-            Row(**{field.name: _value(str(field.type), one[field.name]) for field in fields(Row)})
-            for one in found
+            Row(**{field.name: _value(str(field.type), line[field.name]) for field in fields(Row)})
+            for line in lines
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name} is not a summary of this tool; move it away.") from error
@@ -100,7 +100,7 @@ def _value(kind: str, text: str) -> Any:
 
 
 class JobRows(NamedTuple):
-    """What locust's CSV says of jobs and calls, as the fields of a `Row`."""
+    """The numbers of jobs and calls in locust's CSV, as the fields of a `Row`."""
 
     jobs: int
     job_failures: int
@@ -114,7 +114,7 @@ class JobRows(NamedTuple):
 
 
 def read_locust(stats: Sequence[dict[str, str]]) -> JobRows:
-    """Read the rows of locust's ``_stats.csv``; a run too short for a single job has no times."""
+    """Read the rows of locust's ``_stats.csv``; a run without a finished job has no times."""
     jobs = {row["Name"]: row for row in stats if row["Type"] == "JOB"}
     calls = [row for row in stats if row["Type"] not in ("JOB", "")]
     results, queue, batch = (
@@ -123,10 +123,10 @@ def read_locust(stats: Sequence[dict[str, str]]) -> JobRows:
     failed = int(results.get("Failure Count", 0))
     count = int(results.get("Request Count", 0)) - failed
     rate = float(results.get("Requests/s", 0)) - float(results.get("Failures/s", 0))
-    withdrawn = int(jobs.get("cancelled", {}).get("Failure Count", 0))
+    not_cancelled = int(jobs.get("cancelled", {}).get("Failure Count", 0))
     return JobRows(
         jobs=count,
-        job_failures=failed + withdrawn,
+        job_failures=failed + not_cancelled,
         requests=sum(int(row["Request Count"]) for row in calls),
         request_failures=sum(int(row["Failure Count"]) for row in calls),
         jobs_per_s=max(0.0, rate),

@@ -6,11 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common.machine import machine
+from benchmarks.common.output import bound_in_words, print_machine, pyplot
 
-#: What was aimed at, by the names of the ratios: the bound, whether it is a least, and in words.
+#: The aims by the names of the ratios: the bound, whether it is a lower bound, and its meaning.
 AIMS = {
-    "idle_p50_s": (1.0, False, "s from submit to answer for a lone client (p50)"),
+    "idle_p50_s": (1.0, False, "s from submit to result with one client (p50)"),
     "idle_over_bare": (1.3, False, "times the bare work"),
     "load_over_can_do": (0.9, True, "of what the cores can do, under load"),
 }
@@ -18,8 +18,8 @@ AIMS = {
 
 def print_report(console: Console, numbers: dict[str, Any]) -> None:
     """Print the machine, the tables and whether the aims are reached."""
-    facts, bare = machine(), numbers["bare"]
-    console.print(f"[bold]{facts['cpu']}, {numbers['cores']} cores, Python {facts['python']}")
+    bare = numbers["bare"]
+    print_machine(console, numbers["cores"])
     shape = "x".join(map(str, numbers["scan"]["shape"]))
     console.print(
         f"one {shape} int16 .nii.gz of {numbers['scan']['bytes'] / 1e6:.1f} MB; "
@@ -34,17 +34,13 @@ def print_report(console: Console, numbers: dict[str, Any]) -> None:
     console.print(_stages(numbers))
     console.print(_throughput(numbers))
     console.print(_core_time(numbers))
-    for name, (bound, least, words) in AIMS.items():
-        found = numbers["ratios"][name]
-        reached = found >= bound if least else found <= bound
-        console.print(
-            f"{found:.2f} {words}; aimed at {'at least' if least else 'at most'} {bound}: "
-            f"{'reached' if reached else 'missed'}"
-        )
-    rest = numbers["ratios"]
+    ratios = numbers["ratios"]
+    for name, (bound, at_least, words) in AIMS.items():
+        aim = bound_in_words(ratios[name], bound, at_least=at_least)
+        console.print(f"{ratios[name]:.2f} {words}; aimed at {aim}")
     console.print(
-        f"{rest['idle_over_read_network_write']:.2f} times read + network + write alone; "
-        f"{rest['load_over_side_by_side']:.2f} of the loops side by side"
+        f"{ratios['idle_over_read_network_write']:.2f} times read + network + write alone; "
+        f"{ratios['load_over_side_by_side']:.2f} of the loops side by side"
     )
 
 
@@ -101,7 +97,7 @@ def _core_time(numbers: dict[str, Any]) -> Table:
         *names,
         "idle %",
         "others %",
-        title="Under load: core-seconds for one scan by process, and cores left over",
+        title="Under load: core-seconds of one scan by process, and the rest of the core time",
     )
     for row in numbers["systems"]:
         load = row["load"]
@@ -112,27 +108,23 @@ def _core_time(numbers: dict[str, Any]) -> Table:
 
 
 def _parts(numbers: dict[str, Any]) -> list[str]:
-    """Return the processes of all systems, those that took most first."""
-    took: dict[str, float] = {}
+    """Return the names of the processes of all systems, sorted by core time, largest first."""
+    largest: dict[str, float] = {}
     for row in numbers["systems"]:
         for name, seconds in row["load"]["core_s"].items():
-            took[name] = max(took.get(name, 0.0), seconds)
-    return sorted(took, key=took.__getitem__, reverse=True)
+            largest[name] = max(largest.get(name, 0.0), seconds)
+    return sorted(largest, key=largest.__getitem__, reverse=True)
 
 
 def plot(numbers: dict[str, Any], path: Path) -> None:
-    """Draw throughput, the lone client's wait, and who took the cores."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    """Draw throughput, the wait of a single client, and the core time of each process."""
+    plt = pyplot()
     systems, bare = numbers["systems"], numbers["bare"]
     names = [row["name"].replace(", ", ",\n") for row in systems]
     colours = ["#c8643c", *["#4878a8"] * (len(systems) - 1)]
     figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), sharey=True, layout="constrained")
     rates = [row["load"]["scans_per_s"] for row in systems]
-    # numbers inside the bars: the lines of what can be done stand just behind their ends
+    # inside the bars, because the lines of what can be done are close to their ends
     inside = {"label_type": "center", "color": "white", "fontweight": "bold"}
     axes[0].bar_label(axes[0].barh(names, rates, color=colours), fmt="%.2f", **inside)
     axes[0].axvline(bare["can_do_scans_per_s"], color="black", label="what the cores can do")
@@ -146,7 +138,7 @@ def plot(numbers: dict[str, Any], path: Path) -> None:
     total_ms = 1000 * bare["all_threads"]["stages_s"]["total"]
     axes[1].axvline(total_ms, color="black", label="bare work, all threads")
     axes[1].margins(x=0.15)
-    axes[1].set(title="one client at a time", xlabel="ms from submit to answer (p50)")
+    axes[1].set(title="one client at a time", xlabel="ms from submit to result (p50)")
     begins = [0.0] * len(systems)
     for part in [*_parts(numbers), "idle", "others"]:
         shares = [
@@ -159,7 +151,7 @@ def plot(numbers: dict[str, Any], path: Path) -> None:
         axes[2].barh(names, shares, left=begins, label=part, color=colour)
         begins = [begin + share for begin, share in zip(begins, shares, strict=True)]
     axes[2].axvline(bare["one_thread"]["core_s"], color="black", label="plain loop")
-    axes[2].set(title="who took the cores under load", xlabel="core-seconds for one scan")
+    axes[2].set(title="core time under load", xlabel="core-seconds for one scan")
     axes[0].invert_yaxis()
     for axis in axes:
         axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4)

@@ -12,12 +12,12 @@ from scipy import stats
 
 from benchmarks.common.services import part_of
 
-#: More than this many per cent an hour is no settled process.
+#: A process whose memory grows by more per cent an hour counts as growing.
 LIMIT_PERCENT = 1.0
-#: A line through fewer rests tells of noise.
+#: A line through fewer rests shows only noise.
 LEAST_RESTS = 4
-#: There is one of each.
-_ALONE = {"supervisor", "api", "redis"}
+#: Processes of which there is one each, so that they need no number.
+_SINGLE = {"supervisor", "api", "redis"}
 
 Conclusion = Literal["flat", "grows", "unclear"]
 
@@ -40,7 +40,7 @@ class Slope:
 
     @property
     def conclusion(self) -> Conclusion:
-        """Say what the slope shows: the whole interval below the limit, above, or neither."""
+        """Return whether the whole interval is below the limit, above it, or neither."""
         if self.percent_per_hour + self.uncertainty <= LIMIT_PERCENT:
             return "flat"
         grows = self.percent_per_hour - self.uncertainty > LIMIT_PERCENT
@@ -52,8 +52,8 @@ def slope(at_s: Sequence[float], at_rest_mb: Sequence[float], mean_mb: float) ->
 
     Args:
         at_s: Seconds of load before each rest.
-        at_rest_mb: What was held in each, in MB.
-        mean_mb: What is held under load.
+        at_rest_mb: The memory in each rest.
+        mean_mb: The mean memory under load.
 
     Raises:
         ValueError: There are too few rests for a line with an uncertainty.
@@ -71,10 +71,10 @@ def slope(at_s: Sequence[float], at_rest_mb: Sequence[float], mean_mb: float) ->
 
 
 @dataclass
-class Family:
+class ProcessNames:
     """The processes below a supervisor, each with a name that it keeps.
 
-    One that came for a dead one has the next number: nothing is continued under an old name.
+    A process that replaces a dead one gets the next number, and never the name of the dead one.
     """
 
     supervisor: psutil.Process
@@ -83,26 +83,26 @@ class Family:
 
     def memory_mb(self) -> dict[str, float]:
         """Return the resident memory of every process that lives now, in MB, by name."""
-        found: dict[str, float] = {}
-        self._add(self.supervisor, "supervisor", found)
+        memory: dict[str, float] = {}
+        self._add(self.supervisor, "supervisor", memory)
         for child in self._children(self.supervisor):
             kind = part_of(self._command(child))
-            self._add(child, kind, found)
+            self._add(child, kind, memory)
             for helper in self._children(child):
-                dog = "shared.watchdog" in self._command(helper)
-                self._add(helper, "watchdog" if dog else f"{kind}'s child", found)
-        return found
+                is_watchdog = "shared.watchdog" in self._command(helper)
+                self._add(helper, "watchdog" if is_watchdog else f"{kind}'s child", memory)
+        return memory
 
-    def _add(self, process: psutil.Process, kind: str, found: dict[str, float]) -> None:
+    def _add(self, process: psutil.Process, kind: str, memory: dict[str, float]) -> None:
         try:
             mb = process.memory_info().rss / 2**20
         except psutil.NoSuchProcess:
             return
         if process.pid not in self._names:
             self._counts[kind] = self._counts.get(kind, 0) + 1
-            alone = kind in _ALONE and self._counts[kind] == 1
-            self._names[process.pid] = kind if alone else f"{kind} {self._counts[kind]}"
-        found[self._names[process.pid]] = mb
+            single = kind in _SINGLE and self._counts[kind] == 1
+            self._names[process.pid] = kind if single else f"{kind} {self._counts[kind]}"
+        memory[self._names[process.pid]] = mb
 
     @staticmethod
     def _command(process: psutil.Process) -> list[str]:
@@ -129,11 +129,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Clients at work, from the first scan handed in to the last answered, and the rest after it.
+    """A time of full load, from its first submit to its last result, and the rest after it.
 
-    Seconds count from when the soak began. At the end of a rest nothing is in hand and what lies
-    free was given back, so ``at_rest_mb`` is what a process keeps; under load memory goes up and
-    down with every batch, which hides for hours what is kept.
+    Seconds count from the start of the soak. At the end of a rest there is no scan in the service
+    and free memory was returned, so ``at_rest_mb`` is what a process keeps. Under load the memory
+    changes with every batch, which hides a leak for hours.
     """
 
     began_s: float
@@ -149,26 +149,26 @@ class Stretch:
 
 def load_s(stretches: Sequence[Stretch]) -> list[float]:
     """Return the seconds of load by the end of each stretch."""
-    return list(accumulate(one.seconds for one in stretches))
+    return list(accumulate(stretch.seconds for stretch in stretches))
 
 
 def settled(stretches: Sequence[Stretch], warm_s: float) -> list[Stretch]:
-    """Return the stretches that ended after so many seconds of load, the warm-up."""
+    """Return the stretches that ended after the warm-up of so many seconds of load."""
     ends = zip(stretches, load_s(stretches), strict=True)
-    return [one for one, end_s in ends if end_s > warm_s]
+    return [stretch for stretch, end_s in ends if end_s > warm_s]
 
 
 def under_load(stretches: Sequence[Stretch], samples: Sequence[Sample]) -> list[Sample]:
-    """Return the samples within the stretches, rests left out."""
+    """Return the samples that were not taken during rests."""
     return [
         sample
         for sample in samples
-        if any(one.began_s <= sample.at_s <= one.ended_s for one in stretches)
+        if any(stretch.began_s <= sample.at_s <= stretch.ended_s for stretch in stretches)
     ]
 
 
 def slopes(stretches: Sequence[Stretch], samples: Sequence[Sample]) -> dict[str, Slope]:
-    """Return the slope of every process that was there all the time.
+    """Return the slope of every process that ran all the time.
 
     Raises:
         ValueError: There are too few rests.
@@ -177,19 +177,19 @@ def slopes(stretches: Sequence[Stretch], samples: Sequence[Sample]) -> dict[str,
     return {
         name: slope(
             at_s,
-            [one.at_rest_mb[name] for one in stretches],
+            [stretch.at_rest_mb[name] for stretch in stretches],
             fmean(sample.mb[name] for sample in loaded),
         )
-        for name in steady(samples)
+        for name in permanent(samples)
     }
 
 
-def steady(samples: Sequence[Sample]) -> list[str]:
-    """Return the processes that were there all the time."""
+def permanent(samples: Sequence[Sample]) -> list[str]:
+    """Return the processes that ran all the time."""
     return [name for name in samples[0].mb if all(name in sample.mb for sample in samples)]
 
 
-def passing(samples: Sequence[Sample]) -> list[str]:
-    """Return the processes that came or went meanwhile."""
-    stayed = set(steady(samples))
+def not_permanent(samples: Sequence[Sample]) -> list[str]:
+    """Return the processes that started or ended meanwhile."""
+    stayed = set(permanent(samples))
     return sorted({name for sample in samples for name in sample.mb} - stayed)

@@ -1,4 +1,4 @@
-"""The tables of measurements, from the JSON that the benchmarks committed."""
+"""The tables of measurements, from the committed JSON of the benchmarks."""
 
 import json
 from collections.abc import Iterable
@@ -29,14 +29,14 @@ def queue_results() -> str:
     )
     http = numbers["http"]
     words = (
-        f"From submit to answer over HTTP: {http['p50_ms']:.1f} ms (p50), "
+        f"From submit to result over HTTP: {http['p50_ms']:.1f} ms (p50), "
         f"{http['p99_ms']:.1f} ms (p99)."
     )
     return "\n".join((_machine(numbers), jobs, words + "\n", depth))
 
 
 def scan_results() -> str:
-    """Return latency and throughput of one scan, beside the bare work and peers of stock parts."""
+    """Return latency and throughput of one scan, beside the bare work and peers."""
     numbers = _numbers("scan.json")
     bare = numbers["bare"]["all_threads"]["stages_s"]["total"]
     can_do = numbers["bare"]["can_do_scans_per_s"]
@@ -60,11 +60,14 @@ def component_results() -> str:
     numbers = _numbers("components.json")
     rounds = numbers["rounds"]
     names = [*rounds[0]["shares"], "end_to_end"]
-    head = ("part", *(f"{one['clients']} client(s): mean, ms" for one in rounds))
+    head = (
+        "part",
+        *(f"{measured['clients']} client(s): mean, ms" for measured in rounds),
+    )
     rows = (
         (
             name.replace("_", " "),
-            *(f"{1000 * one['seconds'][name]['mean']:.1f}" for one in rounds),
+            *(f"{1000 * measured['seconds'][name]['mean']:.1f}" for measured in rounds),
         )
         for name in names
     )
@@ -72,13 +75,13 @@ def component_results() -> str:
 
 
 def blocked_results() -> str:
-    """Return what many clients that wait at once cost."""
+    """Return the cost of many clients that wait at once."""
     numbers = _numbers("blocked.json")
     head = (
         "clients that wait",
         "at once",
         "errors",
-        "told after, p50 ms",
+        "result after, p50 ms",
         "p95 ms",
         "API, MB",
         "while blocked, MB",
@@ -99,19 +102,19 @@ def blocked_results() -> str:
 
 
 def plan_results() -> str:
-    """Return plans beside real runs."""
+    """Return planned figures beside those of real runs."""
     numbers = _numbers("plan_check.json")
     head = ("load", "scans", "mean, s", "planned ÷ real", "p95, s", "planned ÷ real")
     rows = (
         (
-            f"{one['utilisation']:.0%}",
-            f"{one['scans']:,}",
-            f"{one['real']['mean_s']:.2f}",
-            f"{one['ratios']['mean_s']:.2f}",
-            f"{one['real']['p95_s']:.2f}",
-            f"{one['ratios']['p95_s']:.2f}",
+            f"{load['utilisation']:.0%}",
+            f"{load['scans']:,}",
+            f"{load['real']['mean_s']:.2f}",
+            f"{load['ratios']['mean_s']:.2f}",
+            f"{load['real']['p95_s']:.2f}",
+            f"{load['ratios']['p95_s']:.2f}",
         )
-        for one in numbers["loads"]
+        for load in numbers["loads"]
     )
     return _machine(numbers) + "\n" + table(head, rows)
 
@@ -121,12 +124,12 @@ def mixed_results() -> str:
     numbers = _numbers("mixed.json")
     rows = (
         (
-            one["model"],
-            f"{one['mixed_scans_per_s']:.2f}",
-            f"{one['one_shape_scans_per_s']:.2f}",
-            f"{one['ratio']:.2f}",
+            stream["model"],
+            f"{stream['mixed_scans_per_s']:.2f}",
+            f"{stream['one_shape_scans_per_s']:.2f}",
+            f"{stream['ratio']:.2f}",
         )
-        for one in numbers["streams"]
+        for stream in numbers["streams"]
     )
     head = ("model", "shapes in turn, scans/s", "sorted by shape, scans/s", "ratio")
     return _machine(numbers) + "\n" + table(head, rows)
@@ -140,20 +143,20 @@ def scale_results() -> str:
 
 
 def soak_results() -> str:
-    """Return how the memory of each process developed in the committed soak."""
+    """Return how the memory of each process grew in the committed soak."""
     numbers = _numbers("soak.json")
     rows = (
         (
             name,
-            f"{one['mean_mb']:.0f}",
-            f"{one['percent_per_hour']:+.1f} ± {one['uncertainty']:.1f}",
-            one["verdict"],
+            f"{process['mean_mb']:.0f}",
+            f"{process['percent_per_hour']:+.1f} ± {process['uncertainty']:.1f}",
+            process["conclusion"],
         )
-        for name, one in numbers["processes"].items()
+        for name, process in numbers["processes"].items()
     )
     words = f"{numbers['minutes']:.0f} minutes, {numbers['scans']:,} scans at "
     words += f"{numbers['scans_per_s']:.2f} a second, {len(numbers['errors'])} errors.\n"
-    head = ("process", "mean, MB", "growth, % an hour", "verdict")
+    head = ("process", "mean, MB", "growth, % an hour", "conclusion")
     return "\n".join((_machine(numbers), words, table(head, rows), _sentences(numbers)))
 
 
@@ -163,12 +166,12 @@ def fault_results() -> str:
 
 
 def fault_soak_results() -> str:
-    """Return what became of a service under random faults."""
+    """Return the result of a soak of random faults."""
     return _page("faults_soak.md")
 
 
 def kill_results() -> str:
-    """Return what became of scans whose oldest worker was killed again and again."""
+    """Return how scans ended while the oldest worker was killed again and again."""
     facts = _numbers("faults_kill_oldest.json")
     done = ", ".join(f"{count} {status}" for status, count in facts["done"].items())
     head = ("scans", "workers", "kills", "one every, s", "ended", "with more than one outcome")
@@ -177,7 +180,7 @@ def kill_results() -> str:
 
 
 def hostile_results() -> str:
-    """Return what became of hostile inputs."""
+    """Return the responses to hostile inputs."""
     return f"{_machine(_numbers('hostile.json'))}\n{_page('hostile.md')}"
 
 
@@ -187,8 +190,8 @@ def _page(name: str) -> str:
 
 
 def _sentences(numbers: dict[str, Any]) -> str:
-    said: Iterable[str] = numbers["conclusion"]
-    return "\n".join(f"- {sentence}" for sentence in said) + "\n"
+    sentences: Iterable[str] = numbers["conclusion"]
+    return "\n".join(f"- {sentence}" for sentence in sentences) + "\n"
 
 
 def _machine(numbers: dict[str, Any]) -> str:

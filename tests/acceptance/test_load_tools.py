@@ -60,7 +60,7 @@ def test_every_fault_of_a_job_is_a_failure_with_its_reason(tmp_path: Path) -> No
     reasons = {(row["Name"], row["Error"]) for row in rows(tmp_path / "run_failures.csv")}
     assert reasons >= {
         ("time to result", "failed: Refused"),
-        ("time to result", "answered without a mask"),
+        ("time to result", "response without a mask"),
         ("time to result", "no result within 1 s"),
         ("cancelled", "still queued"),
     }

@@ -1,4 +1,4 @@
-"""Services that rows of the table share, and the table of what they came to."""
+"""Services that rows of the table share, and the table of results."""
 
 import json
 import os
@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.assembly import faulted_service
 from benchmarks.faults.clock import FaketimeMissing
 from benchmarks.faults.disks import MountNotPermitted
 from benchmarks.faults.report import markdown
 from benchmarks.faults.rows import Trial
-from benchmarks.faults.service import FaultedService, Kind, faulted_service
+from benchmarks.faults.service import FaultedService, Kind
 
-#: Names the file that the seconds of every row are written to.
+#: The environment variable with the file that the results of the rows are written to.
 OUTPUT = "VOXELQ_FAULTS_JSON"
 _TRIALS: list[Trial] = []
 
 
 class SharedService:
-    """One service at a time, for as long as rows of its kind come and the truths hold."""
+    """One service at a time, used while rows of its kind come and the invariants hold."""
 
     def __init__(self, folders: pytest.TempPathFactory) -> None:
         self._folders = folders
@@ -28,7 +29,7 @@ class SharedService:
         self._service: FaultedService | None = None
 
     def of(self, kind: Kind) -> FaultedService:
-        """Return a service of this kind; skip where this machine cannot have one."""
+        """Return a service of this kind; skip the test if this machine cannot run one."""
         if self._service is None or self._service.kind != kind:
             self.end()
             folder = self._folders.mktemp("faults")
@@ -41,7 +42,7 @@ class SharedService:
         return self._service
 
     def end(self) -> None:
-        """Stop the service; raises if a process outlives it."""
+        """Stop the service; raises if one of its processes is still running."""
         self._service = None
         stack, self._stack = self._stack, ExitStack()
         stack.close()
@@ -57,7 +58,7 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedS
 
 @pytest.fixture(scope="session")
 def trials() -> list[Trial]:
-    """What rows came to, for the table at the end."""
+    """The results of the rows, for the table at the end."""
     return _TRIALS
 
 

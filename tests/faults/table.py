@@ -1,4 +1,4 @@
-"""The table of faults: the next fault is one more row."""
+"""The table of faults; a new fault is one more row."""
 
 from errno import EACCES, EIO, ENOSPC
 
@@ -9,16 +9,16 @@ from benchmarks.faults.models import SLOW
 from benchmarks.faults.rows import SOLO, Row
 from benchmarks.faults.service import Kind
 
-#: A worker frozen past its lease has to be seen as lost: the other takes its jobs.
+#: A worker frozen past its lease must count as lost: the other one takes its jobs.
 PAIR = Kind(workers=2)
-#: A worker's start takes long enough to be hit while it warms up.
+#: A worker takes long enough to start that it can be hit while it warms up.
 SLOW_START = Kind(default_model=SLOW)
 CLOCKED = Kind(clock=True)
 REPLICATED = Kind(replica=True)
-#: A batch that takes longer is hung.
-HURRIED = Kind(settings=(("VOXELQ_JOB_TIMEOUT_S", "4"),))
-#: What uploads of a dead API leave is swept after a day, in a round every few seconds.
-SWEPT = Kind(clock=True, settings=(("VOXELQ_RETENTION_S", "60"),))
+#: A batch that takes longer counts as hung.
+SHORT_TIMEOUT = Kind(settings=(("VOXELQ_JOB_TIMEOUT_S", "4"),))
+#: The files of uploads to a dead API are deleted after a day, by a check every few seconds.
+RETENTION = Kind(clock=True, settings=(("VOXELQ_RETENTION_S", "60"),))
 
 #: Longer than a lease.
 FREEZE_S = 3.5
@@ -46,12 +46,12 @@ _ROWS = [
         processes.killed_again_and_again, stages.loading, 60, kind=SLOW_START),
     Row("SIGTERM, worker that cannot end its batch", processes.stopped_while_hung, hold_s=7),
     # the API, with uploads under way and blocked clients
-    Row("SIGKILL, API serving clients", processes.killed, stages.serving_clients, kind=SWEPT,
+    Row("SIGKILL, API serving clients", processes.killed, stages.serving_clients, kind=RETENTION,
         days_later=2),
     Row("SIGTERM, API serving clients", processes.terminated, stages.serving_clients),
     Row("SIGSTOP, API serving clients", processes.frozen, stages.serving_clients, hold_s=3),
     Row("clients that send slowly", clients.slow_clients, hold_s=1),
-    Row("clients that hang up", clients.clients_hang_up, hold_s=1),
+    Row("clients that disconnect", clients.clients_hang_up, hold_s=1),
     # disks and folders
     Row("store full", files.store_full, stages.computing, hold_s=4),
     Row("no room for a mask", files.worker_files(ENOSPC, ".mask.nii.gz", "write"), hold_s=5),
@@ -64,7 +64,7 @@ _ROWS = [
     Row("hung store, worker", files.worker_files(HANG, "/store/data/"), hold_s=3),
     Row("hung store, API", files.api_files(HANG, "/store/data/"), hold_s=3),
     Row("hung store, longer than a batch may take",
-        files.worker_files(HANG, "/store/data/"), hold_s=7, kind=HURRIED),
+        files.worker_files(HANG, "/store/data/"), hold_s=7, kind=SHORT_TIMEOUT),
     Row("hung store under uploads", clients.hung_uploads, hold_s=0.5),
     Row("store's folder away", files.store_away, hold_s=5),
     Row("store's folder replaced", files.store_replaced, hold_s=5),
@@ -102,13 +102,13 @@ _ROWS = [
     Row("a record that cannot be read", jobs.garbage_record),
     Row("a stock client's job in our queue", jobs.foreign_job),
     Row("a scan that kills its worker", jobs.killing_scan),
-    Row("a pass that hangs", jobs.hung_pass, kind=HURRIED),
-    # last, for it takes every job along
+    Row("a pass that hangs", jobs.hung_pass, kind=SHORT_TIMEOUT),
+    # last, because it deletes every job
     Row("Redis emptied", servers.redis_emptied, stages.computing, hold_s=1),
 ]  # fmt: skip
 
 
 def rows() -> list[Row]:
-    """Return the table in the order of trial: rows of one kind share a service."""
+    """Return the rows in the order in which they run: rows of one kind share a service."""
     kinds = list(dict.fromkeys(row.kind for row in _ROWS))
     return sorted(_ROWS, key=lambda row: kinds.index(row.kind))

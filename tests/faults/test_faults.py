@@ -1,4 +1,4 @@
-"""Whatever fails comes right again: one test for every row of the table."""
+"""The service recovers from every fault: one test for each row of the table."""
 
 import pytest
 
@@ -11,13 +11,13 @@ from tests.faults.table import rows
 def test_a_fault_that_passes_leaves_no_trace(
     shared_service: SharedService, trials: list[Trial], row: Row
 ) -> None:
-    """After the fault all five truths hold, within the row's bound and without hands."""
+    """After the fault all five invariants hold, within the row's bound and without an operator."""
     service = shared_service.of(row.kind)
-    trial = Trial(row, found=["the stage was not reached, or the fault not injected"])
+    trial = Trial(row, violations=["the stage was not reached, or the fault not injected"])
     try:
         trial = try_row(service, row)
     finally:
         trials.append(trial)
-        if trial.found:
-            shared_service.end()  # what is wrong with it must not fail the next row
-    assert trial.found == []
+        if trial.violations:
+            shared_service.end()  # a broken service must not fail the next row
+    assert trial.violations == []

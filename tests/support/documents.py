@@ -1,4 +1,4 @@
-"""The pages that people read, and the code blocks in them."""
+"""The pages of the documentation, and the code blocks in them."""
 
 import re
 from pathlib import Path
@@ -15,11 +15,11 @@ PAGES = (
 
 
 def name_of(page: Path) -> str:
-    """Return what a page is called in tests."""
+    """Return the name of a page in the tests' output."""
     return str(page.relative_to(ROOT))
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """Return the code blocks of one language in a page. Those in ``sh`` are meant to be run."""
+    """Return the code blocks of one language in a page. Those in ``sh`` can be run."""
     text = page.read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)

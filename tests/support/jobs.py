@@ -1,4 +1,4 @@
-"""Submissions and workers for tests of the queue."""
+"""Submissions and worker processes for tests of the queue."""
 
 import asyncio
 import os
@@ -17,8 +17,8 @@ from shared.settings import Settings
 
 
 def submission(scan: str = "ok", **changes: Any) -> Submission:
-    """Return a submission whose scan key tells a scripted engine what to do."""
-    facts = {
+    """Return a submission; a scripted engine reads from its scan key what to do."""
+    members = {
         "id": str(ULID()),
         "model": "test-model",
         "version": "1.0.0",
@@ -27,7 +27,7 @@ def submission(scan: str = "ok", **changes: Any) -> Submission:
         "sha256": "0" * 64,
         "created_at": datetime.now(UTC),
     }
-    return Submission.model_validate({**facts, **changes})
+    return Submission.model_validate({**members, **changes})
 
 
 async def wait_for(
@@ -46,7 +46,7 @@ async def wait_for(
 
 
 class Workers:
-    """Scripted workers as separate processes, with settings of a test."""
+    """Scripted workers as processes, with the settings of a test."""
 
     def __init__(self, settings: Settings) -> None:
         self._environment = os.environ | {
@@ -71,7 +71,7 @@ class Workers:
         return process
 
     def kill_all(self) -> None:
-        """Leave no worker behind."""
+        """Kill all workers that are still running."""
         for process in self.processes:
             if process.poll() is None:
                 process.kill()

@@ -1,4 +1,4 @@
-"""Real servers that a test makes primary and replica, behind an address that follows."""
+"""Real servers as primary and replica, behind an address that a test can redirect."""
 
 import socket
 import subprocess
@@ -19,14 +19,14 @@ PASSWORD = "for-tests"
 
 @dataclass
 class RedisServer:
-    """A server that is configured from the outside, and says on which port it listens."""
+    """A running server with a known port and password."""
 
     port: int
     process: subprocess.Popen[bytes]
 
     @property
     def url(self) -> str:
-        """Its own address."""
+        """The server's own URL."""
         return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
 
     def client(self) -> redis.Redis:
@@ -39,7 +39,7 @@ class RedisServer:
             client.config_set(name, value)
 
     def follow(self, primary: "RedisServer") -> None:
-        """Become a replica of ``primary``, and return once it is one."""
+        """Make it a replica of ``primary``, and return once it has synchronised."""
         with self.client() as client:
             client.replicaof("127.0.0.1", primary.port)
             while client.info("replication")["master_link_status"] != "up":
@@ -48,7 +48,7 @@ class RedisServer:
 
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
-    """Run a server with its files in ``folder``, and with more options of its own."""
+    """Run a server with its files in ``folder`` and with further options."""
     embedded = EmbeddedServer(folder)
     port = urlsplit(embedded.url).port
     assert port is not None
@@ -73,7 +73,7 @@ def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
 
 
 class FollowingAddress:
-    """A port that leads new connections to the server it is told, and leaves open ones alone."""
+    """A port that forwards new connections to the server ``to``; open ones keep their server."""
 
     def __init__(self, to: RedisServer) -> None:
         self.to = to
@@ -84,11 +84,11 @@ class FollowingAddress:
 
     @property
     def url(self) -> str:
-        """The address that clients use."""
+        """The URL that clients use."""
         return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
 
     def close(self) -> None:
-        """Close it and every connection through it."""
+        """Stop listening and close every connection."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         for end in [self._listener, *self._open]:
@@ -103,10 +103,10 @@ class FollowingAddress:
             far = socket.create_connection(("127.0.0.1", self.to.port))
             self._open += [near, far]
             for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+                threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
 
     @staticmethod
-    def _carry(source: socket.socket, target: socket.socket) -> None:
+    def _forward(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data)

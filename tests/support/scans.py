@@ -1,4 +1,4 @@
-"""NIfTI files for tests, down to the single header field."""
+"""NIfTI files for tests, in which every header field can be set."""
 
 import gzip
 from typing import Any, Literal
@@ -27,7 +27,7 @@ def nifti(
 ) -> bytes:
     """Return a single-file NIfTI of ``data``, with header ``fields`` as given.
 
-    ``body`` replaces the voxels' bytes, ``extension`` comes before them.
+    ``body`` replaces the bytes of the voxels; ``extension`` is written before them.
     """
     data = voxels() if data is None else data
     make: Any = nibabel.Nifti1Header if version == 1 else nibabel.Nifti2Header
@@ -48,5 +48,5 @@ def nifti(
 
 
 def gz(content: bytes, level: int = 1) -> bytes:
-    """Gzip ``content`` as any tool would."""
+    """Compress ``content`` with gzip."""
     return gzip.compress(content, level)

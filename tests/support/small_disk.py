@@ -1,4 +1,4 @@
-"""A disk that a test may fill: a file system in memory, mounted for as long as the test runs."""
+"""A small disk that a test may fill: a file system in memory."""
 
 import os
 import subprocess
@@ -11,9 +11,9 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
-    """Mount a disk of this size on ``folder``; where that is not permitted the test is skipped.
+    """Mount a disk of this size on ``folder`` until the block ends.
 
-    In CI (``CI=true``) it fails instead.
+    If that is not permitted, the test is skipped; in CI (``CI=true``) it fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "voxelq-test", str(folder)]
@@ -29,14 +29,14 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
 
 
 def fill(folder: Path, *, leave_bytes: int = 0) -> Path:
-    """Fill the disk of ``folder`` but for so many bytes; returns the file that does."""
-    ballast = folder / "ballast"
+    """Fill the disk of ``folder`` except for so many bytes; return the file that fills it."""
+    filler = folder / "filler"
     free = os.statvfs(folder)
     size = max(0, free.f_bavail * free.f_frsize - leave_bytes)
-    with ballast.open("wb", buffering=0) as file:
+    with filler.open("wb", buffering=0) as file:
         try:
             while size > 0:
                 size -= file.write(bytes(min(size, 1 << 16)))
         except OSError:
             pass  # it is full
-    return ballast
+    return filler

@@ -1,4 +1,4 @@
-"""``python -m worker`` as a process of its own, with the settings of a test."""
+"""``python -m worker`` as a process, with the settings of a test."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from shared.settings import Settings
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return this environment with the settings of a test that a worker reads."""
+    """Return this environment with those settings of a test that a worker reads."""
     return os.environ | {
         "REDIS_URL": settings.redis_url,
         "VOXELQ_STORE_URL": settings.store_url,
@@ -24,7 +24,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def worker_process(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker that logs to ``log``, and end it calmly."""
+    """Run a worker that logs to ``log``; it is stopped by SIGTERM when the block ends."""
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "worker"], env=environment(settings), stderr=file

@@ -173,7 +173,7 @@ def test_a_package_is_described_by_its_docstrings() -> None:
     module.__dict__.update(__all__=["blocks"], blocks=documents.blocks)
     text = module_reference(module)
     assert "## blocks\n\n```python\nblocks(page: Path, language: str) -> list[str]\n```" in text
-    assert "Those in `sh` are meant to be run." in text
+    assert "Those in `sh` can be run." in text
 
 
 def test_a_bar_does_not_end_a_cell() -> None:

@@ -138,7 +138,7 @@ def _ventricles(fluid: Volume, brain: Volume) -> Volume:
 
 
 def _outside_brain(t1: Volume, brain: Volume) -> Volume:
-    """Bone and air spaces, soft tissue, and fat of the head, told apart by T1 brightness."""
+    """Bone and air spaces, soft tissue, and fat of the head, separated by T1 brightness."""
     head = t1 > 0.12 * np.percentile(t1, 99)
     head = ndimage.binary_closing(head, iterations=4)
     pieces, _ = ndimage.label(head)

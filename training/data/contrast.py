@@ -1,7 +1,7 @@
-"""How bright each tissue is: mostly as FLAIR shows it, at times as another sequence does.
+"""How bright each tissue is: mostly as in FLAIR, sometimes as in another sequence.
 
-The model is for FLAIR. The others are drawn so that it says "absent" of a healthy T1 or T2
-volume that was handed in by mistake, rather than outlining its brightest part.
+The model is for FLAIR. Other sequences are drawn so that it finds no tumour in a healthy T1 or T2
+volume that was submitted by mistake, instead of outlining its brightest part.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ SHARES = (0.80, 0.10, 0.05, 0.05)
 
 @dataclass(frozen=True)
 class Contrast:
-    """A sequence's name and the brightness of each tissue, white matter being 1."""
+    """The name of a sequence and the brightness of each tissue, relative to white matter."""
 
     sequence: str
     levels: Mapping[str, float]
@@ -48,7 +48,7 @@ def draw_contrast(rng: np.random.Generator) -> Contrast:
 
 
 def mix(rng: np.random.Generator, contrast: Contrast, maps: Mapping[str, Volume]) -> Volume:
-    """Return the image of the tissue ``maps``, with what is uneven within a tissue."""
+    """Return the image of the tissue ``maps``, with variation within each tissue."""
     image = sum(level * maps[name] for name, level in contrast.levels.items())
     strong = contrast.sequence == "t1" and rng.random() < 0.5
     amplitude = rng.uniform(0.02, 0.12) if strong else rng.uniform(-0.08, 0.08)
@@ -57,7 +57,7 @@ def mix(rng: np.random.Generator, contrast: Contrast, maps: Mapping[str, Volume]
     uneven = field(rng, shape, int(rng.integers(10, 30)))[0] * rng.uniform(0, 0.08)
     outside = maps["bone"] + maps["soft"] + maps["fat"]
     if outside.any():
-        # Muscles, eyes, marrow and mucosa: as uneven as they like.
+        # Muscles, eyes, marrow and mucosa vary strongly.
         uneven = uneven + outside * octaves(rng, shape, rng.uniform(0, 0.5))
         glow = np.clip(octaves(rng, shape, 1.5) - rng.uniform(0.5, 1.5), 0, 1)
         image = image + rng.uniform(0, 1.5) * glow * outside

@@ -1,8 +1,8 @@
-"""Heads for brains whose anatomy came without one, each unlike the last.
+"""Random heads for brains whose anatomy has none.
 
-Round the brain lie meninges with fluid, bone with marrow, and the scalp; under it a face and a neck
-of mixed tissue, with two eyes. Thickness and make-up are drawn at random, as a network that saw one
-head only would take another's skull for something new.
+Around the brain there are meninges with fluid, bone with marrow, and the scalp; below it a face and
+a neck of mixed tissue, with two eyes. Thickness and composition are random, because a network that
+was trained with one head would not know the skull of another.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from training.data.noise import field, octaves
 Volume = NDArray[np.float32]
 
 
-def wear_head(
+def add_head(
     rng: np.random.Generator, maps: Mapping[str, Volume], points_mm: Volume
 ) -> dict[str, Volume]:
     """Return ``maps`` with a drawn head in ``bone``, ``soft``, ``fat`` and ``fluid``.
 
     Args:
-        rng: Where the head is drawn from.
+        rng: The source of randomness.
         maps: The brain's tissues by name, each ``[I, J, K]``.
         points_mm: Millimetres of each voxel, ``[3, I, J, K]``.
     """
@@ -62,20 +62,20 @@ def wear_head(
 def _thickness(
     rng: np.random.Generator, shape: tuple[int, ...], low_mm: float, high_mm: float
 ) -> Volume:
-    """A layer's millimetres, which differ from place to place."""
+    """Return the thickness of a layer in millimetres, which varies over its area."""
     uneven = 1 + 0.25 * field(rng, shape, int(rng.integers(3, 8)))[0]
     return np.asarray(np.maximum(rng.uniform(low_mm, high_mm) * uneven, 0), dtype=np.float32)
 
 
 def _below(away_mm: Volume, bound_mm: Volume) -> Volume:
-    """1 nearer to the brain than the bound, 0 beyond, with a slope two millimetres wide."""
+    """Return 1 nearer to the brain than the bound and 0 beyond, with a slope of two millimetres."""
     return np.asarray(np.clip((bound_mm - away_mm) / 2 + 0.5, 0, 1), dtype=np.float32)
 
 
 def _under(
     rng: np.random.Generator, brain: NDArray[np.bool_], points_mm: Volume, beyond_mm: float
 ) -> NDArray[np.bool_]:
-    """Face and neck: a column under the brain, narrower as it goes down."""
+    """Return face and neck: a column below the brain that narrows downwards."""
     low, high = (np.array(corner) for corner in _box_mm(brain, points_mm))
     middle, half = (low + high) / 2, (high - low) / 2 + beyond_mm
     top = low[2] + rng.uniform(0.25, 0.5) * (high[2] - low[2])
@@ -95,7 +95,7 @@ def _add_eyes(
     brain: NDArray[np.bool_],
     points_mm: Volume,
 ) -> None:
-    """Two balls of fluid in fat, low in front."""
+    """Add two balls of fluid in fat, low in the front."""
     low, high = _box_mm(brain, points_mm)
     apart, ahead = rng.uniform(26, 36), high[1] - rng.uniform(6, 24)
     level = low[2] + rng.uniform(0.2, 0.4) * (high[2] - low[2])
@@ -116,7 +116,7 @@ def _box_mm(brain: NDArray[np.bool_], points_mm: Volume) -> tuple[Volume, Volume
 
 
 def _closed(brain: NDArray[np.bool_], voxels: int) -> NDArray[np.bool_]:
-    """Fill what is narrower than twice ``voxels``, so that a skull does not follow the folds."""
+    """Fill gaps narrower than twice ``voxels``, so that a skull does not follow the folds."""
     padded = np.pad(brain, voxels)
     near = ndimage.distance_transform_edt(~padded) <= voxels
     closed = ndimage.distance_transform_edt(near) > voxels

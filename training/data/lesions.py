@@ -1,4 +1,4 @@
-"""Synthetic tumours, grown and painted into warped tumour-free anatomy.
+"""Synthetic tumours, grown and drawn into warped tumour-free anatomy.
 
 A tumour is the set of brain voxels that a growth front reaches first: near a focus, along
 white matter, around fluid and rarely across the midline. Taking the first ``volume`` of them
@@ -30,7 +30,7 @@ class Focus:
         return float((3000 * self.volume_ml / (4 * np.pi)) ** (1 / 3))
 
     def moved(self, shift_mm: NDArray[np.floating], volume_ml: float) -> "Focus":
-        """Return a focus beside this one."""
+        """Return a focus at a distance from this one."""
         return Focus((self.centre_mm + shift_mm).astype(np.float32), volume_ml)
 
 
@@ -68,7 +68,7 @@ def grow(rng: np.random.Generator, focus: Focus, tissue: Tissue) -> tuple[Mask, 
     front -= rng.uniform(0, 1.1) * tissue.white
     front += rng.uniform(0.8, 2.0) * (tissue.fluid + tissue.ventricle)
     if rng.random() < 0.85:
-        # The falx stops a tumour; the corpus callosum, which is white matter, lets some through.
+        # The falx stops a tumour; some grow through the corpus callosum, which is white matter.
         side = np.sign(_nearest(tissue.left_mm, tissue, focus))
         bridge = 1 - rng.uniform(0, 1.0) * tissue.white
         front += rng.uniform(0.3, 1.0) * (tissue.left_mm * side < -3) * bridge
@@ -76,13 +76,13 @@ def grow(rng: np.random.Generator, focus: Focus, tissue: Tissue) -> tuple[Mask, 
     voxels = int(min(focus.volume_ml * 1000 / tissue.spacing_mm**3, tissue.brain.sum() * 0.25))
     reached = np.partition(front[tissue.brain], voxels)[voxels]
     front = front - reached
-    return as_readers_draw(front < 0, tissue.brain), front
+    return smooth_outline(front < 0, tissue.brain), front
 
 
-def as_readers_draw(mask: Mask, brain: Mask) -> Mask:
-    """Bridge what is two voxels wide between the tumour and the surface.
+def smooth_outline(mask: Mask, brain: Mask) -> Mask:
+    """Fill gaps of two voxels between the tumour and the surface, as radiologists outline it.
 
-    Readers take the cortex over a tumour in, and leave the bays between its fingers out.
+    They include the cortex over a tumour, and exclude the gaps between its extensions.
     """
     if not mask.any():
         return mask
@@ -98,9 +98,9 @@ def as_readers_draw(mask: Mask, brain: Mask) -> Mask:
 def paint(
     rng: np.random.Generator, image: Volume, focus: Focus, tissue: Tissue, front: Volume
 ) -> Volume:
-    """Give the tumour its brightness, white matter being 1: oedema, solid core, rim, necrosis.
+    """Draw the brightness of the tumour, relative to white matter: oedema, core, rim, necrosis.
 
-    The outline stands where the brightness has fallen to one half, or a little beyond.
+    The outline is where the brightness has fallen to one half, or a little outside.
     """
     softness = rng.uniform(0.02, 0.1)
     inside = _step(front + rng.uniform(0.0, 1.2) * softness, softness)
@@ -108,40 +108,40 @@ def paint(
     mottle = 1 + octaves(rng, front.shape, rng.uniform(0, 0.25))
     excess = rng.uniform(0.3, 1.4)
     fade = np.clip(-front / rng.uniform(0.2, 1.0), 0, 1) if rng.random() < 0.3 else np.float32(1)
-    look = image + excess * mottle * fade if rng.random() < 0.5 else (1 + excess * fade) * mottle
+    painted = image + excess * mottle * fade if rng.random() < 0.5 else (1 + excess * fade) * mottle
     if rng.random() < 0.75:
-        look = _paint_core(rng, look, focus, tissue, front)
-    look = np.maximum(look, 0)
-    return np.asarray(image + inside * (look - image), dtype=np.float32)
+        painted = _paint_core(rng, painted, focus, tissue, front)
+    painted = np.maximum(painted, 0)
+    return np.asarray(image + inside * (painted - image), dtype=np.float32)
 
 
 def _paint_core(
-    rng: np.random.Generator, look: Volume, focus: Focus, tissue: Tissue, front: Volume
+    rng: np.random.Generator, painted: Volume, focus: Focus, tissue: Tissue, front: Volume
 ) -> Volume:
-    """Draw a solid core; in it, at times, necrosis, a cyst or a rim."""
+    """Draw a solid core, sometimes with necrosis, a cyst or a rim."""
     core_share = rng.uniform(0.03, 0.7)
     shift = rng.normal(0, 0.2 * focus.radius_mm, 3)
     cyst = rng.random() < 0.3
     if cyst:
-        # A cavity lies to one side, often at the brain's surface, with little wall out there.
+        # A cavity is at one side, often at the surface of the brain, where its wall is thin.
         outward = focus.centre_mm / max(float(np.linalg.norm(focus.centre_mm)), 1.0)
         shift = shift + outward * focus.radius_mm * rng.uniform(0, 0.9)
     values = front[front < 0]
     if values.size < 8:
-        return look
+        return painted
     core = focus.moved(shift, focus.volume_ml * core_share)
     depth = _distance(rng, core, tissue) + octaves(rng, front.shape, rng.uniform(0.05, 0.35))
     depth = depth - np.quantile(depth[front < 0], core_share)
     edge = rng.uniform(0.02, 0.08)
-    look = look + _step(depth, edge) * (rng.uniform(0.8, 2.2) - look)
+    painted = painted + _step(depth, edge) * (rng.uniform(0.8, 2.2) - painted)
     if cyst or rng.random() < 0.45:
         thickness = rng.uniform(0.0, 0.15) if cyst else rng.uniform(0.04, 0.4)
         darkness = rng.uniform(0.0, 0.6) if cyst else rng.uniform(0.1, 1.3)
-        look = look + _step(depth + thickness, edge) * (darkness - look)
+        painted = painted + _step(depth + thickness, edge) * (darkness - painted)
     if rng.random() < 0.4:
         rim = np.exp(-((depth / rng.uniform(0.05, 0.15)) ** 2))
-        look = look + rng.uniform(0.1, 0.9) * rim
-    return np.asarray(look, dtype=np.float32)
+        painted = painted + rng.uniform(0.1, 0.9) * rim
+    return np.asarray(painted, dtype=np.float32)
 
 
 def _grown(mask: Mask, voxels: int) -> Mask:

@@ -1,4 +1,4 @@
-"""What is bright and no tumour: the hard negatives that every sample may show."""
+"""Bright structures that are not tumours: hard negatives that every sample may have."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def _add_caps(rng: np.random.Generator, image: Volume, tissue: Tissue) -> None:
 
 
 def _add_confluent_disease(rng: np.random.Generator, image: Volume, tissue: Tissue) -> None:
-    """Small-vessel disease: patches round the ventricles that join, much alike on both sides."""
+    """Small-vessel disease: patches around the ventricles that merge, similar on both sides."""
     near = smooth(tissue.ventricle, passes=8)
     pattern = octaves(rng, image.shape, 1.0)
     mirrored = rng.uniform(0.25, 0.5)

@@ -1,7 +1,7 @@
 """Write the sample scan: ``python -m training.data.make_sample``.
 
-Real anatomy (the ICBM 152 whole-head average), warped and given the brightness of FLAIR, with
-one synthetic lesion, on a slightly oblique grid as a scanner would have it.
+Real anatomy (the ICBM 152 whole-head average), warped and with the brightness of FLAIR, with one
+synthetic lesion, on a slightly oblique grid as scanners have it.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def make(anatomy_folder: Path, seed: int = SEED) -> tuple[NDArray[np.int16], NDA
     tissue = tissue_of(maps, atlas, anatomy, _points_mm())
     image = np.asarray(sum(level * maps[name] for name, level in FLAIR.items()), dtype=np.float32)
     image -= 0.03 * maps["texture"]
-    # The focus is told in the scan's own axes, whose first two run to the left and to the back.
+    # The focus is given on the scan's axes, whose first two point to the left and the back.
     focus = lesions.Focus(np.array(FOCUS_MM, dtype=np.float32) * (-1, -1, 1), LESION_ML)
     _, front = lesions.grow(rng, focus, tissue)
     image = lesions.paint(rng, image, focus, tissue, front)
@@ -78,15 +78,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--anatomy", type=Path, default=Path(".training/anatomy"))
     parser.add_argument("--output", type=Path, default=Path("shared/data/sample_flair.nii.gz"))
-    given = parser.parse_args()
-    data, affine = make(given.anatomy)
+    options = parser.parse_args()
+    data, affine = make(options.anatomy)
     image = nib.Nifti1Image(data, affine)
     image.header["descrip"] = "synthetic lesion in real anatomy"
     image.header.set_xyzt_units("mm")
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(image, given.output)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, options.output)
 
 
 if __name__ == "__main__":

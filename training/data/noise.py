@@ -1,4 +1,4 @@
-"""Smooth random fields, the raw material of outlines, warps and bias fields."""
+"""Smooth random fields for outlines, warps and bias fields."""
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ def field(
 
 
 def octaves(rng: np.random.Generator, shape: tuple[int, ...], amplitude: float) -> Volume:
-    """Return noise of three scales, the finer the fainter."""
+    """Return noise of three scales, finer ones with lower amplitude."""
     scales = [(int(rng.integers(3, 6)), 1.0), (int(rng.integers(8, 13)), 0.5), (24, 0.25)]
     total = sum(weight * field(rng, shape, cells)[0] for cells, weight in scales)
     return np.asarray(amplitude * total, dtype=np.float32)

@@ -1,7 +1,7 @@
-"""A pool of ready samples on disk, filled by processes of its own while training reads it.
+"""A pool of samples on disk, filled by its own processes while training reads from it.
 
-Slot ``i`` holds the sample drawn from the seed ``(seed, i)``, so that a pool can be filled in
-any order, stopped and taken up again.
+Slot ``i`` has the sample drawn from the seed ``(seed, i)``, so that a pool can be filled in any
+order, stopped and continued.
 """
 
 import multiprocessing
@@ -41,7 +41,7 @@ class SamplePool:
         return Sample(self._images[slot].astype(np.float32), mask, brain)
 
     def write(self, slot: int, sample: Sample) -> None:
-        """Put ``sample`` in ``slot``; the slot counts as filled once it is all there."""
+        """Put ``sample`` in ``slot``; the slot counts as filled once all of it is written."""
         self._images[slot] = sample.image
         self._masks[slot] = np.packbits([sample.mask.ravel(), sample.brain.ravel()], axis=1)
         self._filled[slot] = 1
@@ -75,14 +75,14 @@ def filling(
 
 def _fill(folder: Path, anatomy: Path, capacity: int, seed: int, slots: range) -> None:
     torch.set_num_threads(1)
-    os.nice(10)  # a sample is drawn several times; the training itself comes first
+    os.nice(10)  # a sample is used several times, so the training itself is more urgent
     pool = SamplePool(folder, capacity)
     anatomies = load_all(anatomy)
     full = set(pool.filled())
     training = multiprocessing.parent_process()
     for slot in slots:
         if training is not None and not training.is_alive():
-            return  # it was killed, and could not stop what it started
+            return  # it was killed, and could not stop this process
         if slot not in full:
             pool.write(slot, synthesise(np.random.default_rng([seed, slot]), anatomies))
 

@@ -1,4 +1,4 @@
-"""What a scanner and a reader's software do to an image: artefacts, skull-stripping, clipping."""
+"""The effects of scanners and of software on an image: artefacts, skull-stripping, clipping."""
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 def scan(
     rng: np.random.Generator, image: Volume, brain: Volume, mask: Mask, *, stripped: bool
 ) -> Volume:
-    """Return the scanned, normalised image; ``mask`` loses what was not scanned, in place."""
+    """Return the scanned, normalised image; clear ``mask`` in place where nothing was scanned."""
     bias = field(rng, image.shape, int(rng.integers(1, 4)))[0]
     image = image * np.exp(bias * rng.uniform(0, 0.25))
     if rng.random() < 0.4:
@@ -48,18 +48,18 @@ def _thick_slices(rng: np.random.Generator, image: Volume) -> Volume:
 
 
 def _ghosts(rng: np.random.Generator, image: Volume) -> Volume:
-    """Motion along the phase axis: a faint copy of the head, shifted."""
+    """Add motion along the phase axis: a faint, shifted copy of the head."""
     axis = int(rng.integers(2))
     shift = int(rng.integers(6, 40)) * int(rng.choice([-1, 1]))
     return np.asarray(image + rng.uniform(0.03, 0.15) * np.roll(image, shift, axis))
 
 
 def _strip(rng: np.random.Generator, image: Volume, brain: Volume, mask: Mask) -> Volume:
-    """Blank what a skull-stripping program takes for no brain, and leave bright remnants."""
+    """Clear what a skull-stripping program removes, and leave bright remnants."""
     edge = 0.5 + rng.uniform(-0.3, 0.3) + field(rng, image.shape, 12)[0] * rng.uniform(0, 0.1)
     kept = brain > edge
     if rng.random() < 0.7:
-        # Elsewhere the program took a tumour's dark cavity at the surface for air.
+        # Otherwise the program mistakes a tumour's dark cavity at the surface for air.
         kept |= mask
     if rng.random() < 0.25:
         rim = kept & (brain < np.minimum(edge + rng.uniform(0.1, 0.4), 0.95)) & ~mask
@@ -69,7 +69,7 @@ def _strip(rng: np.random.Generator, image: Volume, brain: Volume, mask: Mask) -
 
 
 def _cut_field_of_view(rng: np.random.Generator, image: Volume, mask: Mask) -> None:
-    """Blank slices at one end, tumour included: what was not scanned cannot be asked for."""
+    """Clear slices at one end, tumour included: what was not scanned cannot be found."""
     count = int(rng.integers(4, 22))
     cut = slice(None, count) if rng.random() < 0.7 else slice(-count, None)
     image[:, :, cut] = 0

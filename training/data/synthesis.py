@@ -1,8 +1,8 @@
 """One training sample from one anatomy: warp, contrast, tumour or none, and scanner artefacts.
 
-The recipe follows SynthSeg (Billot et al. 2023, doi:10.1016/j.media.2023.102789): what the
-network is not to rely on is drawn at random. It ends in the same normalisation that a scan
-goes through in the worker.
+The method follows SynthSeg (Billot et al. 2023, doi:10.1016/j.media.2023.102789): everything that
+the network must not rely on is random. The last step is the normalisation that the worker applies
+to a scan.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from training.data import lesions
 from training.data.anatomy import TISSUES, Anatomy
 from training.data.contrast import draw_contrast, mix
-from training.data.heads import wear_head
+from training.data.heads import add_head
 from training.data.lookalikes import add_lookalikes
 from training.data.noise import field
 from training.data.scanner import scan
@@ -25,7 +25,7 @@ from worker.volume.preprocess import Grid
 Volume = NDArray[np.float32]
 
 GRID = Grid(shape=(96, 112, 96), spacing_mm=2.0)
-#: A tenth of the samples are T1, which show none; so half of all do.
+#: A tenth of the samples are T1, which show no tumour, so half of all samples show one.
 TUMOUR_SHARE = 0.55
 
 
@@ -55,7 +55,7 @@ def synthesise(rng: np.random.Generator, anatomies: list[Anatomy]) -> Sample:
         atlas = _push_away(rng, atlas, points, focus)
     maps = dict(zip(TISSUES, sample_maps(anatomy, atlas), strict=True))
     tissue = tissue_of(maps, atlas, anatomy, points)
-    shown = maps if stripped or own_head else wear_head(rng, maps, points)
+    shown = maps if stripped or own_head else add_head(rng, maps, points)
     image = add_lookalikes(rng, mix(rng, contrast, shown), tissue)
     mask = np.zeros(GRID.shape, dtype=bool)
     if focus is not None:
@@ -75,7 +75,7 @@ def tissue_of(
 ) -> lesions.Tissue:
     """Return what a lesion grows in: ``maps`` of the tissues drawn at ``atlas``, ``[3, I, J, K]``.
 
-    ``points_mm``, of the same shape, are the scan's own millimetres.
+    ``points_mm``, of the same shape, are positions in the scan in millimetres.
     """
     return lesions.Tissue(
         white=maps["white"],
@@ -90,17 +90,17 @@ def tissue_of(
 def _centre(
     rng: np.random.Generator, anatomy: Anatomy, *, stripped: bool, own_head: bool
 ) -> NDArray[np.float64]:
-    """Return the atlas voxel in the middle of the grid: that of what the scan shows."""
+    """Return the atlas voxel in the middle of the grid: the centre of what the scan shows."""
     centre = np.array(anatomy.head_centre if own_head else anatomy.brain_centre)
     if not stripped and not own_head:
-        centre[2] -= rng.uniform(0, 30)  # a neck has the brain above the middle
+        centre[2] -= rng.uniform(0, 30)  # with a neck the brain is above the middle
     return np.asarray(centre + rng.normal(0, 5, 3))
 
 
 def _warp(
     rng: np.random.Generator, anatomy: Anatomy, points: Volume, centre: NDArray[np.float64]
 ) -> Volume:
-    """Return atlas voxel coordinates ``[3, *shape]`` of every grid point round ``centre``."""
+    """Return atlas voxel coordinates ``[3, *shape]`` of every grid point around ``centre``."""
     angles = np.deg2rad(rng.normal(0, 7, 3))
     linear = _rotation(angles) @ np.diag(1 / (rng.uniform(0.9, 1.15) * rng.uniform(0.93, 1.08, 3)))
     linear = linear @ (np.eye(3) + np.triu(rng.normal(0, 0.04, (3, 3)), 1))
@@ -138,7 +138,7 @@ def _place(
 
 
 def _resize_ventricles(rng: np.random.Generator, atlas: Volume, points: Volume) -> Volume:
-    """Young brains have narrow ventricles and old ones wide: draw the middle larger or smaller."""
+    """Make the ventricles narrower, as in young brains, or wider, as in old ones."""
     reach = rng.uniform(18, 32)
     pull = rng.uniform(-0.25, 0.4) * np.exp(-(points**2).sum(axis=0) / reach**2)
     return np.asarray(atlas - _along_axes(atlas, points * pull), dtype=np.float32)
@@ -147,7 +147,7 @@ def _resize_ventricles(rng: np.random.Generator, atlas: Volume, points: Volume) 
 def _push_away(
     rng: np.random.Generator, atlas: Volume, points: Volume, focus: lesions.Focus
 ) -> Volume:
-    """Mass effect: tissue around the focus is drawn from nearer to it, so it moves outward."""
+    """Move the tissue around the focus outward, as a growing tumour does."""
     reach = focus.radius_mm * rng.uniform(1.0, 2.0)
     offset = points - focus.centre_mm.reshape(3, 1, 1, 1)
     pull = rng.uniform(0, 0.5) * np.exp(-(offset**2).sum(axis=0) / reach**2)
@@ -155,7 +155,7 @@ def _push_away(
 
 
 def _along_axes(atlas: Volume, shift_mm: Volume) -> Volume:
-    """Turn a shift in grid millimetres into atlas voxels by the warp's own local slope."""
+    """Convert a shift in grid millimetres to atlas voxels by the local slope of the warp."""
     turned = np.zeros_like(shift_mm)
     for axis in range(3):
         slope = (atlas.take(-1, axis + 1) - atlas.take(0, axis + 1)).mean(axis=(1, 2))

@@ -1,7 +1,7 @@
-"""Faults: contexts in which something is wrong with a running service, and after which it is not.
+"""Faults, as contexts: on entry something breaks in a running service, on exit it is repaired.
 
-An injector is given the service, the jobs of its clients and the target that a stage of life
-yielded. What has no end, such as a SIGKILL, is over as soon as it has happened.
+An injector gets the service, the jobs of its clients and the target of a stage. A fault without a
+duration, such as a SIGKILL, happens on entry.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Clients that are slow or leave, and uploads that the store does not take."""
+"""Clients that are slow or disconnect, and uploads that the store does not accept."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ _MANY_UPLOADS = 45
 
 @contextmanager
 def hung_uploads(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """The API's store hangs under more uploads than the API has threads; the rest answers."""
+    """The API's store hangs under more uploads than the API has threads; other calls work."""
 
     def upload() -> None:
         with service.client(20.0) as client:
@@ -29,33 +29,37 @@ def hung_uploads(service: FaultedService, jobs: Jobs, target: Target) -> Iterato
         with service.client(3.0) as client:
             for path in ("/livez", "/readyz", "/queue", "/models", "/jobs"):
                 try:
-                    answer = client.get(path)
+                    response = client.get(path)
                 except httpx.HTTPError as error:
-                    jobs.rude.append(f"GET {path} while the store hangs: {type(error).__name__}")
+                    jobs.unexpected.append(
+                        f"GET {path} while the store hangs: {type(error).__name__}"
+                    )
                 else:
-                    if answer.status_code != httpx.codes.OK:
-                        jobs.rude.append(f"GET {path} while the store hangs: {answer.status_code}")
+                    if response.status_code != httpx.codes.OK:
+                        jobs.unexpected.append(
+                            f"GET {path} while the store hangs: {response.status_code}"
+                        )
         yield
 
 
 @contextmanager
 def slow_clients(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Clients send their scans bit by bit."""
+    """Clients send their scans slowly, in small pieces."""
     with _threads(6, lambda: upload_slowly(service, 3.0)):
         yield
 
 
 @contextmanager
 def clients_hang_up(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Clients hang up in the middle of an upload, and while they are blocked."""
+    """Clients disconnect in the middle of an upload, and while they are blocked."""
 
-    def block_and_leave() -> None:
+    def block_and_disconnect() -> None:
         with suppress(Exception), service.client(0.2) as client:
             jobs.predict(client)
 
     with (
         _threads(6, lambda: upload_slowly(service, 0.5)),
-        _threads(6, block_and_leave),
+        _threads(6, block_and_disconnect),
     ):
         yield
 

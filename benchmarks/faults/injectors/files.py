@@ -4,18 +4,19 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from benchmarks.common.model_folders import VERSION
 from benchmarks.faults import disks
 from benchmarks.faults.disk_faults import Calls, DiskFaults
 from benchmarks.faults.injectors import Injector
 from benchmarks.faults.jobs import Jobs
-from benchmarks.faults.models import VERSION, write_broken_model
+from benchmarks.faults.models import write_broken_model
 from benchmarks.faults.service import FaultedService
 from benchmarks.faults.stages import Target
 
 
 @contextmanager
 def store_full(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """The disk of scans and masks has no byte left."""
+    """The disk of scans and masks is full."""
     with disks.filled(service.store.parent):
         yield
 
@@ -31,7 +32,7 @@ def api_files(error: int | str, path_part: str, calls: Calls = "any") -> Injecto
 
 
 def all_files(error: int | str, path_part: str, calls: Calls = "any") -> Injector:
-    """Return the fault of everybody's file calls that fail, or hang, on some paths."""
+    """Return the fault of file calls of API and workers that fail, or hang, on some paths."""
     return _file_fault(
         lambda service: [service.api_disk, service.worker_disk], error, path_part, calls
     )
@@ -39,21 +40,21 @@ def all_files(error: int | str, path_part: str, calls: Calls = "any") -> Injecto
 
 @contextmanager
 def store_away(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """The folder of the store has gone, and then is back."""
+    """The folder of the store is missing, and later there again."""
     with _renamed(service, "store"):
         yield
 
 
 @contextmanager
 def store_replaced(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """An empty folder lies where the store was, as after a mount that failed."""
+    """An empty folder is in place of the store, as after a failed mount."""
     away = service.store.with_name("away")
     service.store.rename(away)
     service.store.mkdir()
     try:
         yield
     finally:
-        # what was taken for the store meanwhile is in the way of the true one
+        # the empty folder may have got files meanwhile
         service.store.rename(service.store.with_name("wrong"))
         away.rename(service.store)
         shutil.rmtree(service.store.with_name("wrong"), ignore_errors=True)
@@ -61,14 +62,14 @@ def store_replaced(service: FaultedService, jobs: Jobs, target: Target) -> Itera
 
 @contextmanager
 def models_away(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """The folder of the models has gone, and then is back."""
+    """The folder of the models is missing, and later there again."""
     with _renamed(service, "models"):
         yield
 
 
 @contextmanager
 def broken_bundle(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """A bundle appears that cannot be loaded, and then goes."""
+    """A bundle that cannot be loaded is added and later removed."""
     folder = write_broken_model(service.models)
     try:
         yield
@@ -78,7 +79,7 @@ def broken_bundle(service: FaultedService, jobs: Jobs, target: Target) -> Iterat
 
 @contextmanager
 def malformed_bundle(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """A bundle appears whose card is a thousand lists in each other, and then goes."""
+    """A bundle whose card is 100,000 nested lists is added and later removed."""
     folder = service.models / "malformed"
     (folder / VERSION / "configs").mkdir(parents=True)
     (folder / VERSION / "configs" / "metadata.json").write_text("[" * 100_000)
@@ -112,6 +113,6 @@ def _renamed(service: FaultedService, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if folder.exists():  # made anew by a process that writes without looking
+        if folder.exists():  # a process has created it again
             shutil.rmtree(folder, ignore_errors=True)
         away.rename(folder)

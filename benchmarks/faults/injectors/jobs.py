@@ -3,15 +3,17 @@
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from benchmarks.common.model_folders import VERSION
+from benchmarks.common.waiting import wait_until
 from benchmarks.faults.disk_faults import HANG
 from benchmarks.faults.jobs import Jobs
-from benchmarks.faults.models import OTHER, QUICK, SLOW, VERSION
+from benchmarks.faults.models import OTHER, QUICK, SLOW
 from benchmarks.faults.service import FaultedService
 from benchmarks.faults.stages import Target
 from shared.queue import keys
@@ -40,7 +42,7 @@ def garbage_record(service: FaultedService, jobs: Jobs, target: Target) -> Itera
         pipe.zadd(keys.INDEX + ":queued", {job_id: 0})
         pipe.rpush(keys.RQ_QUEUE + queue, job_id)
         pipe.execute()
-    service.strange.add(job_id)
+    service.foreign.add(job_id)
     yield
 
 
@@ -49,9 +51,9 @@ def foreign_job(service: FaultedService, jobs: Jobs, target: Target) -> Iterator
     """A stock RQ client puts a job of its own into one of our queues."""
     queue = f"{QUICK}@{VERSION}:routine"
     with service.client() as client:
-        jobs.submit(client)  # the queue is ours once a job of ours was in it
+        jobs.submit(client)  # a queue is one of ours after the first of our jobs
     stock = Queue(queue, connection=service.redis, serializer=JSONSerializer)
-    service.strange.add(stock.enqueue("os.getpid").id)
+    service.foreign.add(stock.enqueue("os.getpid").id)
     yield
 
 
@@ -86,7 +88,6 @@ def hung_pass(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[N
         stack.enter_context(service.worker_disk.rule(HANG, f"{job_id}/"))
         for _ in range(3):
             jobs.submit(client)
-        deadline = time.monotonic() + 90
-        while job_id not in jobs.ended and time.monotonic() < deadline:
-            time.sleep(0.1)
+        with suppress(TimeoutError):  # the invariants report a job that does not end
+            wait_until(lambda: job_id in jobs.ended, "", bound_s=90, tick_s=0.1)
     yield

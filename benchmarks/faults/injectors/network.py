@@ -31,28 +31,28 @@ def all_cut_off(service: FaultedService, jobs: Jobs, target: Target) -> Iterator
 
 @contextmanager
 def all_silent(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """The network swallows everything on its way to and from Redis, and ends no connection."""
+    """The network drops everything to and from Redis without closing a connection."""
     with service.worker_link.silent(), service.api_link.silent():
         yield
 
 
 @contextmanager
 def workers_silent(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """The network swallows what workers and Redis send each other."""
+    """The network drops what workers and Redis send each other."""
     with service.worker_link.silent():
         yield
 
 
 @contextmanager
 def half_closed(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Connections to Redis can be written to and answer no more."""
+    """Redis's side of every connection is closed; the other side can still write."""
     with service.worker_link.half_closed(), service.api_link.half_closed():
         yield
 
 
 @contextmanager
 def connections_reset(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Every connection to Redis is reset once; new ones are taken at once."""
+    """Every connection to Redis is reset once; new ones are accepted."""
     for link in service.links:
         link.drop()
     yield
@@ -60,6 +60,6 @@ def connections_reset(service: FaultedService, jobs: Jobs, target: Target) -> It
 
 @contextmanager
 def network_slow(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Everything takes 150 ms more each way between Redis and all others."""
+    """The network to Redis delays everything by 150 ms each way."""
     with service.worker_link.slow(0.15), service.api_link.slow(0.15):
         yield

@@ -1,4 +1,4 @@
-"""Signals to processes, at whatever stage of life they are."""
+"""Signals to processes, at any stage of their life."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def terminated(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[
 
 @contextmanager
 def frozen(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """The target stands still (SIGSTOP) and then goes on."""
+    """The target is stopped by SIGSTOP and then continues."""
     _signal(target.pid, signal.SIGSTOP)
     try:
         yield
@@ -39,7 +39,7 @@ def frozen(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None
 
 @contextmanager
 def killed_again_and_again(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """SIGKILL to a worker that loads, and to the next ones as soon as they have come so far."""
+    """SIGKILL to a worker that loads its model, and to the next ones as soon as they load it."""
     for _ in range(_LOADS_KILLED):
         starts = target.part.starts
         target.part.signal(signal.SIGKILL)
@@ -49,7 +49,7 @@ def killed_again_and_again(service: FaultedService, jobs: Jobs, target: Target) 
 
 @contextmanager
 def stopped_while_hung(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """SIGTERM to a worker that cannot end what it has begun: its mask cannot be written."""
+    """SIGTERM to a worker that cannot finish its batch: writing the mask hangs."""
     with service.worker_disk.rule(HANG, ".mask.nii.gz", "write"), service.client() as client:
         jobs.submit(client)
         service.worker_disk.wait_until_met(30)

@@ -1,13 +1,13 @@
 """Redis dies, pauses, fails over, loses its data, its memory or its disk, and its clock jumps."""
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis as redis_py
 
+from benchmarks.common.waiting import wait_until
 from benchmarks.faults import disks
 from benchmarks.faults.injectors import Injector
 from benchmarks.faults.jobs import Jobs
@@ -19,19 +19,19 @@ _REDIS_LOADS_S = 15.0
 
 @contextmanager
 def redis_killed(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Redis is killed and stays away."""
+    """Redis is killed and not started again for a while."""
     yield from _redis_away(service, signal.SIGKILL)
 
 
 @contextmanager
 def redis_restarted(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Redis is stopped as an operator stops it and stays away."""
+    """Redis is stopped by SIGTERM, as by an operator, and not started again for a while."""
     yield from _redis_away(service, signal.SIGTERM)
 
 
 @contextmanager
 def redis_paused(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Redis stands still and then goes on."""
+    """Redis is stopped by SIGSTOP and then continues."""
     server = service.servers[0].part
     server.signal(signal.SIGSTOP)
     try:
@@ -42,7 +42,7 @@ def redis_paused(service: FaultedService, jobs: Jobs, target: Target) -> Iterato
 
 @contextmanager
 def redis_failed_over(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """The replica takes over: the old Redis refuses writes, and new connections reach the new."""
+    """The replica takes over: the old primary refuses writes, new connections reach the new one."""
     old, new = service.servers
     _await_role(new, lambda facts: facts.get("master_link_status") == "up")
     commands: Any = old.redis
@@ -58,19 +58,19 @@ def redis_failed_over(service: FaultedService, jobs: Jobs, target: Target) -> It
 
 @contextmanager
 def redis_emptied(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Everything in Redis is deleted at one blow; then an operator has it recovered."""
-    jobs.forgotten = True
+    """Everything in Redis is deleted; then an operator runs ``recover``."""
+    jobs.lost_by_redis = True
     service.redis.flushall()
     try:
         yield
     finally:
-        service.run("client", "recover", "--adopt-all")
-        jobs.forgotten = False
+        service.run("voxelq", "recover", "--adopt-all")
+        jobs.lost_by_redis = False
 
 
 @contextmanager
 def redis_out_of_memory(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """Redis has no memory for another write."""
+    """Redis has no memory left for another write."""
     before = service.redis.config_get("maxmemory")["maxmemory"] or "0"
     service.redis.config_set("maxmemory", 1)
     try:
@@ -81,13 +81,13 @@ def redis_out_of_memory(service: FaultedService, jobs: Jobs, target: Target) -> 
 
 @contextmanager
 def queue_disk_full(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
-    """The disk of the append-only file has no byte left."""
+    """The disk of the append-only file is full."""
     with disks.filled(service.queue_folder):
         yield
 
 
 def clock_stepped(seconds: int) -> Injector:
-    """Return the fault of a clock of Redis that jumps by so much, and stays so."""
+    """Return the fault of a clock of Redis that jumps by so many seconds and keeps the offset."""
 
     @contextmanager
     def stepped(service: FaultedService, jobs: Jobs, target: Target) -> Iterator[None]:
@@ -101,28 +101,26 @@ def clock_stepped(seconds: int) -> Injector:
 
 def _redis_away(service: FaultedService, number: signal.Signals) -> Iterator[None]:
     server = service.servers[0]
-    server.part.hold()
+    server.part.stop_restarting()
     server.part.signal(number)
     try:
         yield
     finally:
-        server.part.let_go()
-        deadline = time.monotonic() + _REDIS_LOADS_S
-        while time.monotonic() < deadline:
-            try:
-                server.redis.ping()
-            except redis_py.RedisError:
-                time.sleep(0.05)
-            else:
-                break
+        server.part.resume_restarting()
+        with suppress(TimeoutError):  # the bound of the row counts from here
+            wait_until(lambda: _responds(server), "", bound_s=_REDIS_LOADS_S)
 
 
-def _await_role(server: Server, is_so: Callable[[dict[str, Any]], bool]) -> None:
-    deadline = time.monotonic() + _REDIS_LOADS_S
-    while True:
+def _responds(server: Server) -> bool:
+    with suppress(redis_py.RedisError):
+        return bool(server.redis.ping())
+    return False
+
+
+def _await_role(server: Server, has_role: Callable[[dict[str, Any]], bool]) -> None:
+    def changed() -> bool:
         with suppress(redis_py.RedisError):
-            if is_so(server.redis.info("replication")):
-                return
-        if time.monotonic() > deadline:
-            raise TimeoutError("the replica did not take over")
-        time.sleep(0.02)
+            return has_role(server.redis.info("replication"))
+        return False
+
+    wait_until(changed, "the replica did not take over", bound_s=_REDIS_LOADS_S, tick_s=0.02)

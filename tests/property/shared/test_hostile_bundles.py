@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.hostile.bundles import hostile_bundles
+from benchmarks.hostile.bundles.generate import hostile_bundles
 from shared.bundles.available_models import AvailableModels
 from shared.bundles.bundle import MAX_REASON, look_at
 from shared.bundles.catalog import ModelCatalog

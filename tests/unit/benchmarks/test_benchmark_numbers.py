@@ -11,27 +11,27 @@ import psutil
 import pytest
 
 from benchmarks.common.core_time import CoreTime, peak_memory_mb, use_cores
-from benchmarks.common.load import Answer, Load
+from benchmarks.common.load import FinishedScan, LoadResult
+from benchmarks.common.processes import python_process
 from benchmarks.common.sample_scan import sample_scan
-from benchmarks.common.services import child
 from benchmarks.gpu import Sample, parse_sample, summarise
-from benchmarks.scan.__main__ import load_numbers, ratios
+from benchmarks.scan.run import load_numbers, ratios
 from shared.sample import SAMPLE_SCAN
 
 SPENT = CoreTime({"api": 1.0, "worker": 12.0}, idle=4.0, wall=20.0)
 
 
-def load() -> Load:
-    """Return ten answers in ten seconds, of 0.1 to 1.0 s."""
-    answers = [
-        Answer(100.5 + n, (n + 1) / 10, {"queue": 0.0, "total": (n + 1) / 10}, 40.0)
+def load() -> LoadResult:
+    """Return ten scans in ten seconds, of 0.1 to 1.0 s."""
+    scans = [
+        FinishedScan(100.5 + n, (n + 1) / 10, {"queue": 0.0, "total": (n + 1) / 10}, 40.0)
         for n in range(10)
     ]
-    return Load(answers, began_s=100.0, window_s=10.0, core_time=SPENT)
+    return LoadResult(scans, began_s=100.0, window_s=10.0, core_time=SPENT)
 
 
 def test_shares_of_the_cores_add_up_to_all_of_them() -> None:
-    """What neither the parts took nor nobody, others took."""
+    """Core time that was neither idle nor used by the parts was used by others."""
     assert SPENT.shares() == pytest.approx(
         {"api": 0.05, "worker": 0.6, "idle": 0.2, "others": 0.15}
     )
@@ -44,7 +44,7 @@ def test_time_between_two_moments_is_their_difference() -> None:
 
 
 def test_a_process_is_counted_once_though_another_part_started_it() -> None:
-    """A part's children are its own, unless they are a part themselves."""
+    """The children of a part belong to it, unless they are a part themselves."""
     busy = "import os, sys; list(map(hash, range(3_000_000))); print(os.getpid())"
     busy += "; sys.stdout.flush(); sys.stdin.read()"
     with subprocess.Popen(
@@ -52,25 +52,25 @@ def test_a_process_is_counted_once_though_another_part_started_it() -> None:
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        here, there = psutil.Process(), psutil.Process(process.pid)
-        together = CoreTime.now({"here": [here]}).parts["here"]
-        apart = CoreTime.now({"here": [here], "there": [there]}).parts
-        memory = peak_memory_mb({"here": [here], "there": [there]})
+        parent, child = psutil.Process(), psutil.Process(process.pid)
+        together = CoreTime.now({"parent": [parent]}).parts["parent"]
+        apart = CoreTime.now({"parent": [parent], "child": [child]}).parts
+        memory = peak_memory_mb({"parent": [parent], "child": [child]})
         process.communicate()
-    assert apart["there"] > 0
-    assert apart["here"] < together
-    assert memory["here"] > memory["there"] > 1
+    assert apart["child"] > 0
+    assert apart["parent"] < together
+    assert memory["parent"] > memory["child"] > 1
 
 
 def test_more_cores_than_there_are_cannot_be_used() -> None:
-    """Asking for too many cores is refused in words, and changes nothing."""
+    """Asking for too many cores is refused with a reason, and changes nothing."""
     cores = psutil.Process().cpu_affinity()
     with pytest.raises(ValueError, match="There are"):
         use_cores(10_000)
     assert psutil.Process().cpu_affinity() == cores
 
 
-def test_a_load_is_told_by_the_second_and_the_scan() -> None:
+def test_the_numbers_of_a_load_are_per_second_and_per_scan() -> None:
     """Rates are for each second of the window, core times for each scan."""
     numbers = load_numbers(load())
     assert (numbers["scans"], numbers["scans_per_s"]) == (10, 1.0)
@@ -81,7 +81,7 @@ def test_a_load_is_told_by_the_second_and_the_scan() -> None:
 
 
 def test_ratios_are_to_the_bare_work() -> None:
-    """A lone client is measured against all threads, a crowd against the plain loop."""
+    """One client is compared with all threads, several clients with the plain loop."""
     stages = {"load": 0.1, "preprocess": 0.1, "inference": 0.2, "postprocess": 0.05}
     bare = {
         "all_threads": {"stages_s": {**stages, "store": 0.05, "total": 0.5}},
@@ -101,7 +101,7 @@ def test_ratios_are_to_the_bare_work() -> None:
 
 
 def test_the_scan_is_the_sample_in_another_matrix() -> None:
-    """Shape and type are those asked for, and the head lies where it does in the sample."""
+    """Shape and type are as requested, and the head is where it is in the sample."""
     scan = nibabel.Nifti1Image.from_bytes(gzip.decompress(sample_scan((64, 48, 32))))
     sample = nibabel.Nifti1Image.from_filename(SAMPLE_SCAN)
     assert scan.shape == (64, 48, 32)
@@ -114,15 +114,15 @@ def test_the_scan_is_the_sample_in_another_matrix() -> None:
     assert np.abs(centres[0] - centres[1]).max() < 1
 
 
-def test_what_the_driver_tells_of_a_gpu_is_read() -> None:
-    """Per cent become a share; what a driver does not tell is no sample."""
+def test_the_drivers_numbers_of_a_gpu_are_read() -> None:
+    """Per cent become a share; a line without numbers gives no sample."""
     assert parse_sample("93, 1210\n", 5.0) == Sample(5.0, 0.93, 1210.0)
     assert parse_sample("[N/A], 1210", 5.0) is None
     assert parse_sample("", 5.0) is None
 
 
 def test_a_gpu_counts_while_the_load_lasts() -> None:
-    """Busy share and peak are of the window, rest is the last look, all above what was before."""
+    """Busy share and peak are of the window, rest is the last sample, above the memory before."""
     samples = [
         Sample(99.0, 0.0, 9000.0),
         Sample(101.0, 0.8, 3000.0),
@@ -136,21 +136,21 @@ def test_a_gpu_counts_while_the_load_lasts() -> None:
     assert row.clients == 16
 
 
-def test_a_child_ends_with_its_block(tmp_path: Path) -> None:
-    """Nothing that a benchmark started outlives it."""
-    with child(["-c", "import time; time.sleep(600)"], tmp_path / "log", {}) as process:
+def test_a_process_ends_with_its_block(tmp_path: Path) -> None:
+    """No process that a benchmark started is left behind."""
+    with python_process(["-c", "import time; time.sleep(600)"], tmp_path / "log", {}) as process:
         assert process.poll() is None
     assert process.poll() is not None
 
 
-def test_a_fault_shows_what_the_child_complained_of(
+def test_an_error_shows_what_the_process_wrote(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where a block fails, its process's complaints come to standard error."""
+    """If a block fails, the standard error of its process is shown."""
 
     def fail() -> None:
         command = ["-c", "import sys; sys.exit('no weights')"]
-        with child(command, tmp_path / "log", {}) as process:
+        with python_process(command, tmp_path / "log", {}) as process:
             process.wait()
             raise RuntimeError
 

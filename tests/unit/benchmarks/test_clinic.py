@@ -1,4 +1,4 @@
-"""A clinic's scans, and what counts as an answer."""
+"""A clinic's scans, and the checks of what comes back for them."""
 
 import gzip
 import resource
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Image
 
-from benchmarks.blocked.__main__ import allow_files, percentile
-from benchmarks.blocked.clients import Outcome, block, statuses
+from benchmarks.blocked.clients import Outcome, allow_files, block, statuses
 from benchmarks.common import sample_scan
 from benchmarks.common.clinic import SHAPES, clinic_scans, job_fault, mask_fault, refusal
+from benchmarks.common.percentiles import percentile
 from tests.support.tiny_service import TinyService, job, problem, serving
 
 
@@ -22,10 +22,10 @@ def mask(shape: tuple[int, ...]) -> bytes:
     return gzip.compress(Nifti1Image(np.zeros(shape, np.uint8), np.eye(4)).to_bytes())
 
 
-def test_five_scans_of_unlike_shapes_are_made_once(
+def test_five_scans_of_different_shapes_are_generated_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The scans have their shapes, lie whole in the cache, and come from it the second time."""
+    """The scans have their shapes, are in the cache, and are read from it the second time."""
     made = clinic_scans("small", tmp_path)
     assert len({scan.shape for scan in made}) == len(made) == 5
     for scan in made:
@@ -36,7 +36,7 @@ def test_five_scans_of_unlike_shapes_are_made_once(
 
 
 def test_every_kind_of_clinic_has_five_shapes() -> None:
-    """Large and small scans are five unlike ones each."""
+    """There are five different large scans and five different small ones."""
     assert {kind: len(set(shapes)) for kind, shapes in SHAPES.items()} == {"large": 5, "small": 5}
 
 
@@ -46,35 +46,35 @@ def test_every_kind_of_clinic_has_five_shapes() -> None:
         (job(status="finished"), None),
         (job(status="finished", result=None), "without a result"),
         (job(status="failed", error=problem(422, "")), "failed: Refused"),
-        (job(status="failed", error=None), "no reason"),
+        (job(status="failed", error=None), "without a reason"),
         (job(status="canceled"), "not finished but canceled"),
     ],
 )
-def test_only_a_finished_job_with_a_result_is_an_answer(
+def test_only_a_finished_job_with_a_result_has_no_fault(
     answer: dict[str, object], words: str | None
 ) -> None:
-    """Whatever else a job is, its reason is told."""
+    """Any other job has its reason."""
     fault = job_fault(answer)
     assert fault is None if words is None else words in str(fault)
 
 
-def test_a_mask_lies_in_the_scans_grid_or_is_a_fault() -> None:
-    """A mask of another shape, an empty answer, a problem or half a header is none."""
+def test_a_mask_must_have_the_scans_grid() -> None:
+    """A mask of another shape, an empty body, a problem or half a header is a fault."""
     whole = mask((4, 5, 6))
     assert mask_fault(whole, (4, 5, 6)) is None
     assert "grid" in str(mask_fault(whole, (5, 4, 6)))
     assert "grid" in str(mask_fault(mask((4, 5, 6, 2)), (4, 5, 6)))
     for nothing in (b"", b"{}", whole[:20]):
-        assert mask_fault(nothing, (4, 5, 6)) == "answered without a mask"
+        assert mask_fault(nothing, (4, 5, 6)) == "response without a mask"
 
 
-def test_a_refusal_is_told_by_its_title() -> None:
-    """The title of a problem has no word of a scan in it; what is no problem is called so."""
+def test_a_refusal_is_named_by_its_title() -> None:
+    """The title of a problem has nothing of a scan in it; other bodies are called what they are."""
     assert (
         refusal(429, b'{"title": "The queue is full", "detail": "x"}') == "429: The queue is full"
     )
     for body in (b"", b"<html>", b"[]", b'{"detail": "x"}'):
-        assert refusal(502, body) == "502: an answer that is no problem+json"
+        assert refusal(502, body) == "502: a response that is not problem+json"
 
 
 def finished() -> dict[str, Any]:
@@ -83,7 +83,7 @@ def finished() -> dict[str, Any]:
 
 
 async def test_a_blocked_client_gets_its_result_either_way() -> None:
-    """One call or two, the scan arrives whole, and the time since the job's end is told."""
+    """With one call or two, the scan arrives, and the time since the job's end is measured."""
     with serving() as service:
         service.on("POST", "/predict", 200, finished())
         service.on("POST", "/jobs", 202, job("01A"))
@@ -118,15 +118,15 @@ async def test_a_client_without_a_result_says_why(
 
 
 async def test_a_service_that_is_away_is_a_fault() -> None:
-    """A connection that is refused counts as an answer that never came."""
+    """A refused connection counts as a missing response."""
     with serving() as service:
         url = TinyService(service.url).url
     outcome = await block(url, "predict", b"scan", 30)
-    assert (outcome.status, outcome.fault) == (0, "no answer: ConnectionRefusedError")
+    assert (outcome.status, outcome.fault) == (0, "no response: ConnectionRefusedError")
 
 
-def test_answers_are_counted_by_what_they_were() -> None:
-    """Results stand under their status, everybody else under the reason."""
+def test_outcomes_are_counted() -> None:
+    """Results are counted by their status, other outcomes by their reason."""
     outcomes = [
         Outcome(200, None, 1.0, 0.1),
         Outcome(200, None, 2.0, 0.1),
@@ -136,17 +136,17 @@ def test_answers_are_counted_by_what_they_were() -> None:
 
 
 def test_a_percentile_of_one_is_that_one() -> None:
-    """Percentiles lie within what was seen, however little that is."""
+    """A percentile lies within the values, however few there are."""
     assert percentile([3.0], 95) == 3.0
     assert percentile([1.0, 2.0, 3.0], 50) == 2.0
 
 
 def test_more_connections_than_files_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the system does not grant is said at once, and what it grants is taken."""
+    """A limit that is too low is reported at once; otherwise the limit is raised as needed."""
     taken = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: taken.append(limits))
-    with pytest.raises(ValueError, match="open files; 4096 are granted"):
+    with pytest.raises(ValueError, match="open files; 4096 are allowed"):
         allow_files(4096)
     allow_files(100)
     assert taken == []

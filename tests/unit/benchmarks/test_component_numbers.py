@@ -1,4 +1,4 @@
-"""The arithmetic of the components' benchmark, and what it says of a service it cannot measure."""
+"""The arithmetic of the components' benchmark, and its errors if a service cannot be measured."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from benchmarks.components.load import (
     TURNS,
     WARM_UP,
     NotMeasured,
-    Rest,
+    RestEndpoint,
     Round,
     Sample,
     measure,
@@ -24,7 +24,7 @@ from benchmarks.components.report import round_numbers, spread
 from tests.support.tiny_service import TinyService, job, problem, serving
 from voxelq.local.valkey import free_port
 
-TOLD = {
+REPORTED = {
     "upload": 20.0,
     "queue": 10.0,
     "load": 30.0,
@@ -44,15 +44,17 @@ FINISHED = job(
 
 
 def answer(
-    status: int = 200, body: Any = FINISHED, told: dict[str, float] | None = None
+    status: int = 200, body: Any = FINISHED, reported: dict[str, float] | None = None
 ) -> httpx.Response:
     """Return an answer of `/predict` as the service gives it."""
-    timing = ", ".join(f"{k};dur={v}" for k, v in (TOLD if told is None else told).items())
+    timing = ", ".join(
+        f"{k};dur={v}" for k, v in (REPORTED if reported is None else reported).items()
+    )
     request = httpx.Request("POST", "http://service/predict")
     return httpx.Response(status, json=body, headers={"Server-Timing": timing}, request=request)
 
 
-def test_the_networks_share_is_what_the_server_does_not_tell() -> None:
+def test_the_networks_share_is_what_the_server_does_not_report() -> None:
     """Of 400 ms at the client and 340 ms at the server the network took 60 ms."""
     sample = read_sample(answer(), 0.4)
     assert sample.seconds["network"] == pytest.approx(0.06)
@@ -69,11 +71,13 @@ def test_the_networks_share_is_what_the_server_does_not_tell() -> None:
         (answer(202, job()), "longer than the service lets clients wait"),
         (answer(429, problem(429, "The queue is full.")), "queue is full"),
         (answer(200, "hello"), "not as VoxelQ does"),
-        (answer(told={"queue": 1.0}), "does not tell its server, upload"),
+        (answer(reported={"queue": 1.0}), "does not report its server, upload"),
     ],
 )
-def test_what_cannot_be_measured_is_said(given_answer: httpx.Response, words: str) -> None:
-    """A failed scan, a wait that was over, a refusal or a stranger's answer has its reason."""
+def test_a_call_that_cannot_be_measured_has_its_reason(
+    given_answer: httpx.Response, words: str
+) -> None:
+    """A failed scan, a wait that was too long, a refusal and a foreign response are named."""
     with pytest.raises(NotMeasured, match=words):
         read_sample(given_answer, 0.4)
 
@@ -85,16 +89,16 @@ samples = st.lists(
 
 @settings(deadline=None)
 @given(samples, st.floats(0, 0.2), st.integers(1, 4))
-def test_parts_shares_and_quantiles_hang_together(
+def test_parts_shares_and_quantiles_agree(
     parts: list[dict[str, float]], gap: float, size: int
 ) -> None:
-    """Shares and rest make up the whole, quantiles are in order, and the verdict is the rest's."""
-    told = []
+    """Shares and rest add up to 1, quantiles are ordered, and ``adds_up`` follows from the rest."""
+    calls = []
     for one in parts:
         whole_s = (sum(one.values()) + 0.01) * (1 + gap)
         wholes = {"worker": one["inference"], "server_total": whole_s, "end_to_end": whole_s}
-        told.append(Sample({**one, **wholes}, size, (8, 8, 8)))
-    numbers = round_numbers(Round("REST", 1, 2.0, told))
+        calls.append(Sample({**one, **wholes}, size, (8, 8, 8)))
+    numbers = round_numbers(Round("REST", 1, 2.0, calls))
     assert sum(numbers["shares"].values()) + numbers["rest"] == pytest.approx(1)
     assert numbers["adds_up"] == (abs(numbers["rest"]) <= 0.05)
     for found in numbers["seconds"].values():
@@ -102,11 +106,11 @@ def test_parts_shares_and_quantiles_hang_together(
         ordered = [found[name] for name in ("median", "p90", "p95", "p99")]
         assert ordered == pytest.approx(sorted(ordered))
         assert found["std"] >= 0
-    assert numbers["scans_per_s"] == len(told) / 2
+    assert numbers["scans_per_s"] == len(calls) / 2
     assert numbers["end_to_end_s"] == sorted(numbers["end_to_end_s"])
     (batches,) = numbers["batches"].items()
     assert batches[0] == str(size)
-    assert batches[1]["scans"] == len(told)
+    assert batches[1]["scans"] == len(calls)
 
 
 def test_a_spread_is_the_textbooks() -> None:
@@ -118,7 +122,7 @@ def test_a_spread_is_the_textbooks() -> None:
 
 
 class Counting:
-    """A way that hands nothing in, and counts; it refuses the call with this number."""
+    """An endpoint that only counts; it refuses the call number ``fails_at``."""
 
     name = "none"
 
@@ -131,7 +135,7 @@ class Counting:
         """Return itself, for every client."""
         return self
 
-    def ask(self) -> Sample:
+    def predict(self) -> Sample:
         """Count a call."""
         self.calls += 1
         if self.calls == self._fails_at:
@@ -139,53 +143,53 @@ class Counting:
         return Sample({"end_to_end": 0.0}, 1, (1, 1, 1))
 
     def close(self) -> None:
-        """Count a connection that is given up."""
+        """Count a closed connection."""
         self.closed += 1
 
 
 @pytest.mark.parametrize(("clients", "calls"), [(1, 10), (3, 3 * TURNS)])
 def test_exactly_so_many_calls_count(clients: int, calls: int) -> None:
-    """Clients share the calls among them, some turns each; those that warm up are not counted."""
-    way = Counting()
-    done = measure(way, requests=10, clients=clients)
+    """Clients share the calls, some turns each; calls of the warm-up are not counted."""
+    endpoint = Counting()
+    done = measure(endpoint, requests=10, clients=clients)
     assert len(done.samples) == calls
-    assert way.calls == calls + WARM_UP * clients
-    assert way.closed == clients
+    assert endpoint.calls == calls + WARM_UP * clients
+    assert endpoint.closed == clients
     assert done.seconds > 0
 
 
 @pytest.mark.parametrize("fails_at", [1, 5, 9])
-def test_a_clients_fault_is_told_and_stops_nobody_for_ever(fails_at: int) -> None:
-    """A call that is refused, at warm-up or later, is what the round ends with."""
-    way = Counting(fails_at)
+def test_a_clients_fault_ends_the_round(fails_at: int) -> None:
+    """A refused call, at warm-up or later, ends all clients and is the round's error."""
+    endpoint = Counting(fails_at)
     with pytest.raises(NotMeasured, match="queue is full"):
-        measure(way, requests=20, clients=3)
-    assert way.closed == 3
+        measure(endpoint, requests=20, clients=3)
+    assert endpoint.closed == 3
 
 
 @pytest.fixture
 def service() -> Iterator[TinyService]:
-    """A service that answers what a test scripts."""
+    """A service with scripted answers."""
     with serving() as tiny:
         yield tiny
 
 
 def test_lanes_are_read_from_the_metrics(service: TinyService) -> None:
-    """Lane-seconds for each worker-second are lanes, and workers come from the queue."""
+    """Lanes are lane-seconds per worker-second, and workers are read from the queue."""
     service.on("GET", "/queue", 200, {"workers": [{"device": "cpu"}, {"device": "cpu"}]})
     text = b"voxelq_worker_seconds_total 10.5\nvoxelq_lane_seconds_total 41.9\n"
     service.on("GET", "/metrics", 200, text)
     assert service_facts(service.url) == {"workers": 2, "device": "cpu", "lanes": 4}
 
 
-def test_a_service_that_does_not_tell_of_workers_is_not_measured(service: TinyService) -> None:
-    """No workers, or no such metrics, is said."""
-    with pytest.raises(NotMeasured, match="does not tell of its workers"):
+def test_a_service_that_does_not_report_workers_is_not_measured(service: TinyService) -> None:
+    """Without workers or their metrics there is an error."""
+    with pytest.raises(NotMeasured, match="does not report its workers"):
         service_facts(service.url)
 
 
-def test_nobody_at_the_address_is_said() -> None:
-    """Where nothing listens the address is named."""
+def test_an_address_without_a_service_is_named() -> None:
+    """If nothing listens, the error has the address."""
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(NotMeasured, match=url):
-        Rest(url, b"").connect().ask()
+        RestEndpoint(url, b"").connect().predict()

@@ -1,4 +1,4 @@
-"""Holding a plan against a run: real and simulated figures of the same scans."""
+"""The comparison of a plan with a run: real and simulated figures of the same scans."""
 
 import threading
 import time
@@ -10,15 +10,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks.components.load import PARTS, NotMeasured, Round, Sample
-from benchmarks.plan_check.__main__ import (
-    Figures,
-    compared,
-    cost_of,
-    run_load,
-    simulated,
-    submit_scan,
-)
+from benchmarks.plan_check.figures import Figures
+from benchmarks.plan_check.real import run_load, submit_scans
 from benchmarks.plan_check.report import plot, print_report, worst
+from benchmarks.plan_check.simulated import compared, cost_of, simulated
 from planning.cost import MeasuredCost
 from shared.batching.cost_model import BatchCost
 
@@ -26,7 +21,7 @@ WORK_S = 0.02
 
 
 class OneByOne:
-    """A way to a worker that does one scan after another, each in 20 ms; also its own caller."""
+    """An endpoint whose worker takes 20 ms a scan, one after another; also its own connection."""
 
     name = "one by one"
 
@@ -38,7 +33,7 @@ class OneByOne:
         """Return itself, for every client."""
         return self
 
-    def ask(self) -> Sample:
+    def predict(self) -> Sample:
         """Take a turn."""
         if self._fails:
             raise NotMeasured("the queue is full.")
@@ -66,8 +61,8 @@ def test_figures_leave_out_the_start() -> None:
     assert found == Figures(mean_s=1.0, p95_s=1.0, scans_per_s=1.0, batch_size=1.5)
 
 
-def test_costs_around_a_load_are_taken_together() -> None:
-    """A machine that slows down is planned with as it was between both calibrations."""
+def test_costs_around_a_load_are_averaged() -> None:
+    """If the machine changes its speed, the plan uses the mean of both calibrations."""
     facts = {"workers": 1, "lanes": 1, "device": "cpu"}
     before, after = ([calibration(work_s, clients) for clients in (1, 2)] for work_s in (0.4, 0.6))
     assert cost_of([before, after], facts).cost.seconds(1) == pytest.approx(0.5)
@@ -76,20 +71,20 @@ def test_costs_around_a_load_are_taken_together() -> None:
 
 
 def test_waits_count_from_when_a_scan_was_due() -> None:
-    """Of scans that are due at once the last waits for all others, though it is sent as late."""
-    found = submit_scan(OneByOne(), [0.0] * 10)
+    """Of scans that are due at once the last one waits for all others, even if it is sent late."""
+    found = submit_scans(OneByOne(), [0.0] * 10)
     assert found.p95_s >= 8 * WORK_S
     assert found.scans_per_s <= 1 / WORK_S
     assert found.batch_size == 1
 
 
 def test_a_scan_that_is_not_done_ends_the_check() -> None:
-    """A load with a refusal is no load that a plan can be held against."""
+    """A load with a refused scan cannot be compared with a plan."""
     with pytest.raises(NotMeasured, match="queue is full"):
-        submit_scan(OneByOne(fails=True), [0.0, 0.0])
+        submit_scans(OneByOne(fails=True), [0.0, 0.0])
 
 
-def test_the_simulation_is_of_the_very_times() -> None:
+def test_the_simulation_uses_the_same_arrivals() -> None:
     """Scans far apart take what one takes alone; scans at once wait for each other."""
     measured = MeasuredCost(BatchCost(0.0, 1.0), noise=0.0, outside_s=0.5, max_batch=1)
     apart = simulated(measured, [10.0 * n for n in range(20)], rate=0.1, workers=1)
@@ -102,8 +97,8 @@ def test_the_simulation_is_of_the_very_times() -> None:
     assert together.mean_s == pytest.approx(0.7 + np.mean(range(3, 21)))
 
 
-def test_a_report_holds_both_beside_each_other(tmp_path: Path) -> None:
-    """The table shows every ratio, the verdict is the worst one's, and the picture is drawn."""
+def test_a_report_shows_real_and_simulated_numbers(tmp_path: Path) -> None:
+    """The table shows every ratio, the last line the worst one, and the picture is drawn."""
     measured = MeasuredCost(BatchCost(0.0, WORK_S), noise=0.0, max_batch=1)
     load = run_load(OneByOne(), load=0.5, rate=0.5 / WORK_S, seconds=0.5)
     assert len(load["due_s"]) == 12
@@ -114,10 +109,10 @@ def test_a_report_holds_both_beside_each_other(tmp_path: Path) -> None:
     numbers = {"workers": 1, "loads": [row]}
     console = Console(record=True, width=160)
     print_report(console, numbers)
-    said = console.export_text()
+    printed = console.export_text()
     for name, ratio in row["ratios"].items():
         assert ratio == pytest.approx(row["simulated"][name] / row["real"][name])
-        assert f"x {ratio:.3f}" in said
-    assert f"at most {100 * worst([row]):.1f} % off" in said
+        assert f"x {ratio:.3f}" in printed
+    assert f"at most {100 * worst([row]):.1f} % off" in printed
     plot(numbers, tmp_path / "check.png")
     assert (tmp_path / "check.png").stat().st_size > 10_000

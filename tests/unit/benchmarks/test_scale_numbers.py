@@ -1,4 +1,4 @@
-"""The arithmetic of scale runs: rows, shares, and what they mean in words."""
+"""The arithmetic of scale runs: rows, shares, and their conclusion in words."""
 
 import dataclasses
 from pathlib import Path
@@ -11,7 +11,7 @@ from benchmarks.common.core_time import CoreTime
 from benchmarks.scale.conclusion import AS_GOOD, conclusion, limit, lines
 from benchmarks.scale.options import combinations, read_options, seconds
 from benchmarks.scale.rows import Combination, Row, read_locust, read_summary, write_summary
-from benchmarks.scale.run import Look, shares
+from benchmarks.scale.run import ClockReading, shares
 
 ROW = Row(
     device="cpu",
@@ -53,7 +53,7 @@ def rates(*per_s: float, workers: int = 1, size: int = 4) -> list[Row]:
 
 
 def test_a_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """Numbers, words and what could not be seen come back as they were."""
+    """Numbers, text and missing values are read as they were written."""
     rows = [
         ROW,
         row(max_batch_size=None, cores_idle=None, others=None, jobs=0, p50_s=None, p95_s=None),
@@ -65,15 +65,15 @@ def test_a_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_summary_is_refused(tmp_path: Path) -> None:
-    """Someone else's table is not taken for rows, and where there is none there are none."""
+    """Another table is refused, and a missing file has no rows."""
     (tmp_path / "summary.csv").write_text("name,value\na,1\n")
     with pytest.raises(ValueError, match="not a summary"):
         read_summary(tmp_path / "summary.csv")
     assert read_summary(tmp_path / "none.csv") == []
 
 
-def test_jobs_and_calls_are_told_apart() -> None:
-    """Rows of type JOB count scans, all others calls, and failures are no throughput."""
+def test_jobs_and_calls_are_separate() -> None:
+    """Rows of type JOB count scans, all others calls; failures do not count as throughput."""
     common = {"50%": "1200", "95%": "2500", "Average Response Time": "1250.5"}
     stats = [
         {"Type": "POST", "Name": "/jobs", "Request Count": "12", "Failure Count": "1"},
@@ -94,47 +94,47 @@ def test_jobs_and_calls_are_told_apart() -> None:
 
 
 def test_a_run_too_short_for_a_job_has_no_times() -> None:
-    """Without a single result there is no throughput and no percentile, and that is no fault."""
+    """Without a result there is no throughput and no percentile, and that is no error."""
     found = read_locust([{"Type": "POST", "Name": "x", "Request Count": "1", "Failure Count": "0"}])
     assert (found.jobs, found.jobs_per_s, found.p50_s, found.batch_mean) == (0, 0.0, None, None)
 
 
 def test_shares_are_of_the_window_alone() -> None:
-    """Only looks of the last seconds count, each clock against its own whole."""
-    looks = [
-        Look(
+    """Only readings of the last seconds count, each clock as a share of its total."""
+    readings = [
+        ClockReading(
             at_s=float(second),
             core_time=CoreTime(
                 {"clients": 0.1 * second, "api": 0.0}, idle=0.5 * second, wall=2.0 * second
             ),
             client_s=0.1 * second,
             busy_s=max(0.0, 0.8 * (second - 5)),
-            there_s=float(second),
+            worker_s=float(second),
         )
         for second in range(11)
     ]
-    seen = shares(looks, 5.0)
-    assert seen.workers_busy == pytest.approx(0.8)
-    assert seen.cores_idle == pytest.approx(0.25)
-    assert seen.others == pytest.approx(0.7)
-    assert seen.client_cores == pytest.approx(0.1)
-    assert shares(looks[:1], 5.0).workers_busy is None
+    busy = shares(readings, 5.0)
+    assert busy.workers_busy == pytest.approx(0.8)
+    assert busy.cores_idle == pytest.approx(0.25)
+    assert busy.others == pytest.approx(0.7)
+    assert busy.client_cores == pytest.approx(0.1)
+    assert shares(readings[:1], 5.0).workers_busy is None
     assert shares([], 5.0).workers_busy is None
 
 
 def test_saturation_is_where_more_users_bring_no_more() -> None:
-    """The fewest users that do as well as the best are named, and that more only wait."""
+    """The sentence names the fewest users that are as good as the best."""
     (line,) = lines(rates(1.0, 1.96, 2.0, 1.9))
     assert (line.enough.users, line.best.users, line.saturates) == (4, 8, True)
     (sentence, _) = conclusion(rates(1.0, 1.96, 2.0, 1.9))
     assert "2.00 scans/s (7,200 an hour)" in sentence
-    assert "as good as reached with 4 users" in sentence
+    assert "reached with 4 users" in sentence
 
 
 def test_what_still_grows_is_not_called_saturated() -> None:
-    """Where the most users brought the most, and by far, nobody knows yet where it ends."""
+    """If the most users have by far the highest throughput, the limit is not known."""
     assert "still growing" in conclusion(rates(1.0, 2.0, 4.0))[0]
-    assert "cannot tell where it ends" in conclusion(rates(1.0))[0]
+    assert "does not show where it saturates" in conclusion(rates(1.0))[0]
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=8))
@@ -150,13 +150,15 @@ def test_enough_is_never_more_than_is_needed(per_s: list[float]) -> None:
 
 
 @given(st.permutations(rates(1.0, 2.0) + rates(1.5, 2.5, workers=2) + rates(3.0, 1.0, size=8)))
-def test_the_conclusion_does_not_hang_on_the_order(rows: list[Row]) -> None:
+def test_the_conclusion_does_not_depend_on_the_order(rows: list[Row]) -> None:
     """Rows may come in any order; speed-up and gain by batching are of the best rows."""
-    said = conclusion(rows)
-    assert said == conclusion(sorted(rows, key=lambda one: one.combination))
-    assert "2 workers, batches up to 4 do 1.25 times what 1 worker can do." in said
-    assert any("up to 8 bring 1.50 times the throughput of batches up to 4" in one for one in said)
-    assert said[-1] == "None of 720 jobs failed."
+    sentences = conclusion(rows)
+    assert sentences == conclusion(sorted(rows, key=lambda one: one.combination))
+    assert "2 workers, batches up to 4 do 1.25 times what 1 worker can do." in sentences
+    assert any(
+        "up to 8 bring 1.50 times the throughput of batches up to 4" in one for one in sentences
+    )
+    assert sentences[-1] == "None of 720 jobs failed."
 
 
 def test_of_several_spawn_rates_the_best_counts() -> None:
@@ -170,22 +172,22 @@ def test_of_several_spawn_rates_the_best_counts() -> None:
     ("changes", "words"),
     [
         ({"client_cores": 0.97, "cores_idle": 0.0, "workers_busy": 1.0}, "the client"),
-        ({"cores_idle": 0.02, "workers_busy": 0.95}, "more workers would but share them"),
+        ({"cores_idle": 0.02, "workers_busy": 0.95}, "more workers would only share them"),
         ({"cores_idle": 0.02, "others": 0.4}, "other programs"),
         ({"cores_idle": 0.5, "workers_busy": 0.95}, "the workers, whose networks"),
         ({"device": "H100", "cores_idle": 0.02, "workers_busy": 0.95}, "the workers, whose"),
         ({"device": "H100", "cores_idle": 0.02, "workers_busy": 0.3}, "beside the GPU"),
         ({"cores_idle": 0.5, "workers_busy": 0.5}, "the users, who pause"),
-        ({"cores_idle": None, "workers_busy": None}, "not to be seen"),
+        ({"cores_idle": None, "workers_busy": None}, "unknown"),
     ],
 )
-def test_what_limits_is_what_is_taken(changes: dict[str, object], words: str) -> None:
-    """The client, the cores, the workers or the users are named by what the clocks told."""
+def test_the_limit_is_what_is_fully_used(changes: dict[str, object], words: str) -> None:
+    """The client, the cores, the workers or the users are named, as the clocks show."""
     assert words in limit(row(**changes))
 
 
-def test_failures_are_told_with_their_reasons() -> None:
-    """How many jobs failed stands in the conclusion, and why."""
+def test_failures_are_listed_with_their_reasons() -> None:
+    """The conclusion says how many jobs failed, and why."""
     rows = [row(job_failures=3, reasons="3 x no result within 5 s"), row(users=4)]
     assert conclusion(rows)[-1] == "3 of 243 jobs failed: 3 x no result within 5 s."
 
@@ -199,14 +201,14 @@ def test_times_are_read_as_locust_writes_them(hours: int, minutes: int, rest: in
 
 
 @pytest.mark.parametrize("text", ["", "0", "0s", "s", "-5", "5 minutes", "1m2h", "nan", "inf"])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    """A run has to last."""
-    with pytest.raises(ValueError, match="no time"):
+def test_a_text_that_is_not_a_time_is_refused(text: str) -> None:
+    """A run needs a duration above 0."""
+    with pytest.raises(ValueError, match="not a time"):
         seconds(text)
 
 
-def test_every_combination_comes_once_and_services_in_a_row() -> None:
-    """Doubles are dropped, and no service has to be brought up twice."""
+def test_every_combination_comes_once_grouped_by_service() -> None:
+    """Duplicates are dropped, and no service has to be started twice."""
     options = read_options("", ["--num-users", "4", "2", "4", "--spawn-rate", "1", "2"])
     found = combinations(options, [2, 1], [8, 1])
     assert len(found) == len(set(found)) == 16
@@ -219,23 +221,26 @@ def test_every_combination_comes_once_and_services_in_a_row() -> None:
     ("arguments", "words"),
     [
         (["--num-users", "0"], "above 0"),
-        (["--num-users", "100", "--spawn-rate", "1", "--run-time", "60s"], "takes all users"),
+        (
+            ["--num-users", "100", "--spawn-rate", "1", "--run-time", "60s"],
+            "takes to start all users",
+        ),
         (["--host", "http://x", "--num-workers", "2"], "its own workers"),
         (["--host", "http://x", "--compose"], "not allowed with"),
         (["--run-time", "soon"], "--run-time"),
     ],
 )
-def test_nonsense_is_refused_before_anything_starts(
+def test_contradicting_options_are_refused_at_once(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What cannot be measured is said at once, with exit code 2."""
+    """Options that cannot be measured are explained, with exit code 2."""
     with pytest.raises(SystemExit) as ended:
         read_options("", arguments)
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
 
 
-def test_a_report_is_named_for_its_combination() -> None:
+def test_a_report_is_named_after_its_combination() -> None:
     """Workers, users and spawn rate are in the name, and the batch size where there are several."""
     one = Combination(2, 16, 0.5, 8)
     assert one.stem(several_sizes=False) == "2_16_0.5"

@@ -1,0 +1,1 @@
+"""How VoxelQ's batching policy compares with others, in a simulation."""

@@ -1,0 +1,1 @@
+"""Hostile and broken bundles: what a folder of models may hold at worst."""
