@@ -40,7 +40,7 @@ from shared.volumes.reader import Volume, read_volume
 from worker.device.compute_mode import ComputeMode
 from worker.device.select import release_idle_memory, set_threads
 from worker.device.sharing import SharedDevice
-from worker.inference.progress import OnShare
+from worker.inference.progress import OnProgress
 from worker.metrics.counters import Counters
 from worker.metrics.stage_timer import StageTimer
 from worker.models.cache import ModelCache
@@ -124,7 +124,7 @@ class Pipeline:
     @property
     def arithmetic(self) -> ComputeMode:
         """How that network is computed."""
-        return self._predictor.arithmetic
+        return self._predictor.compute_mode
 
     @property
     def peak_memory_bytes(self) -> int | None:
@@ -313,7 +313,7 @@ class Pipeline:
                 _guarded(step, item)
 
     def _predict(
-        self, predictor: Predictor, items: Sequence[_Item], on_shares: Sequence[OnShare]
+        self, predictor: Predictor, items: Sequence[_Item], on_shares: Sequence[OnProgress]
     ) -> None:
         answers = predict_each(predictor, [_known(item.prepared) for item in items], on_shares)
         for item, answer in zip(items, answers, strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.jobs import Stage
-from worker.inference.progress import OnShare
+from worker.inference.progress import OnProgress
 from worker.pipeline.outcomes import LeasedJob
 
 #: Where each stage begins and ends, as shares of all that is to be done.
@@ -68,11 +68,11 @@ class BatchProgress:
         low, _ = self._spans[stage]
         self._board.note(Step(job, stage, low) for job in jobs)
 
-    def on_shares(self, jobs: Sequence[LeasedJob]) -> list[OnShare]:
+    def on_shares(self, jobs: Sequence[LeasedJob]) -> list[OnProgress]:
         """Return for each job what is to be told its share of the network's windows."""
         return [self._on_share(job) for job in jobs]
 
-    def _on_share(self, job: LeasedJob) -> OnShare:
+    def _on_share(self, job: LeasedJob) -> OnProgress:
         low, high = self._spans[Stage.INFERENCE]
 
         def note(share: float) -> None:

@@ -1,12 +1,13 @@
-"""From the network's probabilities back to the scan: mask, statistics.
+"""From the network's probabilities back to the scan's grid: mask and statistics.
 
-The mask is cut from probabilities resampled linearly, never from a resampled mask, so that its
-outline is as smooth as the scan's own grid allows.
+The probabilities are resampled linearly and then thresholded, never the mask resampled, so that the
+mask's outline is as smooth as the scan's grid allows.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +15,16 @@ from scipy import ndimage
 
 from shared.bundles.model_card import ModelLabel
 from shared.results import LabelStats
-from shared.volumes.geometry import cubic_voxel_ml, voxel_volume_ml
+from worker.volume.affines import voxel_ml
 from worker.volume.preprocess import Frame
 from worker.volume.resample import Affine, Volume, sample_affine
 
 Mask = NDArray[np.uint8]
 
-_MAX_ABSENT_PROBABILITY = 0.499
-
 
 @dataclass(frozen=True)
 class MaskRules:
-    """What counts as tumour: the least probability, and the least volume in one piece."""
+    """What is tumour: the least probability, and the least volume of a connected component."""
 
     threshold: float
     min_component_ml: float
@@ -33,23 +32,17 @@ class MaskRules:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The answer for one scan, in its own grid; the mask is empty exactly when not ``present``."""
+    """The result for one scan, in its own grid; the mask is empty exactly when not ``present``."""
 
     mask: Mask
     present: bool
     probability: float
     labels: list[LabelStats]
 
-
-def empty_segmentation(mask: Mask, probability: float) -> Segmentation:
-    """Return the answer for a scan in which nothing was found.
-
-    Args:
-        mask: Gives the shape of the empty mask.
-        probability: Of anything being there; cut so that it stays below one half, as a probability
-            of one half means present.
-    """
-    return Segmentation(np.zeros_like(mask), False, min(probability, _MAX_ABSENT_PROBABILITY), [])
+    @classmethod
+    def nothing_present(cls, mask: Mask, probability: float) -> Self:
+        """Return an empty mask of this shape, and a probability that is below one half."""
+        return cls(np.zeros_like(mask), False, min(probability, 0.499), [])
 
 
 def to_scan_grid(probability: Volume, frame: Frame, rules: MaskRules) -> Mask:
@@ -57,7 +50,7 @@ def to_scan_grid(probability: Volume, frame: Frame, rules: MaskRules) -> Mask:
 
     Args:
         probability: ``[D, H, W]`` on the network's grid, 0 to 1.
-        frame: How the scan lies in the grid.
+        frame: Where the scan is in the grid.
         rules: The model's threshold and smallest component.
     """
     mask = np.zeros(frame.scan_shape, dtype=np.uint8, order="F")  # as NIfTI stores it
@@ -81,14 +74,14 @@ def to_scan_grid(probability: Volume, frame: Frame, rules: MaskRules) -> Mask:
 
 
 def keep_components(probability: Volume, rules: MaskRules, spacing_mm: float) -> NDArray[np.bool_]:
-    """Return where the probability passes the threshold in one piece large enough."""
+    """Return where the probability exceeds the threshold in large enough components."""
     above = probability > rules.threshold
     if not above.any():
         return above
     low, high = _box(above)
     inside = tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
     pieces, _ = ndimage.label(above[inside])
-    sizes_ml = np.bincount(pieces.ravel()) * cubic_voxel_ml(spacing_mm)
+    sizes_ml = np.bincount(pieces.ravel()) * (spacing_mm**3 / 1000)
     sizes_ml[0] = 0
     large = sizes_ml >= max(rules.min_component_ml, 1e-9)
     above[inside] = large[pieces]
@@ -96,14 +89,14 @@ def keep_components(probability: Volume, rules: MaskRules, spacing_mm: float) ->
 
 
 def label_statistics(mask: Mask, affine: Affine, labels: Sequence[ModelLabel]) -> list[LabelStats]:
-    """Measure every label that the mask shows.
+    """Measure every label in the mask.
 
     Args:
         mask: ``[I, J, K]`` of label values.
         affine: 4x4, from voxel indices to RAS+ millimetres.
-        labels: The values to look for and their names.
+        labels: The values to measure and their names.
     """
-    voxel_ml = voxel_volume_ml(affine)
+    one_voxel_ml = voxel_ml(affine)
     measured = []
     for label in labels:
         inside = mask == label.value
@@ -118,7 +111,7 @@ def label_statistics(mask: Mask, affine: Affine, labels: Sequence[ModelLabel]) -
                 value=label.value,
                 name=label.name,
                 voxels=voxels,
-                volume_ml=voxels * voxel_ml,
+                volume_ml=voxels * one_voxel_ml,
                 centroid_mm=(float(centroid[0]), float(centroid[1]), float(centroid[2])),
                 bounding_box=(_triple(low), _triple(high)),
             )
@@ -137,7 +130,7 @@ def _mean_index(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def _box(inside: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the lowest and highest index per axis, both inclusive, of a mask that is not empty."""
-    # One pass over the volume; the other axes are read off its projections.
+    # One pass over the volume; the other axes are found from its projections.
     front = np.asarray(inside.any(axis=2))
     spans = [np.asarray(front.any(axis=other)) for other in (1, 0)]
     i_low, i_high = np.flatnonzero(spans[0])[[0, -1]]

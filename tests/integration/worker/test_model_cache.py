@@ -12,6 +12,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from shared.bundles.bundle import Bundle
 from shared.bundles.catalog import ModelCatalog
 from shared.errors import (
     MissingRequirement,
@@ -24,16 +25,17 @@ from shared.queue import keys
 from shared.queue.scripts import ABANDON, SIGN_OFF
 from shared.settings import Settings
 from tests.support.bundles import drop, write_empty_weights, write_tiny_bundle
+from worker.models.bundle_loader import DEATHS_BEFORE_TRIAL
 from worker.models.bundle_status import BundleStatuses
-from worker.models.cache import DEATHS_BEFORE_TRIAL, ModelCache
+from worker.models.cache import ModelCache
 from worker.queueing.leases import Leases, WorkerFacts
 
 
 class Pretended:
     """A model that may fail to warm up."""
 
-    def __init__(self, folder: Path, fault: Exception | None) -> None:
-        self.version = folder.name
+    def __init__(self, version: str, fault: Exception | None) -> None:
+        self.version = version
         self._fault = fault
 
     def warm_up(self) -> None:
@@ -80,8 +82,8 @@ class Room:
         class Died(BaseException):
             """A worker's end; nothing in it runs any more."""
 
-        def load(folder: Path) -> Pretended:
-            self.loads.append(folder.name)
+        def load(bundle: Bundle) -> Pretended:
+            self.loads.append(bundle.version)
             ABANDON.run(self.redis, worker_id)
             raise Died
 
@@ -107,9 +109,9 @@ class Room:
         left: Any = self.redis.pttl(name)
         return int(left) / 1000
 
-    def _load(self, folder: Path) -> Pretended:
-        self.loads.append(folder.name)
-        return Pretended(folder, self.faults.get(folder.name))
+    def _load(self, bundle: Bundle) -> Pretended:
+        self.loads.append(bundle.version)
+        return Pretended(bundle.version, self.faults.get(bundle.version))
 
     def _try(self, folder: Path) -> bool:
         self.trials.append(folder.name)
@@ -345,7 +347,7 @@ def test_a_job_waits_a_little_for_a_model_that_a_worker_died_of(room: Room) -> N
 def test_a_stop_while_loading_counts_as_nothing(room: Room) -> None:
     """A worker that leaves by itself while it loads is no hint, and lets others try at once."""
 
-    def load(folder: Path) -> Pretended:
+    def load(bundle: Bundle) -> Pretended:
         SIGN_OFF.run(room.redis, "stopped")
         raise KeyboardInterrupt
 
@@ -412,7 +414,7 @@ def test_models_are_served_without_redis(models: Path) -> None:
     nowhere = Redis(port=1, retry=Retry(NoBackoff(), 0))
     catalog = ModelCatalog([models])
     model_cache = ModelCache(
-        catalog, lambda folder: Pretended(folder, None), BundleStatuses(nowhere, "one"),
+        catalog, lambda bundle: Pretended(bundle.version, None), BundleStatuses(nowhere, "one"),
         default="tiny", capacity=1,
     )  # fmt: skip
     assert model_cache.default().version == "1.1.0"

@@ -214,7 +214,7 @@ async def test_a_job_for_a_version_that_does_not_load_fails_alone(
         assert process.poll() is None
         await traffic.until_version("1.0.0")
     log = (tmp_path / "log").read_text()
-    assert "model cannot be served" in log
+    assert "model_load_failed" in log
     assert "Traceback" not in log
 
 

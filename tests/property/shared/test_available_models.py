@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared.bundles.available_models import AvailableModels
 from shared.bundles.bundle import Bundle
+from shared.bundles.contents import BundleContents
 from shared.bundles.model_card import ModelCard
 from shared.errors import ModelBroken, ModelNotFound
 from tests.support.bundles import METADATA
@@ -25,12 +26,13 @@ def offer(content: dict[tuple[str, int], str]) -> AvailableModels:
     bundles, bundle_statuses = [], {}
     for (name, number), fate in content.items():
         version, folder = f"1.{number}", Path("/models")
-        card: ModelCard | None = ModelCard.model_validate(
+        card = ModelCard.model_validate(
             {**METADATA, "name": name, "version": version, "folder": folder}
         )
+        contents = BundleContents(card, METADATA, None, frozenset())
         problem = "as told" if fate in (UNREADABLE, COPYING) else ""
         bundle = Bundle(
-            name, version, folder, "f", None if problem else card, problem, fate == COPYING
+            name, version, folder, "f", None if problem else contents, problem, fate == COPYING
         )
         bundles.append(bundle)
         if fate in (LOADS, FAILS):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from shared.errors import ModelError
 from worker.inference.batched_windows import WindowedScan, run_windows, sliding_window
+from worker.inference.forward_pass import PassContext, ScanInput
 from worker.inference.oom import PassSizes
 from worker.inference.outputs import WholeOutput
 from worker.inference.sliding_window import WindowRules, plan_windows
@@ -33,14 +34,14 @@ def volumes_of(*shapes: tuple[int, int, int]) -> list[Tensor]:
 
 
 def scans_of(volumes: list[Tensor], rules: WindowRules) -> list[WindowedScan]:
-    """Scans with a keeper each."""
-    return [WindowedScan(volume, rules, WholeOutput()) for volume in volumes]
+    """Scans with a sink each."""
+    return [WindowedScan(ScanInput(volume, WholeOutput()), rules) for volume in volumes]
 
 
 def answer_of(scan: WindowedScan) -> Tensor:
-    """What the scan's keeper has."""
-    assert isinstance(scan.keeper, WholeOutput)
-    return scan.keeper.result()
+    """What the scan's sink has."""
+    assert isinstance(scan.scan.sink, WholeOutput)
+    return scan.scan.sink.result()
 
 
 @settings(max_examples=80, deadline=None)
@@ -62,7 +63,7 @@ def test_sharing_passes_changes_no_answer(
     rules = WindowRules(roi, (overlap,) * 3, mode, sw_batch_size=batch)
     volumes = volumes_of(*shapes)
     scans = scans_of(volumes, rules)
-    run_windows(scans, network, CPU, PassSizes())
+    run_windows(scans, PassContext(network, CPU, PassSizes()))
     for volume, scan in zip(volumes, scans, strict=True):
         alone = monai.inferers.sliding_window_inference(
             volume[None], roi, 1, network, overlap=overlap, mode=mode
@@ -85,7 +86,7 @@ def test_passes_are_full_and_go_in_the_order_of_the_scans(
         passes.append([float(image.max()) for image in images])
         return images
 
-    run_windows(scans_of(volumes, rules), seeing, CPU, PassSizes())
+    run_windows(scans_of(volumes, rules), PassContext(seeing, CPU, PassSizes()))
     assert [len(one) for one in passes[:-1]] == [batch] * (len(passes) - 1)
     order = [number for one in passes for number in one]
     assert order == sorted(order)
@@ -102,7 +103,7 @@ def test_windows_of_unlike_sizes_do_not_share_a_pass() -> None:
         return images
 
     volumes = volumes_of((4, 4, 5), (4, 7, 5), (4, 4, 6))
-    run_windows(scans_of(volumes, rules), seeing, CPU, PassSizes())
+    run_windows(scans_of(volumes, rules), PassContext(seeing, CPU, PassSizes()))
     assert sizes == [(3, 1, 4, 4, 5), (1, 1, 4, 4, 6)]
 
 
@@ -127,7 +128,7 @@ def test_a_scan_is_answered_and_its_sums_freed_with_its_last_window() -> None:
         held.append(live_sums((2, 6, 11, 9)))
         return network(images)
 
-    run_windows(scans, seeing, CPU, PassSizes())
+    run_windows(scans, PassContext(seeing, CPU, PassSizes()))
     assert seen == 6 * windows_each
     assert max(held) <= 2
     assert live_sums((2, 6, 11, 9)) == 0
@@ -145,14 +146,14 @@ def test_a_pass_that_runs_out_of_memory_is_halved_and_the_size_remembered() -> N
         return network(images)
 
     scans = scans_of(volumes, rules)
-    run_windows(scans, narrow, CPU, sizes)
+    run_windows(scans, PassContext(narrow, CPU, sizes))
     for volume, scan in zip(volumes, scans, strict=True):
         torch.testing.assert_close(answer_of(scan), sliding_window(volume, network, rules))
     assert tried[:4] == [8, 4, 2, 2]
     assert max(tried[4:]) == 4  # the other half of what had been gathered
     assert sizes.take_splits() == 3
     tried.clear()
-    run_windows(scans_of(volumes, rules), narrow, CPU, sizes)
+    run_windows(scans_of(volumes, rules), PassContext(narrow, CPU, sizes))
     assert max(tried) == 2
     assert sizes.take_splits() == 0
 
@@ -165,7 +166,7 @@ def test_a_single_window_that_runs_out_of_memory_is_a_fault() -> None:
 
     scans = scans_of(volumes_of((9, 4, 4)), WindowRules((4, 4, 4), sw_batch_size=4))
     with pytest.raises(RuntimeError, match="memory"):
-        run_windows(scans, hungry, CPU, PassSizes())
+        run_windows(scans, PassContext(hungry, CPU, PassSizes()))
 
 
 def test_a_network_that_does_not_answer_each_window_is_refused() -> None:
@@ -187,10 +188,10 @@ def test_shares_of_windows_rise_to_one(
     rules = WindowRules(roi, sw_batch_size=batch)
     told: list[list[float]] = [[] for _ in shapes]
     scans = [
-        WindowedScan(volume, rules, WholeOutput(), shares.append)
+        WindowedScan(ScanInput(volume, WholeOutput(), shares.append), rules)
         for volume, shares in zip(volumes_of(*shapes), told, strict=True)
     ]
-    run_windows(scans, network, CPU, PassSizes())
+    run_windows(scans, PassContext(network, CPU, PassSizes()))
     for shape, shares in zip(shapes, told, strict=True):
         count = len(plan_windows(shape, rules).starts)
         assert shares == [(index + 1) / count for index in range(count)]

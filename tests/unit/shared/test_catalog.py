@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from shared.bundles.available_models import AvailableModels
-from shared.bundles.bundle import WEIGHTS, Bundle
+from shared.bundles.bundle import Bundle
 from shared.bundles.catalog import ModelCatalog
+from shared.bundles.files import WEIGHTS
 from tests.support.bundles import METADATA, write_tiny_bundle
 
 TINY = "tiny@1.0.0"

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import BadScan, ModelError
+from tests.support.loading import load_bundle
 from tests.support.monai_bundles import metadata, save_torchscript, write_bundle
 from worker.models.exported.predictor import ExportedPredictor
 from worker.models.exported.recipe import ExportedRecipe
-from worker.models.loader import load_predictor
 from worker.models.safe_load.torch_export import validate_parts
 from worker.models.safe_load.torchscript import validate_program
 from worker.models.safe_load.zip_archive import pack, read_parts
@@ -85,7 +85,7 @@ def test_what_is_bright_is_marked_in_the_scan_s_grid(
     tmp_path: Path, file: str, described: dict[str, Any]
 ) -> None:
     """Whatever grid and window the metadata asks for, the mask lies where the scan shows it."""
-    predictor = load_predictor(bundle(tmp_path, file, **described), device="cpu", threads=1)
+    predictor = load_bundle(bundle(tmp_path, file, **described), device="cpu", threads=1)
     assert isinstance(predictor, ExportedPredictor)
     predictor.warm_up()
     data = scan()
@@ -108,7 +108,7 @@ def test_one_channel_is_one_region(tmp_path: Path) -> None:
     """A network of a single output marks its label where the probability passes one half."""
     folder = write_bundle(tmp_path, "single", metadata(["image"], ["lesion"]))
     save_torchscript(nn.Conv3d(1, 1, 1), folder / "models" / "model.ts")
-    predictor = load_predictor(folder, device="cpu")
+    predictor = load_bundle(folder, device="cpu")
     prepared = predictor.preprocess([(scan(), AFFINE)])
     answer = torch.where(prepared.image > 1, 4.0, -4.0)
     mask = predictor.postprocess(prepared, answer).mask
@@ -146,14 +146,14 @@ def test_metadata_that_asks_for_the_impossible_is_refused(
 ) -> None:
     """What the metadata says wrongly is told at load."""
     with pytest.raises(ModelError, match="cannot be run"):
-        load_predictor(bundle(tmp_path, **wrong), device="cpu")
+        load_bundle(bundle(tmp_path, **wrong), device="cpu")
 
 
 def test_a_folder_that_nothing_runs_is_refused(tmp_path: Path) -> None:
     """A bundle with a card and no network says what a bundle should have."""
     folder = write_bundle(tmp_path, "empty", metadata(["image"], ["lesion"]))
     with pytest.raises(ModelError, match=r"inference\.json.*model\.ts.*model\.pt2"):
-        load_predictor(folder, device="cpu")
+        load_bundle(folder, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_network_that_writes_files_is_not_even_loaded(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path, "writer", metadata(["image"], ["lesion"]))
     save_torchscript(Writer(), folder / "models" / "model.ts")
     with pytest.raises(ModelError, match=r"\.save"):
-        load_predictor(folder, device="cpu")
+        load_bundle(folder, device="cpu")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", pickle.dumps({"a": 1})])
@@ -203,7 +203,7 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path, file: str, content
     folder = write_bundle(tmp_path, "broken", metadata(["image"], ["lesion"]))
     (folder / "models" / file).write_bytes(content)
     with pytest.raises(ModelError, match=rf"{file} is (not|refused)"):
-        load_predictor(folder, device="cpu")
+        load_bundle(folder, device="cpu")
 
 
 @pytest.fixture(scope="module")
