@@ -33,6 +33,7 @@ from worker.device.compute_options import ComputeOptions
 from worker.device.select import choose_device, choose_precision, release_idle_memory
 from worker.models.bundle_loader import BundleLoader, P
 from worker.models.bundle_status import BundleStatuses
+from worker.models.compute_modes import RedisComputeMode
 from worker.models.loader import Predictor, load_predictor
 from worker.models.trial import Trial, no_trial, survives_loading
 
@@ -230,7 +231,7 @@ def open_model_cache(settings: Settings, redis: Redis, worker_id: str) -> ModelC
     def load(bundle: Bundle) -> Predictor:
         if bundle.contents is None:
             raise ModelError(bundle.problem)
-        return load_predictor(bundle.contents, options)
+        return load_predictor(bundle.contents, options, RedisComputeMode(redis, bundle, options))
 
     return ModelCache(
         ModelCatalog(settings.models_dirs),

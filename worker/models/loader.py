@@ -11,6 +11,7 @@ from worker.device.compute_mode import ComputeMode
 from worker.device.compute_options import ComputeOptions
 from worker.inference.oom import PassSizes
 from worker.inference.progress import OnProgress
+from worker.models.brain_tumor.agreed_mode import ComputeModeStore
 from worker.models.brain_tumor.predictor import TumorPredictor
 from worker.models.exported.predictor import ExportedPredictor
 from worker.models.monai.predictor import MonaiPredictor
@@ -58,12 +59,17 @@ class Predictor(Protocol):
         """Return mask, presence and statistics in the grid of the scan's first channel."""
 
 
-def load_predictor(contents: BundleContents, options: ComputeOptions) -> Predictor:
+def load_predictor(
+    contents: BundleContents,
+    options: ComputeOptions,
+    mode_store: ComputeModeStore | None = None,
+) -> Predictor:
     """Put a bundle's network on a device.
 
     Args:
         contents: What the bundle's text files say.
         options: Device, precision and limits.
+        mode_store: Keeps the compute mode that is measured at warm-up; None: it is not kept.
 
     Raises:
         ModelError: The bundle cannot be read or run, or the device does not exist.
@@ -74,7 +80,7 @@ def load_predictor(contents: BundleContents, options: ComputeOptions) -> Predict
         case BundleKind.EXPORTED:
             return ExportedPredictor.load(contents, options)
         case BundleKind.BRAIN_TUMOR:
-            return TumorPredictor.load(contents, options)
+            return TumorPredictor.load(contents, options, mode_store)
     raise ModelError(
         f"{contents.folder.name}: nothing says how to run it. A bundle has {CONFIGURATION} with "
         f"{STATE_DICT}, or {TORCHSCRIPT}, or {EXPORTED_PROGRAM}."

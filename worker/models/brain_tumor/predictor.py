@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import structlog
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from worker.device.select import (
 )
 from worker.inference.oom import PassSizes
 from worker.inference.progress import OnProgress
+from worker.models.brain_tumor.agreed_mode import ComputeModeStore, agreed_mode
 from worker.models.brain_tumor.autotune import measure_modes
 from worker.models.brain_tumor.network import UNet3D, tumour_probability
 from worker.models.brain_tumor.phantom import Mask, sample_head
@@ -31,6 +33,8 @@ from worker.volume.align_channels import Channel
 from worker.volume.postprocess import Segmentation
 from worker.volume.preprocess import Prepared
 from worker.volume.resample import Volume
+
+log = structlog.get_logger()
 
 #: Batches that are run once before the first scan. The second shows a compiler that sizes differ,
 #: so that it compiles once for all of them.
@@ -55,6 +59,7 @@ class TumorPredictor:
         network: UNet3D,
         device: torch.device,
         modes: Sequence[ComputeMode],
+        mode_store: ComputeModeStore | None,
     ) -> None:
         self.card = card
         self.device = str(device)
@@ -63,11 +68,17 @@ class TumorPredictor:
         self._network = network.to(device)
         self._device = device
         self._modes = modes
+        self._mode_store = mode_store
         self.compute_mode = PLAIN
         self._forward: Callable[[Tensor], tuple[Tensor, Tensor]] = self._network
 
     @classmethod
-    def load(cls, contents: BundleContents, options: ComputeOptions) -> Self:
+    def load(
+        cls,
+        contents: BundleContents,
+        options: ComputeOptions,
+        mode_store: ComputeModeStore | None = None,
+    ) -> Self:
         """Put a bundle's network on a device; see `worker.models.loader.load_predictor`.
 
         Raises:
@@ -77,7 +88,7 @@ class TumorPredictor:
         device = options.open_device()
         network = load_network(contents, recipe.network)
         modes = candidates(precisions(options.precision, device), compiled=options.compile_network)
-        predictor = cls(contents.card, recipe, network, device, modes)
+        predictor = cls(contents.card, recipe, network, device, modes, mode_store)
         precision = choose_precision(options.precision, device)
         predictor._use(ComputeMode(PRECISION_NAMES[precision]))
         return predictor
@@ -101,10 +112,23 @@ class TumorPredictor:
             (prediction,) = self.predict([sample])
             return prediction.probability > self._recipe.mask.threshold
 
+        def measure() -> ComputeMode:
+            return measure_modes(self._modes, thread_counts, outline)
+
+        def is_usable(mode: ComputeMode) -> bool:
+            if mode not in self._modes:
+                return False
+            try:
+                outline(mode, all_cores)
+            except Exception as error:  # a backend may lack any operation
+                log.warning("compute_mode_failed", mode=str(mode), error=type(error).__name__)
+                return False
+            return True
+
         try:
             if self.device != "cpu":
                 outline(self.compute_mode, all_cores)  # a GPU's first pass loads its libraries
-            self._use(measure_modes(self._modes, thread_counts, outline))
+            self._use(agreed_mode(self._mode_store, measure, is_usable))
             for threads in thread_counts if self.compute_mode.compiled else [all_cores]:
                 set_threads(threads)
                 for size in _WARM_SIZES:
