@@ -41,8 +41,8 @@ class Blend:
         """
         if tuple(output.shape[1:]) != self._plan.window:
             raise ModelError(
-                f"The network answers a window of {self._plan.window} voxels with "
-                f"{tuple(output.shape[1:])}; it must keep the window's size."
+                f"The network returns {tuple(output.shape[1:])} voxels for a window of "
+                f"{self._plan.window}; it must keep the window's size."
             )
         if self._sum is None:
             self._sum = torch.zeros(

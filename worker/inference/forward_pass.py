@@ -46,7 +46,7 @@ def forward_pass(images: Sequence[Tensor], network: Network) -> Tensor:
     outputs = network(torch.stack(list(images)))
     if outputs.shape[0] != len(images):
         raise ModelError(
-            f"The network answers {outputs.shape[0]} times to {len(images)} images; "
+            f"The network returns {outputs.shape[0]} outputs for {len(images)} images; "
             "its forward pass must keep the first axis."
         )
     return outputs.float()
@@ -63,7 +63,7 @@ def first_output(network: Callable[[Tensor], Any]) -> Network:
         while isinstance(output, (list, tuple)) and output:
             output = output[0]
         if not isinstance(output, Tensor):
-            raise ModelError(f"The network answers with a {type(output).__name__}, not a tensor.")
+            raise ModelError(f"The network returns a {type(output).__name__}, not a tensor.")
         return output
 
     return run

@@ -84,7 +84,7 @@ def from_monai(inferer: Any) -> Inferer:
     if kind not in ("SlidingWindowInferer", "SlidingWindowInfererAdapt"):
         return OneByOne(inferer)
     if inferer.with_coord:
-        raise ModelError("inferer: with_coord is not offered here.")
+        raise ModelError("inferer: with_coord is not supported.")
     roi = _three(inferer.roi_size)
     overlap = _three(inferer.overlap)
     sigma = _three(inferer.sigma_scale)

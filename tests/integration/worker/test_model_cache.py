@@ -1,4 +1,4 @@
-"""The shelf of loaded models, over a real Valkey and with models that only pretend to load."""
+"""The cache of loaded models, over a real server and with models that only pretend to load."""
 
 import errno
 import os
@@ -39,13 +39,13 @@ class Pretended:
         self._fault = fault
 
     def warm_up(self) -> None:
-        """Fail as told."""
+        """Raise the fault, if there is one."""
         if self._fault is not None:
             raise self._fault
 
 
 class Room:
-    """Workers' shelves over one folder; ``faults`` says which versions fail, and how."""
+    """Workers' model caches over one folder; ``faults`` are the errors of versions that fail."""
 
     def __init__(self, settings: Settings, models: Path) -> None:
         self.faults: dict[str, Exception] = {}
@@ -60,7 +60,7 @@ class Room:
     def model_cache(self, worker_id: str = "one", *, default: str = "tiny", capacity: int = 2) -> (
         ModelCache[Pretended]
     ):  # fmt: skip
-        """Return the shelf of one more worker, which is alive."""
+        """Return the model cache of one more worker, which is alive."""
         self.beat(worker_id)
         return ModelCache(
             ModelCatalog([self._models]),
@@ -72,12 +72,12 @@ class Room:
         )
 
     def beat(self, worker_id: str) -> None:
-        """Have the queue hear of a worker."""
+        """Send a worker's heartbeat."""
         leases = Leases(self.redis, worker_id, self._settings)
         leases.extend([], WorkerFacts(worker_id, "cpu", None))
 
     def die_loading(self, worker_id: str) -> None:
-        """Have a worker die while it loads the default model, as its watchdog tells it."""
+        """Have a worker die while it loads the default model, as its watchdog reports it."""
 
         class Died(BaseException):
             """A worker's end; nothing in it runs any more."""
@@ -98,9 +98,9 @@ class Room:
             model_cache.default()
 
     def statuses(self) -> dict[str, str]:
-        """Return what the API is told: versions, and what is wrong with them."""
-        told = BundleStatuses(self.redis, "nobody").read(self.catalog.bundles())
-        return {key.split("@")[1].split(":")[0]: status for key, status in told.items()}
+        """Return what the API reads: versions, and their problems."""
+        statuses = BundleStatuses(self.redis, "observer").read(self.catalog.bundles())
+        return {key.split("@")[1].split(":")[0]: status for key, status in statuses.items()}
 
     def left_s(self, prefix: str) -> float:
         """Return the seconds until the one key that begins so expires."""
@@ -121,9 +121,9 @@ class Room:
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     """A folder with the tiny bundle in two versions."""
-    write_tiny_bundle(tmp_path / "shelf", "1.0.0")
-    write_tiny_bundle(tmp_path / "shelf", "1.1.0")
-    return tmp_path / "shelf"
+    write_tiny_bundle(tmp_path / "own-models", "1.0.0")
+    write_tiny_bundle(tmp_path / "own-models", "1.1.0")
+    return tmp_path / "own-models"
 
 
 @pytest.fixture
@@ -181,10 +181,10 @@ def test_a_worker_that_starts_doubts_what_others_could_not_run(room: Room) -> No
     assert three.default().version == "1.1.0"
 
 
-def test_words_of_a_foreign_error_are_not_shown(
+def test_the_message_of_a_foreign_error_is_not_shown(
     room: Room, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """An error of a user's own code is told by its kind, for its words may quote anything."""
+    """Of an error in a user's own code only the class is shown; its message may quote anything."""
     room.faults["1.1.0"] = ZeroDivisionError("Jane Doe")
     with pytest.raises(ModelNotReady, match="ZeroDivisionError") as failure:
         room.model_cache().predictor("tiny@1.1.0")
@@ -211,13 +211,13 @@ def test_a_broken_default_does_not_stop_the_others(room: Room, models: Path) -> 
         room.model_cache("other").default()
 
 
-def test_a_default_that_nobody_has_is_no_reason_to_stop(room: Room) -> None:
+def test_a_missing_default_model_does_not_stop_a_worker(room: Room) -> None:
     """A worker whose default model is not there serves what is there."""
-    assert room.model_cache(default="nobody").default().version == "1.1.0"
+    assert room.model_cache(default="missing").default().version == "1.1.0"
 
 
 def test_what_is_new_is_tried_by_one_worker_and_kept_last(room: Room, models: Path) -> None:
-    """One of two workers loads what nobody has asked for, without pushing out what is in use."""
+    """One of two workers loads what no job has asked for, without dropping what is in use."""
     one, other = room.model_cache("one"), room.model_cache("other")
     used = one.default()
     for _ in range(3):
@@ -231,7 +231,7 @@ def test_what_is_new_is_tried_by_one_worker_and_kept_last(room: Room, models: Pa
     assert one.predictor("tiny@1.1.0") is used
 
 
-def test_want_of_memory_is_no_verdict(room: Room) -> None:
+def test_running_out_of_memory_is_not_reported(room: Room) -> None:
     """A model that finds no memory is not called broken; it is tried again after a pause."""
     room.faults["1.1.0"] = MemoryError()
     model_cache = room.model_cache()
@@ -256,7 +256,7 @@ def eventually(load: Callable[[], Pretended]) -> Pretended:
     raise AssertionError("it did not load")
 
 
-def test_what_nobody_foresaw_is_this_workers_own(room: Room) -> None:
+def test_an_unknown_error_is_this_workers_own(room: Room) -> None:
     """A package that is missing, a sick disk or an error of any kind says nothing of the files."""
     unable, able = room.model_cache("unable"), room.model_cache("able")
     for error in (ImportError("no monai"), MissingRequirement("no monai"), from_a_sick_disk()):
@@ -309,7 +309,7 @@ def test_a_live_worker_that_runs_a_model_counts_more_than_any_other(room: Room) 
 
 
 def test_a_bundle_on_its_way_is_not_called_broken(room: Room, models: Path) -> None:
-    """A job for a version that is being copied is put off; one for a version gone is told so."""
+    """A job for a version that is being copied waits; one for a deleted version fails."""
     (models / "tiny" / "1.1.0" / "models" / "model.pt").write_bytes(b"PK and then no more of it")
     model_cache = room.model_cache()
     with pytest.raises(ModelNotReady, match="on its way"):
@@ -351,8 +351,8 @@ def test_a_stop_while_loading_counts_as_nothing(room: Room) -> None:
         SIGN_OFF.run(room.redis, "stopped")
         raise KeyboardInterrupt
 
-    catalog, told = room.catalog, BundleStatuses(room.redis, "stopped")
-    model_cache = ModelCache(catalog, load, told, default="tiny", capacity=1)
+    catalog, statuses = room.catalog, BundleStatuses(room.redis, "stopped")
+    model_cache = ModelCache(catalog, load, statuses, default="tiny", capacity=1)
     with pytest.raises(KeyboardInterrupt):
         model_cache.refresh_models()
     ABANDON.run(room.redis, "stopped")

@@ -109,7 +109,7 @@ def test_a_licence_file_is_named(tmp_path: Path, text: str, known: str) -> None:
     ],
 )
 def test_metadata_that_describes_nothing_is_refused(tmp_path: Path, broken: dict[str, Any]) -> None:
-    """A description that cannot be read is told in words."""
+    """A description that cannot be read is refused with a reason."""
     with pytest.raises(ModelError, match=r"network_data_format|not usable"):
         BundleContents.read(write(tmp_path, {**ONE_CHANNEL, **broken}))
 

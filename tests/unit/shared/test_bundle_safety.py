@@ -141,7 +141,7 @@ def test_every_name_stands_for_a_listed_one_or_is_refused(parts: list[str]) -> N
         assert stands_for in ALLOWED
 
 
-def test_every_listed_name_is_there() -> None:
+def test_every_listed_name_exists() -> None:
     """The list names nothing that the installed torch and MONAI lack, so a typing error shows."""
     assert all(locate(name) is not None for name in ALLOWED)
 
@@ -228,10 +228,10 @@ def test_what_a_section_refers_to_is_validated_with_it() -> None:
         ({"inferer": "%inferer"}, "refer to themselves"),
     ],
 )
-def test_what_cannot_be_followed_is_told(
+def test_what_cannot_be_followed_is_refused(
     tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
-    """A reference, mode or macro that leads nowhere is told in words, with the file's name."""
+    """A reference, mode or macro that leads nowhere is refused, with the file's name."""
     (tmp_path / "configs").mkdir()
     content = json.dumps({**one_channel(), **change})
     (tmp_path / "configs" / "inference.json").write_text(content)
@@ -242,8 +242,8 @@ def test_what_cannot_be_followed_is_told(
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"a": 1e', "[" * 100_000])
-def test_a_file_that_is_not_a_configuration_is_told(tmp_path: Path, content: str) -> None:
-    """Anything but a JSON object is refused in words."""
+def test_a_file_that_is_not_a_configuration_is_refused(tmp_path: Path, content: str) -> None:
+    """Anything but a JSON object is refused with a reason."""
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "inference.json").write_text(content)
     with pytest.raises(ModelError, match=r"not readable JSON|not a JSON object|too deep"):
@@ -251,7 +251,7 @@ def test_a_file_that_is_not_a_configuration_is_told(tmp_path: Path, content: str
 
 
 def test_macros_are_replaced_and_references_shared() -> None:
-    """A macro copies a part of the file; a reference is one object for all who refer to it."""
+    """A macro copies a part of the file; a reference is one object for all that refer to it."""
     configuration = Configuration(
         {"list": [1, {"x": 2}], "twice": ["@list", "@list#1::x"], "sum": "$@list#0 + @twice#1"}
     )
@@ -261,8 +261,8 @@ def test_macros_are_replaced_and_references_shared() -> None:
     assert resolver.get("sum") == 3
 
 
-def test_a_part_that_refers_to_itself_is_told() -> None:
-    """A circle of references ends in words, not in a full stack."""
+def test_a_part_that_refers_to_itself_is_refused() -> None:
+    """A circle of references ends in a refusal, not in a stack overflow."""
     with pytest.raises(ModelError, match="refers to itself"):
         Resolver(Configuration({"a": "@b", "b": ["@a"]}), {}).get("a")
 

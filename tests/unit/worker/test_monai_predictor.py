@@ -320,7 +320,7 @@ def test_channels_may_be_loaded_one_by_one(tmp_path: Path) -> None:
 def test_a_bundle_that_cannot_be_run_is_refused(
     tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
-    """What is wrong with a configuration is told at load, in words that name its place."""
+    """A wrong configuration is refused at load, with a reason that names the place."""
     folder = write_bundle(tmp_path, "broken", ONE_CHANNEL, one_channel())
     (folder / "configs" / "inference.json").write_text(json.dumps({**one_channel(), **change}))
     with pytest.raises(ModelError) as refusal:

@@ -109,7 +109,7 @@ def test_the_list_names_nothing_that_torch_lacks() -> None:
         ("print = x", "print"),
         ("hasattr(x, 'y')", "hasattr"),
         ("open('f')", "open"),
-        ("[x][0]()", "no name"),
+        ("[x][0]()", "without a name"),
         ("x.nothing_that_is_known()", "nothing_that_is_known"),
         ("y = getattr(x, 'warn')('x')", "getattr"),
     ],

@@ -164,7 +164,7 @@ class TumorPredictor:
         ]
         if len(predictions) != len(batch):
             raise RuntimeError(
-                f"The network answered {len(predictions)} times to {len(batch)} scans; "
+                f"The network returned {len(predictions)} outputs for {len(batch)} scans; "
                 "its forward pass must keep the first axis."
             )
         return predictions
