@@ -114,7 +114,7 @@ class ModelCache(Generic[P]):
                 try:
                     return self._load(bundle, requested=False)
                 except VoxelQError as error:
-                    log.error("model_load_failed", reason=error.detail)  # noqa: TRY400
+                    log.error("model_load_failed", model=bundle.ref, reason=error.detail)  # noqa: TRY400
                     first = first or error
             raise first or ModelNotFound("There is no model on this worker's disk.")
 
@@ -155,7 +155,7 @@ class ModelCache(Generic[P]):
         try:
             self._load(bundle, requested=False)
         except VoxelQError as error:
-            log.error("model_load_failed", reason=error.detail)  # noqa: TRY400
+            log.error("model_load_failed", model=bundle.ref, reason=error.detail)  # noqa: TRY400
         else:
             # No job has asked for it yet, so it is the first to be dropped for others.
             with self._lock:

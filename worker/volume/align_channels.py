@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from shared.bundles.model_card import ModelCard
 from shared.errors import BadScan
-from worker.volume.affines import is_same_grid
+from shared.volumes.geometry import is_same_grid
 from worker.volume.resample import Affine, sample_affine
 
 #: One channel: intensities ``[I, J, K]``, slope and intercept applied, and their 4x4 affine.
@@ -27,7 +27,7 @@ def on_first_grid(channels: Sequence[Channel], card: ModelCard) -> list[NDArray[
     (first, affine), *others = channels
     volumes = [first]
     for channel, (data, other) in zip(card.inputs[1:], others, strict=True):
-        if is_same_grid(first.shape, affine, data.shape, other):
+        if is_same_grid(data.shape, other, first.shape, affine):
             volumes.append(data)
         elif card.resample_inputs:
             to_channel = np.asarray(np.linalg.inv(other) @ affine, dtype=np.float64)

@@ -15,7 +15,12 @@ from torch import Tensor
 from shared.bundles.model_card import ModelLabel
 from shared.errors import InferenceFailed, ModelError
 from shared.results import LabelStats
-from worker.volume.postprocess import Mask, Segmentation, label_statistics
+from worker.volume.postprocess import (
+    Mask,
+    Segmentation,
+    empty_segmentation,
+    label_statistics,
+)
 from worker.volume.resample import Affine
 
 #: The presence score is the mean probability of the likeliest voxels of this volume (millilitres).
@@ -46,7 +51,7 @@ def segmentation(
         mask, measured = _painted(output, affine, labels)
     if measured:
         return Segmentation(mask, True, max(probability, 0.5), measured)
-    return Segmentation.nothing_present(mask, probability)
+    return empty_segmentation(mask, probability)
 
 
 def has_background(output: Tensor, labels: Sequence[ModelLabel]) -> bool:

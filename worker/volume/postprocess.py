@@ -7,7 +7,6 @@ mask's outline is as smooth as the scan's grid allows.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +14,13 @@ from scipy import ndimage
 
 from shared.bundles.model_card import ModelLabel
 from shared.results import LabelStats
-from worker.volume.affines import voxel_ml
+from shared.volumes.geometry import cubic_voxel_ml, voxel_volume_ml
 from worker.volume.preprocess import Frame
 from worker.volume.resample import Affine, Volume, sample_affine
 
 Mask = NDArray[np.uint8]
+
+_MAX_ABSENT_PROBABILITY = 0.499
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,15 @@ class Segmentation:
     probability: float
     labels: list[LabelStats]
 
-    @classmethod
-    def nothing_present(cls, mask: Mask, probability: float) -> Self:
-        """Return an empty mask of this shape, and a probability that is below one half."""
-        return cls(np.zeros_like(mask), False, min(probability, 0.499), [])
+
+def empty_segmentation(mask: Mask, probability: float) -> Segmentation:
+    """Return the result for a scan in which nothing is present.
+
+    Args:
+        mask: Gives the shape of the empty mask.
+        probability: That a label is present; limited to below one half, which means present.
+    """
+    return Segmentation(np.zeros_like(mask), False, min(probability, _MAX_ABSENT_PROBABILITY), [])
 
 
 def to_scan_grid(probability: Volume, frame: Frame, rules: MaskRules) -> Mask:
@@ -81,7 +87,7 @@ def keep_components(probability: Volume, rules: MaskRules, spacing_mm: float) ->
     low, high = _box(above)
     inside = tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
     pieces, _ = ndimage.label(above[inside])
-    sizes_ml = np.bincount(pieces.ravel()) * (spacing_mm**3 / 1000)
+    sizes_ml = np.bincount(pieces.ravel()) * cubic_voxel_ml(spacing_mm)
     sizes_ml[0] = 0
     large = sizes_ml >= max(rules.min_component_ml, 1e-9)
     above[inside] = large[pieces]
@@ -96,7 +102,7 @@ def label_statistics(mask: Mask, affine: Affine, labels: Sequence[ModelLabel]) -
         affine: 4x4, from voxel indices to RAS+ millimetres.
         labels: The values to measure and their names.
     """
-    one_voxel_ml = voxel_ml(affine)
+    voxel_ml = voxel_volume_ml(affine)
     measured = []
     for label in labels:
         inside = mask == label.value
@@ -111,7 +117,7 @@ def label_statistics(mask: Mask, affine: Affine, labels: Sequence[ModelLabel]) -
                 value=label.value,
                 name=label.name,
                 voxels=voxels,
-                volume_ml=voxels * one_voxel_ml,
+                volume_ml=voxels * voxel_ml,
                 centroid_mm=(float(centroid[0]), float(centroid[1]), float(centroid[2])),
                 bounding_box=(_triple(low), _triple(high)),
             )

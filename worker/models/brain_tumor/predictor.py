@@ -182,7 +182,7 @@ class TumorPredictor:
         probability = self._recipe.presence.probability(prediction.presence_logit, volume_ml)
         if labels and probability >= 0.5:
             return Segmentation(mask, True, probability, labels)
-        return Segmentation.nothing_present(mask, probability)
+        return postprocess.empty_segmentation(mask, probability)
 
     def _use(self, mode: ComputeMode) -> None:
         """Compute in this mode from now on; not to be called while a pass runs."""

@@ -17,6 +17,7 @@ from shared.bundles.contents import BundleContents
 from shared.bundles.files import EXPORTED_PROGRAM, TORCHSCRIPT
 from shared.bundles.model_card import ModelCard
 from shared.errors import ModelError
+from shared.volumes.geometry import voxel_volume_ml
 from worker.device.compute_mode import PLAIN
 from worker.device.compute_options import ComputeOptions
 from worker.device.select import choose_precision
@@ -29,7 +30,6 @@ from worker.models.exported.recipe import ExportedRecipe
 from worker.models.safe_load.torch_export import load_exported
 from worker.models.safe_load.torchscript import load_torchscript
 from worker.volume import label_map
-from worker.volume.affines import voxel_ml
 from worker.volume.align_channels import Channel, on_first_grid
 from worker.volume.postprocess import Segmentation
 from worker.volume.resample import Affine, Volume, sample_affine
@@ -135,8 +135,8 @@ class ExportedPredictor:
             ModelError: The network's channels do not fit the card's labels.
         """
         labels = self.card.labels
-        network_voxel_ml = voxel_ml(prepared.affine @ prepared.to_scan)
-        probability = label_map.presence_probability(prediction, labels, network_voxel_ml)
+        voxel_ml = voxel_volume_ml(prepared.affine @ prepared.to_scan)
+        probability = label_map.presence_probability(prediction, labels, voxel_ml)
         exclusive = label_map.has_background(prediction, labels)
         to_network = np.asarray(np.linalg.inv(prepared.to_scan), dtype=np.float64)
         channels = (

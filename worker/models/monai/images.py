@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.volume.affines import is_same_grid, voxel_ml
+from shared.volumes.geometry import is_same_grid, voxel_volume_ml
 from worker.volume.resample import Affine
 
 
@@ -67,7 +67,8 @@ def in_scan_grid(output: Any, shape: tuple[int, ...], affine: Affine) -> Tensor:
 
     if output.ndim == 3:
         output = output[None]
-    if not is_same_grid(shape, affine, tuple(output.shape[1:]), getattr(output, "affine", affine)):
+    output_affine = np.asarray(getattr(output, "affine", affine))
+    if not is_same_grid(output.shape[1:], output_affine, shape, affine):
         resample = SpatialResample(mode="nearest", padding_mode="zeros")
         output = resample(output, dst_affine=torch.from_numpy(affine), spatial_size=shape)
     return as_plain(torch.as_tensor(output)).cpu()
@@ -80,4 +81,4 @@ def as_plain(image: Tensor) -> Tensor:
 
 def image_voxel_ml(image: Tensor) -> float:
     """Return the volume of one of the image's voxels in millilitres."""
-    return voxel_ml(getattr(image, "affine", np.eye(4)))
+    return voxel_volume_ml(np.asarray(getattr(image, "affine", np.eye(4))))
