@@ -165,7 +165,7 @@ def _only(metadata: dict[str, Any], side: str, name: str) -> dict[str, Any]:
 
 def _channels(described: dict[str, Any]) -> list[str]:
     channels = described.get("channel_def") or {}
-    if not isinstance(channels, dict) or not all(_is_channel(*one) for one in channels.items()):
+    if not isinstance(channels, dict) or not all(_is_channel(*item) for item in channels.items()):
         raise ModelError(
             "network_data_format: channel_def does not name channels by their numbers."
         )

@@ -1,7 +1,7 @@
 """From a scan in any orientation and resolution to the network's grid, in one resampling.
 
 The grid is world-aligned (RAS+) and centred on the scan's foreground. A scan's voxel order, voxel
-size and obliqueness are in one affine only, which `Frame` keeps for the way back.
+size and obliqueness are in one affine only, which `Frame` keeps for the mask.
 """
 
 from dataclasses import dataclass
