@@ -1,6 +1,7 @@
 """A model's card, from our own metadata and from that of MONAI's model zoo."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from shared.bundles.contents import BundleContents
 from shared.errors import ModelError
 from tests.support.bundles import METADATA
 from tests.support.monai_bundles import (
+    BRATS_LABELS,
     FOUR_CHANNELS,
     ONE_CHANNEL,
+    component,
     four_channels,
     metadata,
     one_channel,
@@ -63,6 +66,29 @@ def test_the_highest_channel_counts_from_nought(tmp_path: Path) -> None:
     described = metadata(["image"], ["nothing to see", "lesion"])
     labels = BundleContents.read(write(tmp_path, described, one_channel())).card.labels
     assert [(label.value, label.name) for label in labels] == [(1, "lesion")]
+
+
+def test_a_step_that_is_never_run_names_no_label(tmp_path: Path) -> None:
+    """Label values come only from those steps of the postprocessing that are built."""
+    configuration = four_channels(label_map=False)
+    steps = configuration["postprocessing"]["transforms"]
+    steps.append(component("Lambdad", _disabled_=True, keys="pred", func=BRATS_LABELS))
+    steps.append(component("AsDiscreted", _disabled_=True, keys="pred", argmax=True))
+    card = BundleContents.read(write(tmp_path, FOUR_CHANNELS, configuration)).card
+    assert [label.value for label in card.labels] == [1, 2, 3]
+
+
+def test_a_text_that_macros_repeat_is_not_copied(tmp_path: Path) -> None:
+    """A long text repeated five thousand times costs no more memory than once."""
+    configuration = one_channel()
+    configuration["text"] = "x" * 500_000
+    configuration["postprocessing"]["many"] = ["%text"] * 5_000
+    folder = write(tmp_path, ONE_CHANNEL, configuration)
+    tracemalloc.start()
+    BundleContents.read(folder)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50 << 20
 
 
 def test_what_stands_at_the_top_counts(tmp_path: Path) -> None:
