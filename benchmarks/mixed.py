@@ -28,10 +28,12 @@ from benchmarks.common.redis_server import embedded_redis
 from benchmarks.common.sample_scan import sample_scan
 from benchmarks.common.small_bundles import WHOLE, WINDOWS, write_bundles
 from benchmarks.common.submissions import new_submission
+from shared.bundles.contents import BundleContents
 from shared.settings import Settings
 from shared.storage.store import ScanStore
 from shared.telemetry import configure_logging
 from shared.volumes.reader import read_volume
+from worker.device.compute_options import ComputeOptions
 from worker.models.cache import open_model_cache
 from worker.models.loader import load_predictor
 from worker.pipeline.outcomes import Finished, LeasedJob
@@ -118,7 +120,7 @@ def windows_across_scans(
     bundle: Path, shapes: Sequence[tuple[int, int, int]], rounds: int
 ) -> dict[str, float]:
     """Return the scans a second of the network alone: with shared passes, and scan by scan."""
-    predictor = load_predictor(bundle)
+    predictor = load_predictor(BundleContents.read(bundle), ComputeOptions())
     predictor.warm_up()
     with tempfile.TemporaryDirectory() as folder:
         store = ScanStore(f"file://{folder}")

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shared.bundles.files import STATE_DICT
 from shared.volumes.geometry import cubic_voxel_ml
 from training.data.anatomy import Anatomy, fetch, load_all
 from training.data.synthesis import GRID, Sample, synthesise
 from training.report import picture_samples, segment_sample
 from worker.models.brain_tumor.network import DEFAULT_CHANNELS, UNet3D
 from worker.models.brain_tumor.recipe import PresenceRecipe
-from worker.models.safe_load.state_dict import WEIGHTS
 from worker.volume.postprocess import MaskRules, keep_components
 
 DEFAULT_BUNDLE = Path("models/brain-tumor/1.0.0")
@@ -198,11 +198,11 @@ def _best_rules(cases: list[Case]) -> tuple[int, int]:
 
 def _write(bundle: Path, metadata: dict[str, Any], network: UNet3D) -> None:
     (bundle / "configs").mkdir(parents=True, exist_ok=True)
-    (bundle / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
+    (bundle / STATE_DICT).parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(metadata, indent=2, ensure_ascii=False)
     (bundle / "configs" / "metadata.json").write_text(text + "\n", encoding="utf-8")
     half = {name: tensor.half() for name, tensor in network.state_dict().items()}
-    torch.save(half, bundle / WEIGHTS)
+    torch.save(half, bundle / STATE_DICT)
 
 
 def main() -> None:

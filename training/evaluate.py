@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from shared.bundles.contents import BundleContents
 from shared.volumes.geometry import voxel_volume_ml
 from training.gallery import Panel, picture_masks
+from worker.device.compute_options import ComputeOptions
 from worker.models.loader import Predictor, load_predictor
 from worker.volume.preprocess import background_of
 
@@ -169,7 +171,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="auto")
     options = parser.parse_args()
-    predictor = load_predictor(options.bundle, precision=options.precision, threads=options.threads)
+    predictor = load_predictor(
+        BundleContents.read(options.bundle),
+        ComputeOptions(precision=options.precision, threads=options.threads),
+    )
     rows, panels = evaluate(predictor, options.folder)
     if not rows:
         parser.error(f"there is no case with a flair.nii.gz under {options.folder}")

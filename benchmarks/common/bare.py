@@ -20,6 +20,7 @@ from benchmarks.common.output import option_parser
 from shared.allocator import keep_memory
 from shared.bundles.available_models import AvailableModels
 from shared.bundles.catalog import ModelCatalog
+from shared.bundles.contents import BundleContents
 from shared.jobs import Stage
 from shared.results import Timings
 from shared.settings import Settings
@@ -27,6 +28,7 @@ from shared.storage.store import ScanStore
 from shared.telemetry import configure_logging
 from shared.volumes.mask_writer import mask_bytes
 from shared.volumes.reader import read_volume
+from worker.device.compute_options import ComputeOptions
 from worker.device.select import set_threads
 from worker.metrics.stage_timer import StageTimer
 from worker.models.loader import load_predictor
@@ -72,14 +74,15 @@ class WholeScan:
         self._max_voxels = settings.max_voxels
         self._store = ScanStore(f"file://{folder}")
         self._predictor = load_predictor(
-            _default_bundle(settings), device=settings.device, precision=settings.precision
+            _default_bundle(settings),
+            ComputeOptions(device=settings.device, precision=settings.precision),
         )
         self._predictor.warm_up()
 
     @property
     def arithmetic(self) -> str:
         """Return how the network computes: what its warm-up measured to be fastest."""
-        mode = self._predictor.arithmetic
+        mode = self._predictor.compute_mode
         return f"{mode.precision}, {mode.memory_format}"
 
     def run(self, scan: IO[bytes], threads: int) -> BareResult:
@@ -104,9 +107,10 @@ class WholeScan:
         return BareResult(segmentation, clock.timings(now, now))
 
 
-def _default_bundle(settings: Settings) -> Path:
+def _default_bundle(settings: Settings) -> BundleContents:
     bundles = ModelCatalog(settings.models_dirs).bundles()
-    return AvailableModels(bundles, {}, settings.default_model).resolve().folder
+    card = AvailableModels(bundles, {}, settings.default_model).resolve()
+    return BundleContents.read(card.folder)
 
 
 def loop(work: WholeScan, scan: Path, *, threads: int, seconds: float) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Model bundles on disk: what a folder says of itself, validated; nothing of it is run here."""
+"""Model bundles on disk: reading and validating their folders. Nothing of a bundle is run here."""

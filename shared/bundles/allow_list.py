@@ -1,17 +1,16 @@
 """Which callables a bundle's configuration may name: an allow-list, and how a name is read.
 
-A bundle's configuration is a program in disguise: ``_target_`` names a callable, and the
-arguments stand beside it. MONAI and torch hold much that reads files, fetches from the network,
-unpickles or starts programs, so nothing is allowed for the package that it comes from: each name
-below was looked at. A name is never walked attribute by attribute; its last part is looked up
-here, and stands for one full name.
+A bundle's configuration works like a program: ``_target_`` names a callable, and its arguments are
+beside it. MONAI and torch contain much that reads files, fetches from the network, unpickles or
+starts programs, so no package is allowed as a whole: each name below was reviewed. A name is never
+resolved attribute by attribute; its last part is looked up here, and means one full name.
 """
 
 from shared.errors import ModelError
 
 
 def words(text: str) -> frozenset[str]:
-    """Return the words of a list written as a text."""
+    """Return the words of a text."""
     return frozenset(text.split())
 
 
@@ -28,11 +27,11 @@ _TRANSFORM_BASES = words("""
     Transpose VoteEnsemble Zoom
 """)
 
-#: Transforms that there are on dictionaries alone.
+#: Transforms that exist for dictionaries only.
 _DICTIONARY_BASES = words("ConcatItems CopyItems DeleteItems SelectItems ToMetaTensor")
 
-#: Reading and writing files, and where the channels lie, are VoxelQ's own business: these stand
-#: in a configuration for a place on the way, and are never built.
+#: VoxelQ itself reads and writes files and arranges channels. In a configuration these transforms
+#: only mark where that happens; they are never built.
 _BOUNDARY_BASES = words("""
     AddChannel AsChannelFirst EnsureChannelFirst LoadImage SaveImage
 """)
@@ -67,12 +66,13 @@ _NUMPY = words("""
     bool_ float16 float32 float64 inf int16 int32 int64 int8 nan pi uint16 uint32 uint8
 """)
 
-#: Of this project's own, what builds a network.
-_OWN = "worker.models.brain_tumor.network.UNet3D"
+#: VoxelQ's own network, and the full name that it has in bundles written for earlier versions.
+_OWN_NETWORK = "worker.models.brain_tumor.network.UNet3D"
+_OWN_NETWORK_BEFORE = "worker.network.UNet3D"
 
 
 def _spellings(base: str) -> tuple[str, ...]:
-    """MONAI's names of a transform, and of the same on a dictionary."""
+    """MONAI's names of a transform, for arrays and for dictionaries."""
     return (base, f"{base}d", f"{base}D", f"{base}Dict")
 
 
@@ -97,19 +97,21 @@ ALLOWED = frozenset(
     | {f"torch.nn.{name}" for name in _TORCH_MODULES}
     | {f"numpy.{name}" for name in _NUMPY}
     | set(_MONAI_NAMES.values())
-    | {_OWN}
+    | {_OWN_NETWORK}
 )
 
-#: Modules by which an expression may begin, and what they are short for.
+#: Modules that an expression may begin with, and their full names.
 ROOTS = {"torch": "torch", "monai": "monai", "numpy": "numpy", "np": "numpy"}
 
 
 def full_name(name: str) -> str:
-    """Return what a ``_target_`` stands for, as ``package.module.Name``.
+    """Return what a ``_target_`` means, as ``package.module.Name``.
 
     Raises:
-        ModelError: The name is not one that a bundle may use.
+        ModelError: A bundle may not use the name.
     """
+    if name == _OWN_NETWORK_BEFORE:
+        return _OWN_NETWORK
     *modules, last = name.split(".")
     known = _MONAI_NAMES.get(last)
     if known is not None:
@@ -128,6 +130,6 @@ def full_name(name: str) -> str:
 
 
 def is_boundary(name: str) -> bool:
-    """Tell whether a transform only says where a scan comes in, or a mask goes out."""
+    """Tell whether a transform only marks where a scan is read or a mask is written."""
     last = name.rpartition(".")[2]
     return last in BOUNDARIES and (name == last or name.startswith("monai.transforms."))

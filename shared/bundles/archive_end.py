@@ -1,7 +1,7 @@
-"""Whether a zip archive is whole, told by its end alone and at a bounded cost.
+"""Whether a zip archive is complete, checked by its end alone and at a bounded cost.
 
-What Python's ``zipfile`` makes of an archive's directory takes several times the directory's size,
-which a file may give as anything.
+Python's ``zipfile`` takes several times the size of an archive's directory in memory, and a hostile
+file may claim any size for it.
 """
 
 import os
@@ -11,21 +11,26 @@ from typing import BinaryIO
 
 from shared.errors import ModelError
 
-#: Largest directory of an archive (bytes); those of weights have a hundred bytes a tensor.
+#: Largest directory of an archive (bytes); in files of weights each tensor takes a hundred bytes.
 MAX_DIRECTORY_BYTES = 8 << 20
 
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _MAX_COMMENT = (1 << 16) - 1
-_UNSAID = (1 << 32) - 1
+#: A 32-bit field with this value refers to the 64-bit field.
+_SEE_64_BIT = (1 << 32) - 1
 
 
 def check_end(path: Path, name: str) -> None:
-    """Return if the archive at ``path`` has a directory at its end, of an honest size.
+    """Check that the archive at ``path`` ends with a directory of a plausible size.
+
+    Args:
+        path: The archive.
+        name: What an error calls it.
 
     Raises:
-        ModelError: Its end is missing, or its directory is too large; told by ``name``.
+        ModelError: Its end is missing, or its directory is too large.
     """
     try:
         with path.open("rb") as file:
@@ -41,7 +46,7 @@ def check_end(path: Path, name: str) -> None:
 
 
 def _directory(file: BinaryIO) -> tuple[int, int]:
-    """Return the size and place of an archive's directory; raises ValueError if there is none."""
+    """Return the size and offset of an archive's directory; raises ValueError if it has none."""
     length = file.seek(0, os.SEEK_END)
     file.seek(max(0, length - _END.size - _MAX_COMMENT))
     start, tail = file.tell(), file.read()
@@ -58,10 +63,10 @@ def _directory(file: BinaryIO) -> tuple[int, int]:
             mark, *_, size_64, offset_64 = _END_64.unpack(file.read(_END_64.size))
             if mark != b"PK\x06\x06":
                 raise ValueError("there is no end of a large archive")
-            size = size_64 if size == _UNSAID else max(size, size_64)
-            offset = offset_64 if offset == _UNSAID else offset
+            size = size_64 if size == _SEE_64_BIT else max(size, size_64)
+            offset = offset_64 if offset == _SEE_64_BIT else offset
             end = at_64
-    # A file may have something before the archive, which its offsets do not count.
+    # Other content may precede the archive, which its offsets do not count.
     if size > end:
         raise ValueError("its directory does not fit")
     return size, end - size

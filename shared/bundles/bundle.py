@@ -1,11 +1,10 @@
-"""One folder that means to be a model: what it is, and what keeps it from being served.
+"""One folder that is meant to be a model: what it contains, or why it is not served.
 
-A folder may be looked at while files are still copied into it. Weights that are archives, as all
-that torch writes today are, tell by their end whether they are whole; others count once they have
-been left alone for a while.
+A folder may be read while files are still copied into it. Weights that are archives, which is all
+that torch writes today, show by their end whether they are complete. Other weights are served once
+they have not changed for a while.
 
-`look_at` is the boundary round one bundle: whatever its files are, the worst that comes of them is
-a `Bundle` with a problem.
+`read_bundle` never raises: whatever the files are, the worst result is a `Bundle` with a problem.
 """
 
 import errno
@@ -13,32 +12,30 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from shared.bundles.archive_end import check_end
-from shared.bundles.files import read_bytes
-from shared.bundles.model_card import METADATA, ModelCard
+from shared.bundles.contents import BundleContents
+from shared.bundles.files import METADATA, WEIGHTS, read_bytes
+from shared.bundles.model_card import ModelCard
 from shared.errors import ModelError
 
-#: Where a bundle's weights may lie: a state dict, TorchScript, or an exported program.
-WEIGHTS = tuple(Path("models") / name for name in ("model.pt", "model.ts", "model.pt2"))
-
-#: What is wrong with a bundle that changed this lately may come right by itself (seconds).
+#: A problem of a bundle that changed so lately may go away: it may still be copied (seconds).
 ARRIVAL_S = 10.0
-#: Weights that cannot tell whether they are whole count once they have been still for so long.
+#: Weights that are not archives are served once they have not changed for so long (seconds).
 STILL_S = 2.0
 
-#: Only these decide how a model runs; whatever else lies beside them may change.
+#: Only files in these folders decide how a model runs; others may change.
 _PARTS = ("configs", "models")
 #: More files than any bundle has.
 MAX_FILES = 2_000
-#: A reason is cut to so many characters.
+#: Longest reason; longer ones are cut (characters).
 MAX_REASON = 500
-#: What the fingerprint is of files that cannot be looked at.
+#: The fingerprint of files that cannot be read.
 UNREADABLE = "unreadable"
-#: A fault of a disk or of a mount, which may pass; a file that is gone or forbidden is told apart.
+#: Faults of a disk or a mount, which may pass. Missing and forbidden files are handled apart.
 _PASSING_FAULTS = frozenset(
     {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EMFILE,
      errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
@@ -48,24 +45,24 @@ _ARCHIVE = b"PK"
 _SMALLEST_ARCHIVE_BYTES = 22
 _MAX_NAME = 100
 _LFS_POINTER = b"version https://git-lfs"
-#: Form fields of a submit that an input must not be named like.
+#: Names of a submission's form fields, which an input must not have.
 _TAKEN_FIELDS = frozenset({"model", "priority", "callback_url"})
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle as it lies on disk just now.
+    """A bundle as it is on disk now.
 
-    ``fingerprint`` stands for the sizes and times of its files. ``card`` is None for a bundle
-    that is not to be served, and ``problem`` says why; ``arriving`` tells that its files changed
-    a moment ago, so that it may only be on its way.
+    ``fingerprint`` is a hash of the sizes and times of its files. ``contents`` is None for a bundle
+    that cannot be served, and ``problem`` says why. ``arriving``: its files changed a moment ago,
+    so it may still be copied.
     """
 
     name: str
     version: str
     folder: Path
     fingerprint: str
-    card: ModelCard | None
+    contents: BundleContents | None = field(repr=False)
     problem: str = ""
     arriving: bool = False
 
@@ -75,8 +72,13 @@ class Bundle:
         return f"{self.name}@{self.version}"
 
     @property
+    def card(self) -> ModelCard | None:
+        """The model card; None for a bundle that cannot be served."""
+        return self.contents.card if self.contents is not None else None
+
+    @property
     def key(self) -> str:
-        """What a verdict on these very files is kept under."""
+        """The key of this version with exactly these files."""
         return f"{self.ref}:{self.fingerprint}"
 
 
@@ -89,11 +91,11 @@ class FolderState:
 
     @classmethod
     def of(cls, folder: Path) -> "FolderState":
-        """Look at sizes and times of the files in ``folder``, and into none of them.
+        """Read sizes and times of the files in ``folder``; no file is opened.
 
         Raises:
-            ModelError: There are too many.
-            OSError: Its disk or its mount fails, or a folder may not be read.
+            ModelError: There are too many files.
+            OSError: The disk or the mount fails, or a folder may not be read.
         """
         digest, changed_at = hashlib.sha256(), 0.0
         for path in _files(folder):
@@ -102,38 +104,38 @@ class FolderState:
             except OSError as error:
                 if error.errno in _PASSING_FAULTS:
                     raise
-                continue  # it went while this looked, and the next look tells
+                continue  # deleted since it was listed; the next reading shows it
             name = path.relative_to(folder).as_posix()
             digest.update(os.fsencode(f"{name} {seen.st_size} {seen.st_mtime_ns}\n"))
-            # A copy may keep the times of its source; only the inode's own tells when it came.
+            # A copy may keep the times of its source, but never the inode's own time.
             changed_at = max(changed_at, seen.st_ctime)
         return cls(digest.hexdigest()[:16], changed_at)
 
     def still_for(self, seconds: float) -> bool:
-        """Tell whether nothing has changed for so long."""
+        """Tell whether nothing has changed for ``seconds``."""
         return time.time() - self.changed_at >= seconds
 
 
 def looks_like_bundle(folder: Path) -> bool:
-    """Tell whether ``folder`` is meant to be a bundle, whole or not."""
+    """Tell whether ``folder`` is meant to be a bundle, complete or not."""
     try:
         return any((folder / part).is_dir() for part in _PARTS)
     except OSError:
-        return True  # which it is cannot be seen, and its problem tells
+        return True  # unknown; reading it gives the problem
 
 
-def look_at(folder: Path, known: Bundle | None = None) -> Bundle:
+def read_bundle(folder: Path, known: Bundle | None = None) -> Bundle:
     """Return the bundle in ``<models>/<name>/<version>`` as it is now; never raises.
 
     Args:
-        folder: The bundle's.
-        known: What the last look found, which stands while no file has changed.
+        folder: The bundle's folder.
+        known: The result of the last reading, which is returned again if no file has changed.
     """
     try:
         state = FolderState.of(folder)
         if known and known.fingerprint == state.fingerprint and not known.arriving:
             return known
-        return read_bundle(folder, state)
+        return _read(folder, state)
     except OSError as error:
         if known is not None and error.errno in _PASSING_FAULTS:
             return known
@@ -143,32 +145,31 @@ def look_at(folder: Path, known: Bundle | None = None) -> Bundle:
         )
     except ModelError as error:
         return unserved(folder, UNREADABLE, error.detail)
-    except Exception as error:  # a user's own files, and memory may run out over them
+    except Exception as error:  # users wrote the files, and they may exhaust the memory
         return unserved(folder, UNREADABLE, f"It cannot be read: {type(error).__name__}.")
 
 
-def read_bundle(folder: Path, state: FolderState) -> Bundle:
-    """Read the bundle in ``<models>/<name>/<version>``; what is wrong becomes its problem."""
+def _read(folder: Path, state: FolderState) -> Bundle:
     name, version = folder.parent.name, folder.name
     try:
         _check_path(folder)
-        card = ModelCard.read(folder)
-        name, version = card.name, card.version
-        _check_inputs(card)
-        whole_by_form = _check_weights(folder)
+        contents = BundleContents.read(folder)
+        name, version = contents.card.name, contents.card.version
+        _check_inputs(contents.card)
+        known_complete = _check_weights(contents)
     except ModelError as error:
         cause = error.__cause__
         arriving = not state.still_for(ARRIVAL_S)
         fingerprint = state.fingerprint
         if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
-            # No file tells when it can be read again.
+            # That it can be read again changes no file, so no fingerprint would show it.
             fingerprint = UNREADABLE
             arriving = arriving or cause.errno in _PASSING_FAULTS
         return unserved(folder, fingerprint, error.detail, name, version, arriving=arriving)
-    if not whole_by_form and not state.still_for(STILL_S):
+    if not known_complete and not state.still_for(STILL_S):
         problem = "Its weights changed a moment ago and may not be whole yet."
         return unserved(folder, state.fingerprint, problem, name, version, arriving=True)
-    return Bundle(name, version, folder, state.fingerprint, card)
+    return Bundle(name, version, folder, state.fingerprint, contents)
 
 
 def unserved(
@@ -180,9 +181,9 @@ def unserved(
     *,
     arriving: bool = False,
 ) -> Bundle:
-    """Return a bundle that is not to be served, in words that any answer can hold.
+    """Return a bundle that is not served; its texts are printable and bounded.
 
-    Without a ``name`` and a ``version`` of its own it is called what its folder is.
+    Without a ``name`` and a ``version`` of its own it has those of its folder.
     """
     shown = (
         _printable(folder.parent.name if name is None else name, _MAX_NAME),
@@ -193,9 +194,9 @@ def unserved(
 
 
 def _printable(text: str, most: int) -> str:
-    """Return a text of a user's own files without what a terminal or an answer cannot show."""
+    """Return at most ``most`` characters of a user's text, unprintable ones replaced."""
     start = text[: most + 1].replace("\n", " ")
-    plain = "".join(one if one.isprintable() else "?" for one in start)
+    plain = "".join(char if char.isprintable() else "?" for char in start)
     return plain if len(plain) <= most else f"{plain[: most - 3]}..."
 
 
@@ -211,7 +212,7 @@ def _check_inputs(card: ModelCard) -> None:
     if len(set(names)) < len(names):
         raise ModelError(f"{METADATA} gives two inputs one name.")
     for name in names:
-        # an input is a form field and part of a file's name in the store
+        # an input's name is a form field, and part of a file name in the store
         plain = name.replace("-", "").replace("_", "")
         if not (plain.isascii() and plain.isalnum()) or name in _TAKEN_FIELDS:
             raise ModelError(
@@ -220,23 +221,26 @@ def _check_inputs(card: ModelCard) -> None:
             )
 
 
-def _check_weights(folder: Path) -> bool:
-    """Return whether all weights tell by their form that they are whole.
+def _check_weights(contents: BundleContents) -> bool:
+    """Return whether all weights are archives, which are known to be complete.
 
     Raises:
-        ModelError: There are no weights, or some are visibly not whole.
-
+        ModelError: There are no weights, or a file is visibly incomplete.
     """
-    present = [path for path in WEIGHTS if os.path.lexists(folder / path)]
-    if not present:
+    if not contents.weights:
         raise ModelError(
             f"There are no weights; they belong in one of {', '.join(map(str, WEIGHTS))}."
         )
-    forms = [_is_whole_archive(folder, path) for path in present]  # each is looked at
-    return all(forms)
+    are_archives = [_is_archive(contents.folder, path) for path in sorted(contents.weights)]
+    return all(are_archives)
 
 
-def _is_whole_archive(folder: Path, path: Path) -> bool:
+def _is_archive(folder: Path, path: Path) -> bool:
+    """Return whether a file of weights is an archive.
+
+    Raises:
+        ModelError: It is visibly incomplete.
+    """
     start = read_bytes(folder / path, len(_LFS_POINTER), str(path))
     if len(start) < _SMALLEST_ARCHIVE_BYTES:
         raise ModelError(f"{path} is empty." if not start else f"{path} is not whole.")
@@ -244,7 +248,7 @@ def _is_whole_archive(folder: Path, path: Path) -> bool:
         raise ModelError(f"{path} is a pointer of Git LFS; fetch the file: git lfs pull.")
     if not start.startswith(_ARCHIVE):
         return False
-    # The directory of an archive is its last part.
+    # An archive ends with its directory, so a copy that is not complete has none.
     check_end(folder / path, str(path))
     return True
 

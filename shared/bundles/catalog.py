@@ -1,7 +1,7 @@
-"""Which model bundles are on disk, found afresh at every look.
+"""Which model bundles are on disk now.
 
-A look stats the bundles' files; it opens them only where something has changed. A folder of models
-that cannot be listed just now says nothing about its bundles: they stay known as last seen.
+A scan of the folders reads sizes and times of the bundles' files, and opens only what has changed.
+If a folder of models cannot be listed, its bundles stay known as they were last read.
 """
 
 import math
@@ -11,20 +11,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from shared.bundles.bundle import Bundle, look_at, looks_like_bundle, unserved
-from shared.bundles.model_card import METADATA
+from shared.bundles.bundle import Bundle, looks_like_bundle, read_bundle, unserved
+from shared.bundles.files import METADATA
 
-#: More models, and more versions of them all, than one folder of models has; others are passed
-#: over, for each look takes its time.
+#: More models, and more versions of all models, than one folder has. What exceeds them is ignored,
+#: because each takes time to scan.
 MAX_NAMES, MAX_BUNDLES = 5_000, 2_000
 
 
 class ModelCatalog:
     """The bundles ``<root>/<name>/<version>/`` under some folders.
 
-    Of two bundles with the same name and version the one in the earlier folder counts, usable or
-    not. Names that begin with a dot are passed over, so that a bundle can be copied under one and
-    renamed once it is whole.
+    Of two bundles with the same name and version, the one in the earlier folder is used, even if it
+    is broken. Names that begin with a dot are ignored, so that a bundle can be copied under such a
+    name and renamed once it is complete.
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
@@ -34,33 +34,33 @@ class ModelCatalog:
         self._last: tuple[float, object, list[Bundle]] = (-math.inf, None, [])
 
     def bundles(self, *, max_age_s: float = 0.0) -> list[Bundle]:
-        """Return every bundle as it lies there now, by name, in no order of versions.
+        """Return every bundle as it is on disk now, by name, in no order of versions.
 
-        With ``max_age_s`` a look that is no older will do, unless a folder has come or gone since.
+        A scan that is at most ``max_age_s`` old is reused, unless a folder was added or removed.
         """
-        looked_at, then, bundles = self._last
+        scanned_at, last_folders, bundles = self._last
         folders = self._folder_times()
-        if time.monotonic() - looked_at < max_age_s and folders == then:
+        if time.monotonic() - scanned_at < max_age_s and folders == last_folders:
             return bundles
-        bundles = self._look_at_all()
+        bundles = self._scan()
         self._last = (time.monotonic(), folders, bundles)
         return bundles
 
     def find(self, ref: str) -> Bundle | None:
-        """Return the bundle ``name@version`` as it lies there now."""
+        """Return the bundle ``name@version`` as it is on disk now."""
         return next((bundle for bundle in self.bundles() if bundle.ref == ref), None)
 
     @property
     def is_readable(self) -> bool:
-        """Whether the last look could list every folder of models."""
+        """Whether the last scan could list every folder of models."""
         return not self._unreadable.intersection(self._roots)
 
     def could_see(self, folder: Path) -> bool:
-        """Tell whether the last look could have seen a bundle in ``folder``."""
+        """Tell whether the last scan could have seen a bundle in ``folder``."""
         return self._unreadable.isdisjoint(folder.parents)
 
     def _folder_times(self) -> list[tuple[Path, int]]:
-        """Return when something last came to, or went from, the folders that hold bundles."""
+        """Return when an entry was last added to, or removed from, each folder of bundles."""
         times = []
         for root in self._roots:
             for folder in (root, *(_subfolders(root, MAX_NAMES) or ())):
@@ -68,24 +68,24 @@ class ModelCatalog:
                     times.append((folder, folder.stat().st_mtime_ns))
         return times
 
-    def _look_at_all(self) -> list[Bundle]:
+    def _scan(self) -> list[Bundle]:
         unreadable: set[Path] = set()
-        found: dict[Path, Bundle] = {}
+        by_folder: dict[Path, Bundle] = {}
         by_ref: dict[str, Bundle] = {}
         for root in self._roots:
-            here: dict[str, Bundle] = {}
-            bundles = self._look_into(root, unreadable)
-            # A folder that is named as its bundle says is no copy of another.
+            in_root: dict[str, Bundle] = {}
+            bundles = self._scan_root(root, unreadable)
+            # Of two with one name, the one whose folder is named so is the original.
             for bundle in sorted(bundles, key=_is_named_otherwise):
-                found[bundle.folder] = bundle
-                twin = here.get(bundle.ref)
-                shown = bundle if twin is None else _refuse_twin(bundle, twin)
-                here[shown.ref] = shown
-            by_ref = {**here, **by_ref}
-        self._known, self._unreadable = found, frozenset(unreadable)
+                by_folder[bundle.folder] = bundle
+                original = in_root.get(bundle.ref)
+                shown = bundle if original is None else _duplicate(bundle, original)
+                in_root[shown.ref] = shown
+            by_ref = {**in_root, **by_ref}
+        self._known, self._unreadable = by_folder, frozenset(unreadable)
         return sorted(by_ref.values(), key=lambda bundle: bundle.name)
 
-    def _look_into(self, root: Path, unreadable: set[Path]) -> list[Bundle]:
+    def _scan_root(self, root: Path, unreadable: set[Path]) -> list[Bundle]:
         """Return the bundles under ``root``; what cannot be listed is added to ``unreadable``."""
         bundles: list[Bundle] = []
         names = _subfolders(root, MAX_NAMES)
@@ -96,17 +96,17 @@ class ModelCatalog:
             versions = _subfolders(name, MAX_BUNDLES)
             if versions is None:
                 unreadable.add(name)
-                seen = [known for path, known in self._known.items() if path.parent == name]
-                bundles += seen or [unserved(name, "", "It cannot be read.", name.name, "")]
+                known = [bundle for path, bundle in self._known.items() if path.parent == name]
+                bundles += known or [unserved(name, "", "It cannot be read.", name.name, "")]
                 continue
             if _is_file(name / METADATA):
-                words = f"Its version has no folder: {METADATA} belongs in <name>/<version>/."
-                bundles.append(unserved(name, "", words, name.name, ""))
+                problem = f"Its version has no folder: {METADATA} belongs in <name>/<version>/."
+                bundles.append(unserved(name, "", problem, name.name, ""))
             for version in versions:
                 if len(bundles) >= MAX_BUNDLES:
                     return bundles
                 if looks_like_bundle(version):
-                    bundles.append(look_at(version, self._known.get(version)))
+                    bundles.append(read_bundle(version, self._known.get(version)))
         return bundles
 
 
@@ -126,7 +126,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # a link to itself, say
+        return False  # for example a link to itself
 
 
 def _is_file(path: Path) -> bool:
@@ -140,7 +140,9 @@ def _is_named_otherwise(bundle: Bundle) -> bool:
     return (bundle.name, bundle.version) != (bundle.folder.parent.name, bundle.folder.name)
 
 
-def _refuse_twin(bundle: Bundle, twin: Bundle) -> Bundle:
-    """Report the second of two folders that say they are the same model and version."""
-    words = f"Its {METADATA} says {bundle.ref}, as that in the folder {twin.folder.name} does."
-    return unserved(bundle.folder, bundle.fingerprint, words)
+def _duplicate(bundle: Bundle, original: Bundle) -> Bundle:
+    """Return the second of two folders with one model and version, as a bundle with a problem."""
+    problem = (
+        f"Its {METADATA} says {bundle.ref}, as that in the folder {original.folder.name} does."
+    )
+    return unserved(bundle.folder, bundle.fingerprint, problem)

@@ -1,11 +1,10 @@
-"""A MONAI bundle's ``configs/inference.json``, read and judged before anything of it is built.
+"""A MONAI bundle's ``configs/inference.json``, read and validated before anything of it is built.
 
-Only four sections decide how a scan is run; what they refer to belongs to them. The rest (data
-lists, loaders, handlers, evaluators, imports) is for training and evaluation elsewhere: it is
-never evaluated here, and looked at only for what no honest bundle needs.
+Only four sections decide how a scan is run, together with what they refer to. All other sections
+(data lists, loaders, handlers, evaluators, imports) are for training and evaluation elsewhere.
+They are bounded in size and then dropped, so that nothing can be built that was not validated.
 """
 
-import ast
 import os
 import re
 from collections.abc import Iterator
@@ -13,26 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.bundles.allow_list import full_name, is_boundary, words
-from shared.bundles.expressions import (
-    MAX_LENGTH,
-    REFERENCE,
-    SOURCE,
-    check_size,
-    dotted,
-    is_expression,
-    is_reference,
-    validate,
-)
-from shared.bundles.files import MAX_DEPTH, MAX_VALUES, inner, read_json
+from shared.bundles.allow_list import full_name, is_boundary
+from shared.bundles.expressions import is_expression, is_reference, validate
+from shared.bundles.files import CONFIGURATION, MAX_DEPTH, MAX_VALUES, inner, read_json
 from shared.errors import ModelError
 
-CONFIGURATION = Path("configs") / "inference.json"
-
-#: The sections that say how a scan is run. ``network`` is read where there is no ``network_def``.
+#: The sections that decide how a scan is run. ``network`` is read if there is no ``network_def``.
 SECTIONS = ("preprocessing", "network_def", "inferer", "postprocessing")
 
-#: What VoxelQ sets itself, whatever the configuration says.
+#: Sections whose values VoxelQ sets itself, whatever the configuration says.
 OVERRIDDEN = frozenset({"device", "bundle_root"})
 
 #: Keys of a component that are not arguments.
@@ -43,49 +31,39 @@ _SEPARATOR = re.compile(r"::|#")
 _MACRO = re.compile(r"%([A-Za-z_]\w*(?:(?:::|#)\w+)*)")
 #: Longest name of a component (characters).
 _MAX_NAME = 200
-#: Most characters that all expressions have together, once macros are replaced.
-_MAX_EXPRESSIONS = 1 << 17
-#: Most values that are looked at, each as often as something refers to it.
-_MAX_LOOKS = 5 * MAX_VALUES
-
-#: Names that no honest bundle needs anywhere, not even where VoxelQ never looks.
-_HOSTILE_CALLS = frozenset({"__import__", "breakpoint", "compile", "eval", "exec", "open"})
-_HOSTILE_MODULES = words(
-    """
-    builtins code ctypes importlib marshal multiprocessing nt pickle posix pty runpy shutil socket
-    subprocess urllib webbrowser
-    """
-)
-_HOSTILE_OS = re.compile(r"os\.(exec|spawn|posix_spawn|fork|popen|system|remove|unlink|rmdir|kill)")
+#: Most characters of all expressions together, each counted as often as something refers to it.
+_MAX_EXPRESSIONS = 1 << 18
+#: Most values that are validated, each counted as often as something refers to it.
+_MAX_VALIDATED = 5 * MAX_VALUES
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """The sections of a configuration as they stand in the file, macros replaced."""
+    """The sections of a configuration as they are in the file, macros replaced."""
 
     sections: dict[str, Any]
 
     @classmethod
     def read(cls, folder: Path) -> "Configuration | None":
-        """Read and judge the configuration of the bundle in ``folder``; None where it has none.
+        """Read and validate the configuration of the bundle in ``folder``; None if it has none.
 
         Raises:
-            ModelError: It is not readable, or something in it is not allowed or not there.
+            ModelError: It is not readable, or something in it is not allowed or missing.
         """
         configuration = cls.parse(folder)
-        if configuration is not None:
-            try:
-                configuration.check()
-            except ModelError as error:
-                raise ModelError(f"{folder.name}: {CONFIGURATION}: {error.detail}") from error
-        return configuration
+        if configuration is None:
+            return None
+        try:
+            return configuration.validated()
+        except ModelError as error:
+            raise ModelError(f"{folder.name}: {CONFIGURATION}: {error.detail}") from error
 
     @classmethod
     def parse(cls, folder: Path) -> "Configuration | None":
-        """Read the configuration of the bundle in ``folder`` unjudged; None where it has none.
+        """Read the configuration of the bundle in ``folder`` without validation; None if missing.
 
         Raises:
-            ModelError: It is not readable, or its macros lead nowhere.
+            ModelError: It is not readable, or a macro cannot be replaced.
         """
         if not os.path.lexists(folder / CONFIGURATION):
             return None
@@ -104,7 +82,7 @@ class Configuration:
         """Return the raw value that ``a::b::0`` (or ``a#b#0``) refers to.
 
         Raises:
-            ModelError: There is no such part.
+            ModelError: There is no such value.
         """
         value: Any = self.sections
         for part in _SEPARATOR.split(reference):
@@ -116,48 +94,25 @@ class Configuration:
                 ) from error
         return value
 
-    def check(self) -> None:
-        """Judge all of it.
+    def validated(self) -> "Configuration":
+        """Return the sections that are run, and flags such as ``amp``; the others are dropped.
 
         Raises:
-            ModelError: The first thing that is not allowed or not there, and where it stands.
+            ModelError: The first thing that is not allowed or missing, and its place.
         """
-        for problem in self.problems():
+        validation = _Validation(self)
+        for problem in validation.problems():
             raise ModelError(problem)
+        kept = {
+            name: value
+            for name, value in self.sections.items()
+            if name in validation.sections or isinstance(value, bool)
+        }
+        return Configuration(kept)
 
     def problems(self) -> Iterator[str]:
-        """Yield all that is not allowed or not there, each with its place."""
-        waiting = [name for name in (*SECTIONS, "network") if name in self.sections]
-        if "network_def" in waiting and "network" in waiting:
-            waiting.remove("network")  # it only moves the network to a device
-        reached: set[tuple[str, ...]] = set()
-        budget = _Budget()
-        try:
-            for place in waiting:  # it grows on the way
-                parts = tuple(_SEPARATOR.split(place))
-                if parts in reached or place in OVERRIDDEN:
-                    continue
-                reached.add(parts)
-                try:
-                    value = self.value(place)
-                except ModelError as error:
-                    yield error.detail
-                    continue
-                for where, part in _evaluated(place, value):
-                    budget.spend(part)
-                    try:
-                        waiting.extend(_validate_part(part))
-                    except ModelError as error:
-                        yield f"{where}: {error.detail}"
-            for name, section in self.sections.items():
-                for where, part in _everything(name, section):
-                    budget.spend(part)
-                    try:
-                        _refuse_hostile(part)
-                    except ModelError as error:
-                        yield f"{where}: {error.detail}"
-        except _Exhausted:
-            yield "it has more parts, or longer expressions, than can be looked at."
+        """Yield everything that is not allowed or missing in what is run, each with its place."""
+        return _Validation(self).problems()
 
 
 def arguments(component: dict[str, Any]) -> dict[str, Any]:
@@ -170,33 +125,76 @@ def is_component(value: object) -> bool:
     return isinstance(value, dict) and "_target_" in value
 
 
-def is_passed_over(component: dict[str, Any]) -> bool:
-    """Tell whether a component is never built: it is switched off, or reads or writes files."""
+def is_skipped(component: dict[str, Any]) -> bool:
+    """Tell whether a component in a list is never built: disabled, or it reads or writes files."""
     return is_boundary(str(component["_target_"])) or component.get("_disabled_") is True
 
 
-class _Exhausted(Exception):
-    """More was to be looked at than the budget allows."""
+def evaluated_parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every value that is evaluated when ``value`` is, with its place."""
+    waiting = [(place, value)]
+    while waiting:
+        place, value = waiting.pop()
+        yield place, value
+        for key, part in reversed(list(inner(value))):
+            if is_component(value) and key in ("_target_", "_desc_", "_mode_"):
+                continue
+            if isinstance(value, list) and is_component(part) and is_skipped(part):
+                # Only the keys that it loads or saves are used.
+                waiting.append((f"{place}::{key}::keys", part.get("keys")))
+            else:
+                waiting.append((f"{place}::{key}", part))
 
 
-class _Budget:
-    """What one look at a configuration may cost: its parts may refer to each other at will."""
+class _Validation:
+    """One walk over the sections that are run and everything that they refer to."""
 
-    def __init__(self) -> None:
-        self._looks = _MAX_LOOKS
-        self._characters = 2 * _MAX_EXPRESSIONS  # each part is looked at in two ways
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._reached: set[tuple[str, ...]] = set()
+        # Parts may refer to each other in any number, so the walk is bounded.
+        self._values_left = _MAX_VALIDATED
+        self._characters_left = _MAX_EXPRESSIONS
 
-    def spend(self, part: Any) -> None:
-        """Count one look at a part; raises _Exhausted."""
-        self._looks -= 1
+    @property
+    def sections(self) -> set[str]:
+        """The sections that the walk has reached."""
+        return {parts[0] for parts in self._reached}
+
+    def problems(self) -> Iterator[str]:
+        present = self._configuration.sections
+        waiting = [name for name in (*SECTIONS, "network") if name in present]
+        if "network_def" in waiting and "network" in waiting:
+            waiting.remove("network")  # it only moves the network to a device
+        for place in waiting:  # references are appended during the walk
+            parts = tuple(_SEPARATOR.split(place))
+            if parts in self._reached or place in OVERRIDDEN:
+                continue
+            self._reached.add(parts)
+            try:
+                value = self._configuration.value(place)
+            except ModelError as error:
+                yield error.detail
+                continue
+            for part_place, part in evaluated_parts(place, value):
+                if not self._count(part):
+                    yield "it has more parts, or longer expressions, than can be validated."
+                    return
+                try:
+                    waiting.extend(_validate_part(part))
+                except ModelError as error:
+                    yield f"{part_place}: {error.detail}"
+
+    def _count(self, part: Any) -> bool:
+        """Count one value; returns whether the walk is still within its bounds."""
+        self._values_left -= 1
         if is_expression(part):
-            self._characters -= len(part)
-        if self._looks < 0 or self._characters < 0:
-            raise _Exhausted
+            self._characters_left -= len(part)
+        return self._values_left >= 0 and self._characters_left >= 0
 
 
 def _validate_part(value: Any) -> list[str]:
-    """Allow one value, not those within it, and return what it refers to."""
+    """Validate one value, not those within it, and return what it refers to."""
     if is_component(value):
         mode = value.get("_mode_", "default")
         if mode not in _MODES:
@@ -212,62 +210,6 @@ def _validate_part(value: Any) -> list[str]:
     if is_reference(value):
         return [value[1:]]
     return []
-
-
-def _evaluated(where: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every value that is evaluated when ``value`` is, with its place."""
-    waiting = [(where, value)]
-    while waiting:
-        where, value = waiting.pop()
-        if is_component(value) and is_passed_over(value):
-            # Which key it loads or saves is still of interest.
-            waiting.append((f"{where}::keys", value.get("keys")))
-            continue
-        yield where, value
-        waiting += [
-            (f"{where}::{key}", part)
-            for key, part in reversed(list(inner(value)))
-            if key not in ("_target_", "_desc_", "_mode_")
-        ]
-
-
-def _everything(where: str, value: Any) -> Iterator[tuple[str, Any]]:
-    waiting = [(where, value)]
-    while waiting:
-        where, value = waiting.pop()
-        yield where, value
-        waiting += [(f"{where}::{key}", part) for key, part in reversed(list(inner(value)))]
-
-
-def _refuse_hostile(value: Any) -> None:
-    """Refuse what runs programs or other code, even in a part that is never evaluated."""
-    if is_component(value):
-        _refuse_hostile_name(str(value["_target_"]))
-    if not is_expression(value):
-        return
-    if len(value) > MAX_LENGTH:
-        raise ModelError(f"an expression has more than {MAX_LENGTH} characters.")
-    try:
-        tree = ast.parse(REFERENCE.sub("_", value[1:].strip()), SOURCE)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return  # not Python, and so nothing that could be run
-    check_size(tree, "an expression")
-    for node in ast.walk(tree):
-        path = dotted(node) if isinstance(node, ast.expr) else None
-        if path is not None:
-            _refuse_hostile_name(".".join(path))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            _refuse_hostile_name(node.func.id)
-        if isinstance(node, ast.Attribute) and node.attr in (
-            "__globals__", "__builtins__", "__subclasses__", "__import__", "__loader__"
-        ):  # fmt: skip
-            raise ModelError(f".{node.attr} may not be used.")
-
-
-def _refuse_hostile_name(name: str) -> None:
-    root = name.partition(".")[0]
-    if root in _HOSTILE_MODULES or name in _HOSTILE_CALLS or _HOSTILE_OS.match(name):
-        raise ModelError(f"{name} may not be used, not even in a part that is never evaluated.")
 
 
 class _Macros:

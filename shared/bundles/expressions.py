@@ -1,7 +1,7 @@
-"""The ``$`` expressions of a bundle's configuration, judged by their syntax tree.
+"""The ``$`` expressions of a bundle's configuration, validated by their syntax tree.
 
 An expression is a piece of Python in which ``@name`` refers to another part of the
-configuration. Nothing is evaluated unless every node of its tree is on the list here: what is not
+configuration. It is evaluated only if every node of its tree is on the lists here; what is not
 known to be harmless is refused by name.
 """
 
@@ -14,30 +14,30 @@ from shared.bundles.allow_list import ROOTS, full_name, words
 from shared.errors import ModelError
 
 #: ``@name``, with ``#`` or ``::`` before parts of it.
-REFERENCE = re.compile(r"@([A-Za-z_]\w*(?:(?:::|#)\w+)*)")
+_REFERENCE = re.compile(r"@([A-Za-z_]\w*(?:(?:::|#)\w+)*)")
 
-#: What a bundle's own text is called while it is parsed.
+#: The file name that the parser gives to a bundle's text.
 SOURCE = "<bundle>"
-# The parser's remarks on style would fill the log with it.
+# The parser's warnings about style would put a bundle's text into the log.
 warnings.filterwarnings("ignore", module=SOURCE)
 
 #: Longest expression (characters). Those of MONAI's model zoo have at most a few hundred.
 MAX_LENGTH = 4_000
-#: Most nodes of an expression's syntax tree, and the most that lie within each other.
+#: Most nodes of an expression's syntax tree, and its greatest depth.
 _MAX_NODES, _MAX_DEPTH = 2_000, 100
 
-#: What a reference is called while its expression is parsed; no name may begin with it.
+#: Begins the name that replaces a reference while its expression is parsed; no other name may.
 _STAND_IN = "_reference_"
 
 BUILTINS = {
-    one.__name__: one
-    for one in (
+    builtin.__name__: builtin
+    for builtin in (
         abs, all, any, bool, dict, enumerate, float, int, isinstance, len, list, max, min, range,
         reversed, round, set, slice, sorted, str, sum, tuple, zip,
     )
 }  # fmt: skip
 
-#: Attributes that a value may be asked for: arithmetic and shape of tensors, parts of containers.
+#: Attributes that an expression may read: arithmetic and shape of tensors, parts of containers.
 _ATTRIBUTES = words(
     """
     T abs all amax amin any argmax argmin astype bool byte clamp clone contiguous count cpu detach
@@ -61,7 +61,7 @@ _NODES = (
 
 @dataclass(frozen=True)
 class Expression:
-    """A judged expression; ``references`` maps the stand-ins in its tree to what they refer to."""
+    """A parsed expression; ``references`` maps the stand-ins in its tree to what they refer to."""
 
     tree: ast.Expression
     references: dict[str, str]
@@ -74,14 +74,14 @@ def is_expression(value: object) -> bool:
 
 def is_reference(value: object) -> bool:
     """Tell whether a value is nothing but a reference."""
-    return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
+    return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
 
 
 def validate(text: str) -> Expression:
-    """Parse an expression (with its ``$``) and allow it, or say what of it is not allowed.
+    """Parse and validate an expression (with its ``$``).
 
     Raises:
-        ModelError: It is not Python, or uses a name or construct that is not on the list.
+        ModelError: It is not Python, or uses a name or construct that is not on the lists.
     """
     expression = parse(text)
     _Validator(expression).validate()
@@ -89,7 +89,7 @@ def validate(text: str) -> Expression:
 
 
 def parse(text: str) -> Expression:
-    """Parse an expression (with its ``$``) and judge nothing.
+    """Parse an expression (with its ``$``) without validation.
 
     Raises:
         ModelError: It is not an expression of Python.
@@ -106,18 +106,22 @@ def parse(text: str) -> Expression:
     if len(text) > MAX_LENGTH:
         raise ModelError(f"{_shown(text)} has more than {MAX_LENGTH} characters.")
     try:
-        tree = ast.parse(REFERENCE.sub(stand_in, text[1:].strip()), SOURCE, "eval")
+        tree = ast.parse(_REFERENCE.sub(stand_in, text[1:].strip()), SOURCE, "eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ModelError(f"{_shown(text)} is not an expression of Python.") from error
-    check_size(tree, _shown(text))
+    _check_size(tree, _shown(text))
     return Expression(tree, references)
 
 
-def check_size(tree: ast.AST, name: str) -> None:
-    """Refuse a syntax tree that is too large or too deep to be looked at.
+def _check_size(tree: ast.AST, name: str) -> None:
+    """Refuse a syntax tree that is too large or too deep.
+
+    Args:
+        tree: The syntax tree.
+        name: What an error calls it.
 
     Raises:
-        ModelError: It is, told by ``name``.
+        ModelError: It is too large or too deep.
     """
     count, level = 0, [tree]
     for _ in range(_MAX_DEPTH):
@@ -140,7 +144,7 @@ def dotted(node: ast.expr) -> tuple[str, ...] | None:
 
 
 class _Validator:
-    """One walk over one tree; what lambdas and comprehensions bind is known by name."""
+    """One walk over one tree; the variables of lambdas and comprehensions are known by name."""
 
     def __init__(self, expression: Expression) -> None:
         self._tree = expression.tree
@@ -156,12 +160,12 @@ class _Validator:
         for name in sorted(self._bound):
             if name in ROOTS or name in BUILTINS or name.startswith("_"):
                 raise ModelError(f"{name} may not be used as the name of a variable.")
-        # Iterative, for a tree may be deep. What an attribute is asked of comes before it, for
-        # that tells more.
+        # Iterative, because a tree may be deep. A node is visited after those within it: the name
+        # that begins ``a.b`` makes the clearer error.
         waiting: list[tuple[ast.AST, bool]] = [(self._tree, False)]
         while waiting:
-            node, is_seen = waiting.pop()
-            if is_seen:
+            node, is_visited = waiting.pop()
+            if is_visited:
                 if isinstance(node, ast.Attribute) and node.attr not in _ATTRIBUTES:
                     raise ModelError(f".{node.attr} may not be used.")
             elif not self._is_allowed_whole(node):
@@ -169,7 +173,7 @@ class _Validator:
                 waiting += [(child, False) for child in reversed(list(ast.iter_child_nodes(node)))]
 
     def _is_allowed_whole(self, node: ast.AST) -> bool:
-        """Refuse a node or allow it; tell whether what lies within it is allowed with it."""
+        """Refuse or allow a node; return whether the nodes within it are allowed with it."""
         if not isinstance(node, _NODES):
             raise ModelError(f"{type(node).__name__} may not be used in an expression.")
         if isinstance(node, ast.Name):

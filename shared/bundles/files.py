@@ -1,8 +1,8 @@
-"""The only way to read a bundle's texts: a user's own files, which may be anything.
+"""Where a bundle's files are, and the only way to read its text files, which users wrote.
 
 A folder may hold a pipe under the name of a file, a document of a gigabyte, or one that is nested
-a million times. So only regular files are opened, and what is read has bounds in bytes, depth,
-number of parts and length of names.
+a million times. So only regular files are opened, and what is read is bounded in bytes, depth,
+number of values and length of keys.
 """
 
 import json
@@ -15,27 +15,35 @@ from typing import Any, NoReturn
 
 from shared.errors import ModelError
 
+METADATA = Path("configs") / "metadata.json"
+CONFIGURATION = Path("configs") / "inference.json"
+STATE_DICT = Path("models") / "model.pt"
+TORCHSCRIPT = Path("models") / "model.ts"
+EXPORTED_PROGRAM = Path("models") / "model.pt2"
+#: Where the weights may be.
+WEIGHTS = (STATE_DICT, TORCHSCRIPT, EXPORTED_PROGRAM)
+
 #: Largest JSON file of a bundle (bytes). The largest of MONAI's model zoo has 60 KB.
 MAX_JSON_BYTES = 1 << 20
-#: Deepest nesting of a JSON file, and of what its macros make of it.
+#: Deepest nesting of a JSON file, before and after its macros are replaced.
 MAX_DEPTH = 40
-#: Most values in a JSON file, and in what its macros make of it.
+#: Most values in a JSON file, before and after its macros are replaced.
 MAX_VALUES = 20_000
 #: Longest key of a JSON object (characters).
 MAX_KEY = 200
-#: A whole number of more digits is none that a bundle needs.
+#: No bundle needs an integer of more digits.
 _MAX_DIGITS = 18
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
-    """Read a JSON object that is at most so large, so deep and of so many parts.
+    """Read a JSON object within the bounds of this module.
 
     Args:
-        path: Where it is.
-        name: What to call it in an error.
+        path: The file.
+        name: What an error calls the file.
 
     Raises:
-        ModelError: It is not there, not a regular file, over a bound, or not a JSON object.
+        ModelError: The file is missing, not a regular file, over a bound, or not a JSON object.
     """
     content = read_bytes(path, MAX_JSON_BYTES + 1, name)
     if len(content) > MAX_JSON_BYTES:
@@ -58,13 +66,13 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
 
 
 def read_bytes(path: Path, most: int, name: str) -> bytes:
-    """Return the first ``most`` bytes of a regular file; a pipe is not waited for.
+    """Return the first ``most`` bytes of a regular file; never block on a pipe.
 
     Raises:
-        ModelError: It is not there, not readable or not a regular file.
+        ModelError: The file is missing, not readable or not a regular file.
     """
     try:
-        # Without O_NONBLOCK, to open a pipe would wait for a writer for ever.
+        # Without O_NONBLOCK, opening a pipe would wait for a writer without end.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -78,7 +86,7 @@ def read_bytes(path: Path, most: int, name: str) -> bytes:
 
 
 def inner(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the parts of an object or a list with their keys; nothing of any other value."""
+    """Yield the values within an object or a list with their keys; nothing for any other value."""
     if isinstance(value, dict):
         yield from value.items()
     elif isinstance(value, list):
@@ -109,7 +117,7 @@ def _check_bounds(document: dict[str, Any], name: str) -> None:
 
 def _check_text(text: str, name: str) -> None:
     try:
-        text.encode("utf-8")  # JSON can spell half a character, which no answer could hold
+        text.encode("utf-8")  # JSON can spell half a character, which no response can contain
     except UnicodeEncodeError as error:
         raise ModelError(f"{name} holds text that is not Unicode.") from error
 

@@ -1,18 +1,17 @@
-"""What a bundle's metadata says, in our own form or in that of MONAI's model zoo.
+"""A bundle's metadata, in VoxelQ's own form or in that of MONAI's model zoo.
 
-Ours names ``inputs`` and ``labels`` at the top; the zoo's tells them under
-``network_data_format``, channel by channel. Where both stand, ours counts.
+VoxelQ's form has ``inputs`` and ``labels`` at the top. The zoo's form describes them under
+``network_data_format``, channel by channel. Where both are given, VoxelQ's form is used.
 """
 
 import ast
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from shared.bundles.config import Configuration
+from shared.bundles.config import Configuration, evaluated_parts
 from shared.bundles.expressions import dotted, is_expression, parse
-from shared.bundles.files import inner, read_bytes
+from shared.bundles.files import read_bytes
 from shared.errors import ModelError
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
@@ -31,21 +30,23 @@ _LICENCES = (
 )
 
 
-def card_fields(metadata: dict[str, Any], folder: Path) -> dict[str, Any]:
+def card_fields(
+    metadata: dict[str, Any], configuration: Configuration | None, folder: Path
+) -> dict[str, Any]:
     """Return the fields of a `model_card.ModelCard`, whichever form the metadata has.
 
     Args:
         metadata: The content of ``configs/metadata.json``.
-        folder: The bundle's folder ``<name>/<version>``, which lends what is not said.
+        configuration: The bundle's validated configuration, if it has one.
+        folder: The bundle's folder ``<name>/<version>``, whose names fill in missing fields.
 
     Raises:
-        ModelError: The configuration beside the metadata is not readable or not allowed.
+        ModelError: ``network_data_format`` cannot be read.
     """
-    configuration = Configuration.read(folder)
     if "network_data_format" not in metadata:
         return metadata
     name = metadata.get("name")
-    # MONAI's name may be a sentence; then the folder's is the one to ask for.
+    # MONAI's name may be a sentence; the folder's name is used then.
     if not isinstance(name, str) or not re.match(NAME, name):
         name = folder.parent.name.lower()
     derived = {
@@ -60,12 +61,12 @@ def card_fields(metadata: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def input_format(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return the zoo's description of the image that goes in; empty where there is none."""
+    """Return the zoo's description of the input image; empty if there is none."""
     return _only(metadata, "inputs", "image")
 
 
 def output_channels(metadata: dict[str, Any]) -> list[str]:
-    """Return what the network's output channels stand for, in order; empty where it is not said."""
+    """Return what the network's output channels stand for, in order; empty if not described."""
     return _channels(_only(metadata, "outputs", "pred"))
 
 
@@ -75,15 +76,15 @@ def has_background(channels: list[str]) -> bool:
 
 
 def painted_values(configuration: Configuration | None) -> dict[int, int]:
-    """Return the mask's value for each output channel that the configuration paints by itself.
+    """Return the mask's value for each output channel that the configuration itself paints.
 
-    BraTS' own values 4, 1 and 2 come from a chain of ``torch.where(x[[2]] > 0, 4, ...)`` in a
+    The values 4, 1 and 2 of BraTS come from a chain of ``torch.where(x[[2]] > 0, 4, ...)`` in a
     transform after the threshold. The chain is read, not run.
     """
     values: dict[int, int] = {}
-    if configuration is not None:
-        for text in _expressions(configuration.sections.get("postprocessing")):
-            for node in ast.walk(parse(text).tree):
+    for part in _postprocessing_parts(configuration):
+        if is_expression(part):
+            for node in ast.walk(parse(part).tree):
                 values |= _painted(node)
     return values
 
@@ -106,14 +107,11 @@ def _painted(node: ast.AST) -> dict[int, int]:
     return {}
 
 
-def _expressions(value: Any) -> list[str]:
-    found, waiting = [], [value]
-    while waiting:
-        value = waiting.pop()
-        waiting += [part for _, part in inner(value)]
-        if is_expression(value):
-            found.append(value)
-    return found
+def _postprocessing_parts(configuration: Configuration | None) -> list[Any]:
+    if configuration is None:
+        return []
+    section = configuration.sections.get("postprocessing")
+    return [part for _, part in evaluated_parts("postprocessing", section)]
 
 
 def _inputs(metadata: dict[str, Any]) -> list[dict[str, str]]:
@@ -138,8 +136,10 @@ def _labels(metadata: dict[str, Any], configuration: Configuration | None) -> li
 
 def _takes_highest(configuration: Configuration | None) -> bool:
     """Tell whether the mask's values are the numbers of the channels, so that 0 is no label."""
-    post = configuration.sections.get("postprocessing") if configuration else None
-    return '"argmax": true' in json.dumps(post)
+    return any(
+        isinstance(part, dict) and part.get("argmax") is True
+        for part in _postprocessing_parts(configuration)
+    )
 
 
 def _licence(metadata: dict[str, Any], folder: Path) -> str:
@@ -165,7 +165,7 @@ def _only(metadata: dict[str, Any], side: str, name: str) -> dict[str, Any]:
 
 def _channels(described: dict[str, Any]) -> list[str]:
     channels = described.get("channel_def") or {}
-    if not isinstance(channels, dict) or not all(_is_channel(*one) for one in channels.items()):
+    if not isinstance(channels, dict) or not all(_is_channel(*item) for item in channels.items()):
         raise ModelError(
             "network_data_format: channel_def does not name channels by their numbers."
         )

@@ -1,24 +1,19 @@
 """The card of a model bundle: its name, version, inputs and labels.
 
-A bundle is a folder ``<models>/<name>/<version>/`` laid out as MONAI has it, with
-``configs/metadata.json`` telling what goes in and what comes out: in the form that the fields of
-`ModelCard` have, or as MONAI's model zoo writes it, which `shared.bundles.metadata` translates.
+A bundle is a folder ``<models>/<name>/<version>/`` in MONAI's layout. Its
+``configs/metadata.json`` describes inputs and outputs: with the fields of `ModelCard`, or as
+MONAI's model zoo writes them, which `shared.bundles.metadata` translates.
 """
 
 from pathlib import Path
-from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from shared.bundles.files import read_json
-from shared.bundles.metadata import MAX_CHANNELS, NAME, card_fields
-from shared.errors import ModelError
-
-METADATA = Path("configs") / "metadata.json"
+from shared.bundles.metadata import MAX_CHANNELS, NAME
 
 
 class ModelInput(BaseModel):
-    """One channel: the upload field's name and the MR sequence it holds."""
+    """One channel: the name of its upload field, and its MR sequence."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,8 +24,8 @@ class ModelInput(BaseModel):
 class ModelLabel(BaseModel):
     """One value of the mask and what it stands for.
 
-    Of regions that overlap the larger is painted first, so that inner ones stay visible, and
-    each is measured whole.
+    Where regions overlap, the larger is painted first, so that inner ones stay visible. Each
+    region is measured whole.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,9 +35,9 @@ class ModelLabel(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """What a client may know of a model, and where its bundle lies.
+    """What a client may know about a model, and the folder of its bundle.
 
-    ``resample_inputs`` says that channels of another grid are resampled to the first one's.
+    ``resample_inputs``: channels of another grid are resampled to the grid of the first one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,20 +51,6 @@ class ModelCard(BaseModel):
     intended_use: str = Field(max_length=10_000)
     resample_inputs: bool = False
     folder: Path = Field(exclude=True)
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the card of the bundle in ``folder``.
-
-        Raises:
-            ModelError: The metadata is missing, unreadable or incomplete.
-
-        """
-        metadata = read_json(folder / METADATA, f"{folder.name}: {METADATA}")
-        try:
-            return cls.model_validate({**card_fields(metadata, folder), "folder": folder})
-        except (ValueError, TypeError, ValidationError) as error:
-            raise ModelError(f"{folder.name}: {METADATA} is not usable: {error}") from error
 
     @property
     def ref(self) -> str:

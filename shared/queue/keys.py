@@ -22,6 +22,7 @@ RQ_CANCELED = "rq:canceled:"
 BUNDLE_FAULT = "voxelq:bundle-fault:"  # string by bundle: what is wrong with its files
 BUNDLE_STATUS = "voxelq:bundle-status:"  # hash by bundle, worker: "" if it runs, else why not
 BUSY = "voxelq:busy"  # sorted set: those of WORKERS with active jobs, by the same time
+COMPUTE_MODES = "voxelq:compute-modes"  # hash by bundle and kind of device: the mode, as JSON
 DEAD_LETTERS = "voxelq:dead-letters"  # sorted set: jobs that could not be read, by time
 ENDED = "voxelq:ended"  # sorted set: terminal jobs by the time at which they ended
 ENDED_FROM = "voxelq:ended-from:"  # string by status: the id after which INDEX_ENDED continues

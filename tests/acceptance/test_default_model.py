@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worker.models.loader import Predictor, load_predictor
+from tests.support.loading import load_bundle
+from worker.models.loader import Predictor
 from worker.volume.postprocess import Segmentation
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,7 @@ CASES = Path(os.environ.get("VOXELQ_EVALUATION_DIR", ROOT.parent / "shared/data/
 def predictor() -> Predictor:
     """The default bundle on the CPU."""
     bundle = max((ROOT / "models" / "brain-tumor").glob("*/configs")).parent
-    return load_predictor(bundle, device="cpu")
+    return load_bundle(bundle, device="cpu")
 
 
 def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

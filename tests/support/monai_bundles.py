@@ -24,7 +24,7 @@ def component(target: str, **arguments: Any) -> dict[str, Any]:
 
 
 def evaluation(data: str) -> dict[str, Any]:
-    """Return the sections that a zoo bundle has for MONAI's own evaluator, and nobody else."""
+    """Return the sections that a zoo bundle has for MONAI's own evaluator only."""
     return {
         "imports": ["$import glob", "$import os", "$import pandas as pd"],
         "bundle_root": ".",

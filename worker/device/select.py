@@ -1,6 +1,7 @@
 """Select the device, the threads, the precision and the share of GPU memory for a network."""
 
 import os
+import platform
 from pathlib import Path
 
 import torch
@@ -81,6 +82,13 @@ def cpu_has_bf16() -> bool:
     except OSError:
         return False
     return not words.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def device_kind(device: torch.device) -> str:
+    """Return a name that devices share if they compute the same number formats equally fast."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()}{' bf16' if cpu_has_bf16() else ''}"
 
 
 def cores() -> int:

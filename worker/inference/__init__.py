@@ -1,1 +1,1 @@
-"""Arrays through a network: windows, blending, forward passes. No scans, jobs or bundles."""
+"""Arrays through a network: windows, blending, forward passes. Knows no jobs and no bundles."""

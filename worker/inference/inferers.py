@@ -1,4 +1,4 @@
-"""How volumes go through a network: whole, or window by window, as a bundle asks."""
+"""How volumes go through a network: whole, or window by window, as a bundle's inferer says."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
@@ -8,32 +8,18 @@ from torch import Tensor
 
 from shared.errors import ModelError
 from worker.inference.batched_windows import WindowedScan, run_windows
-from worker.inference.forward_pass import Network, forward_pass
-from worker.inference.oom import PassSizes
-from worker.inference.outputs import OutputSink
-from worker.inference.progress import OnShare
+from worker.inference.forward_pass import PassContext, ScanInput, forward_pass
 from worker.inference.sliding_window import WindowRules
 
 
 class Inferer(Protocol):
-    """A way through the network, for several scans together."""
+    """Runs several scans together through a network."""
 
     def kind(self, volume: Tensor) -> Hashable:
-        """Tell what volumes ``[C, I, J, K]`` `run` may be given together: those of one kind."""
+        """Return the kind of a volume ``[C, I, J, K]``; `run` takes only volumes of one kind."""
 
-    def run(
-        self,
-        volumes: Sequence[Tensor],
-        keepers: Sequence[OutputSink],
-        on_shares: Sequence[OnShare],
-        network: Network,
-        device: torch.device,
-        sizes: PassSizes,
-    ) -> None:
-        """Run the network over volumes of one kind; each keeper takes its volume's answer in.
-
-        What goes window by window tells ``on_shares``, one a volume, how much of it is done.
-        """
+    def run(self, scans: Sequence[ScanInput], context: PassContext) -> None:
+        """Run the network over scans of one kind; each scan's sink receives its output."""
 
 
 class WholeVolumes:
@@ -43,19 +29,11 @@ class WholeVolumes:
         """Return the volume's shape."""
         return tuple(volume.shape)
 
-    def run(
-        self,
-        volumes: Sequence[Tensor],
-        keepers: Sequence[OutputSink],
-        on_shares: Sequence[OnShare],
-        network: Network,
-        device: torch.device,
-        sizes: PassSizes,
-    ) -> None:
-        """See `Inferer`; who calls halves a pass that memory does not bear."""
-        answers = forward_pass([volume.to(device) for volume in volumes], network)
-        for answer, keeper in zip(answers, keepers, strict=True):
-            keeper.take(answer, answer.shape[1])
+    def run(self, scans: Sequence[ScanInput], context: PassContext) -> None:
+        """See `Inferer`; the caller halves a pass that runs out of memory."""
+        outputs = forward_pass([scan.volume.to(context.device) for scan in scans], context.network)
+        for output, scan in zip(outputs, scans, strict=True):
+            scan.sink.take(output, output.shape[1])
 
 
 class Windows:
@@ -65,59 +43,40 @@ class Windows:
         self._rules = rules
 
     def kind(self, volume: Tensor) -> Hashable:
-        """Return what is the same for all."""
+        """Return None: all volumes are of one kind."""
         return None
 
-    def run(
-        self,
-        volumes: Sequence[Tensor],
-        keepers: Sequence[OutputSink],
-        on_shares: Sequence[OnShare],
-        network: Network,
-        device: torch.device,
-        sizes: PassSizes,
-    ) -> None:
+    def run(self, scans: Sequence[ScanInput], context: PassContext) -> None:
         """See `Inferer`."""
-        scans = (
-            WindowedScan(volume, self._rules, keeper, on_share)
-            for volume, keeper, on_share in zip(volumes, keepers, on_shares, strict=True)
-        )
-        run_windows(scans, network, device, sizes)
+        run_windows((WindowedScan(scan, self._rules) for scan in scans), context)
 
 
 class OneByOne:
-    """Volumes go one after another through one of MONAI's other inferers, as it is."""
+    """Volumes go one after another through one of MONAI's other inferers, unchanged."""
 
     def __init__(self, inferer: Any) -> None:
         self._inferer = inferer
 
     def kind(self, volume: Tensor) -> Hashable:
-        """Return what is the same for all."""
+        """Return None: all volumes are of one kind."""
         return None
 
-    def run(
-        self,
-        volumes: Sequence[Tensor],
-        keepers: Sequence[OutputSink],
-        on_shares: Sequence[OnShare],
-        network: Network,
-        device: torch.device,
-        sizes: PassSizes,
-    ) -> None:
+    def run(self, scans: Sequence[ScanInput], context: PassContext) -> None:
         """See `Inferer`."""
-        for volume, keeper in zip(volumes, keepers, strict=True):
-            answer = torch.as_tensor(self._inferer(volume[None].to(device), network))[0].float()
-            keeper.take(answer, answer.shape[1])
+        for scan in scans:
+            volume = scan.volume[None].to(context.device)
+            output = torch.as_tensor(self._inferer(volume, context.network))[0].float()
+            scan.sink.take(output, output.shape[1])
 
 
 def from_monai(inferer: Any) -> Inferer:
-    """Return what does the same as one of MONAI's inferers.
+    """Return an `Inferer` that does the same as one of MONAI's inferers.
 
-    Sliding windows are ours, whichever device the configuration would stitch them on; other
-    inferers are called as they are.
+    Sliding windows run by VoxelQ's own code, on whichever device the configuration would blend
+    them; other inferers are called as they are.
 
     Raises:
-        ModelError: Windows are to be told their coordinates, or their rules mean nothing.
+        ModelError: The network would be passed window coordinates, or the rules are not valid.
     """
     kind = type(inferer).__name__
     if kind == "SimpleInferer":
@@ -125,7 +84,7 @@ def from_monai(inferer: Any) -> Inferer:
     if kind not in ("SlidingWindowInferer", "SlidingWindowInfererAdapt"):
         return OneByOne(inferer)
     if inferer.with_coord:
-        raise ModelError("inferer: with_coord is not offered here.")
+        raise ModelError("inferer: with_coord is not supported.")
     roi = _three(inferer.roi_size)
     overlap = _three(inferer.overlap)
     sigma = _three(inferer.sigma_scale)

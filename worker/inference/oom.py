@@ -1,8 +1,8 @@
-"""Out of memory: how it is recognised, and what is remembered of it.
+"""Out of memory: how it is recognised, and which sizes of forward passes fit.
 
-What fits depends on the model, on what a pass is made of and on who else uses the device, so it
-is learnt: a pass that runs out of memory is halved, and that size holds from then on. Every now
-and then, when all went well for long, the double is tried again.
+What fits depends on the model, on the kind of pass and on other users of the device, so it is
+learnt: a pass that runs out of memory is halved, and that size is the limit from then on. After
+many passes without a failure, twice the size is tried again.
 """
 
 import threading
@@ -10,11 +10,11 @@ from collections.abc import Hashable
 
 import torch
 
-#: A size that always worked is doubled after so many passes.
+#: A limit is doubled after so many passes of that size without a failure.
 PASSES_TO_FORGET = 100
 
-#: How backends that have no error of their own for it say that memory has run out.
-_WORDS = ("out of memory", "can't allocate memory", "_alloc_failed")
+#: Parts of the messages of backends that have no error class for running out of memory.
+_MESSAGES = ("out of memory", "can't allocate memory", "_alloc_failed")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -22,13 +22,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     # torch raises a bare RuntimeError on CPUs, and so do cuDNN and cuBLAS
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _WORDS)
+    return isinstance(error, RuntimeError) and any(
+        message in str(error).lower() for message in _MESSAGES
+    )
 
 
 class PassSizes:
-    """The most that one model's forward passes may hold, by kind of pass; for any thread.
+    """The largest size of one model's forward passes, by kind of pass; methods are thread-safe.
 
-    It is the model's own, so it begins anew when the model is loaded anew.
+    It belongs to the loaded model, so it starts without limits when the model is loaded again.
     """
 
     def __init__(self) -> None:
@@ -38,25 +40,25 @@ class PassSizes:
         self._splits = 0
 
     def take_splits(self) -> int:
-        """Return how often a pass was halved since this was last asked."""
+        """Return how often a pass was halved since the last call."""
         with self._lock:
             splits, self._splits = self._splits, 0
             return splits
 
     def most(self, kind: Hashable, wanted: int) -> int:
-        """Return how many a pass of this kind may hold, at most ``wanted`` and at least 1."""
+        """Return how many inputs a pass of this kind may have, from 1 to ``wanted``."""
         with self._lock:
             return max(1, min(wanted, self._most.get(kind, wanted)))
 
     def ran_out(self, kind: Hashable, size: int) -> None:
-        """Remember that a pass of ``size`` ran out of memory and is halved."""
+        """Record that a pass of ``size`` ran out of memory and is halved."""
         with self._lock:
             self._splits += 1
             self._most[kind] = max(1, min(size // 2, self._most.get(kind, size)))
             self._went_well[kind] = 0
 
     def went_well(self, kind: Hashable, size: int) -> None:
-        """Remember that a pass of ``size`` did not; a limit is forgotten slowly."""
+        """Record that a pass of ``size`` fitted; after many, the limit is raised."""
         with self._lock:
             if size < self._most.get(kind, size + 1):
                 return

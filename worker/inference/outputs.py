@@ -1,7 +1,7 @@
-"""What is kept of a network's answer, taken in as its planes become final.
+"""Where a network's output for one scan goes, plane by plane as the planes become final.
 
-An answer comes as slabs along the first axis, in order. `WholeOutput` keeps every value, for a
-postprocessing that wants them; :mod:`worker.inference.streaming_argmax` keeps one label a voxel.
+An output comes as slabs along the first axis, in order. `WholeOutput` keeps every value, for a
+postprocessing that needs them; :mod:`worker.inference.streaming_argmax` keeps one label a voxel.
 """
 
 from typing import Protocol
@@ -11,17 +11,17 @@ from torch import Tensor
 
 
 class OutputSink(Protocol):
-    """Takes one scan's answer in."""
+    """Receives the network's output for one scan."""
 
     def take(self, slab: Tensor, planes: int) -> None:
-        """Take the next planes ``[L, n, J, K]``, float32, of an answer of ``planes`` in all.
+        """Receive the next planes ``[L, n, J, K]``, float32, of an output of ``planes`` planes.
 
-        The slab's memory is used again as soon as this returns, unless it is the whole answer.
+        The slab's memory is reused as soon as this returns, unless the slab is the whole output.
         """
 
 
 class WholeOutput:
-    """Keeps an answer ``[L, I, J, K]`` as it is, in the computer's own memory."""
+    """Keeps an output ``[L, I, J, K]`` as it is, in the host's memory."""
 
     def __init__(self) -> None:
         self._values: Tensor | None = None
@@ -38,11 +38,11 @@ class WholeOutput:
         self._filled += slab.shape[1]
 
     def result(self) -> Tensor:
-        """Return the answer.
+        """Return the output.
 
         Raises:
             RuntimeError: It is not complete yet.
         """
         if self._values is None or self._filled != self._values.shape[1]:
-            raise RuntimeError("The answer is not complete yet.")
+            raise RuntimeError("The output is not complete yet.")
         return self._values

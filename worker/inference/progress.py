@@ -1,10 +1,10 @@
-"""How a pass tells what share of one scan is done."""
+"""How a forward pass reports the progress of one scan."""
 
 from collections.abc import Callable
 
-#: Is told what share of one scan's windows is done, above 0 and up to 1.
-OnShare = Callable[[float], None]
+#: Called with the share of one scan's windows that is done, above 0 and up to 1.
+OnProgress = Callable[[float], None]
 
 
-def unheard(_: float) -> None:
-    """Take a share and tell nobody."""
+def ignore_progress(_: float) -> None:
+    """Do nothing: the progress callback of scans that no client follows."""

@@ -1,8 +1,8 @@
-"""A volume larger than the network's window: where windows lie in it, and what each voxel counts.
+"""A volume larger than the network's window: where its windows are, and how voxels are weighted.
 
-Nothing here knows of a network: `worker.inference.batched_windows` runs one over the windows, and
-`worker.inference.blending` makes one answer of theirs. Together they give what MONAI's
-``sliding_window_inference`` gives, whose parameters have the same names and meanings here.
+Nothing here uses a network: `worker.inference.batched_windows` runs one over the windows, and
+`worker.inference.blending` combines the outputs. The result is that of MONAI's
+``sliding_window_inference``, whose parameters have the same names and meanings here.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from shared.errors import ModelError
 
-#: The least weight of a window's voxel, so that a corner seen by one window alone is not lost.
+#: The least weight of a window's voxel, so that a corner in only one window is not lost.
 _LEAST_WEIGHT = 1e-3
 
 _PADDING_MODES = ("constant", "reflect", "replicate", "circular")
@@ -26,9 +26,9 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class WindowRules:
-    """How windows are laid and blended.
+    """How windows are placed and blended.
 
-    ``roi_size`` is the window; an axis that is 0 or less takes the volume's length. ``overlap``
+    ``roi_size`` is the window; where it is 0 or less, the volume's length is used. ``overlap``
     is the share of a window that the next one covers, 0 to below 1, for each axis.
     ``sigma_scale`` is the Gaussian's deviation in window lengths, for each axis.
     """
@@ -54,9 +54,9 @@ class WindowRules:
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """Where the windows lie in the padded volume: ``starts`` are their low corners.
+    """Where the windows are in the padded volume: ``starts`` are their low corners.
 
-    They are in order: along the first axis they never go back. ``pad_low`` voxels are added before
+    Along the first axis they are in ascending order. ``pad_low`` voxels are added before
     each axis of the volume of ``shape``; the padded volume has ``padded_shape``.
     """
 
@@ -68,7 +68,7 @@ class WindowPlan:
 
 
 def plan_windows(shape: Sequence[int], rules: WindowRules) -> WindowPlan:
-    """Lay windows over a volume so that every voxel is in at least one."""
+    """Place windows on a volume so that every voxel is in at least one."""
     window = _triple(
         wanted if wanted > 0 else length
         for wanted, length in zip(rules.roi_size, shape, strict=True)
@@ -103,7 +103,7 @@ def cut(padded: Tensor, plan: WindowPlan, index: int) -> Tensor:
 
 
 def window_weights(window: Triple, rules: WindowRules, device: torch.device) -> Tensor:
-    """Return how much each voxel of a window counts, of the window's shape, above zero."""
+    """Return the weight of each voxel of a window, above zero."""
     weights = torch.ones(window, device=device)
     if rules.mode == "constant":
         return weights

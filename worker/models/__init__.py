@@ -1,1 +1,1 @@
-"""Models in service: loaded, checked and cached. Each kind of bundle has a package of its own."""
+"""Loading, checking and caching models. Each kind of bundle has a package of its own."""

@@ -1,14 +1,14 @@
-"""The models that a worker keeps loaded, and how a new one comes to be served.
+"""The models that a worker keeps loaded, and how a new bundle comes to be served.
 
 ::
 
-    on disk ──tend──▶ claimed by one worker ──load, warm up──▶ runs: takes over its name
-                                                  ├──▶ its files are at fault: reported to all,
-                                                  │    tried again once they change
-                                                  └──▶ this worker cannot run it: reported as its
-                                                       own, tried again after a growing pause
+    on disk ──refresh_models──▶ reserved by one worker ──load, warm up──▶ runs: used for its name
+                                    ├──▶ its files are at fault: reported to all workers, and
+                                    │    tried again once they change
+                                    └──▶ this worker cannot run it: reported for this worker, and
+                                         tried again after a growing pause
 
-What is loaded is served whatever becomes of its folder; `ModelCache.refresh_models` drops it once
+A loaded model is served whatever happens to its folder, until `ModelCache.refresh_models` sees that
 the folder has changed or gone.
 """
 
@@ -16,11 +16,10 @@ import gc
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 import structlog
 from redis import Redis
@@ -28,39 +27,20 @@ from redis import Redis
 from shared.bundles.available_models import AvailableModels
 from shared.bundles.bundle import UNREADABLE, Bundle
 from shared.bundles.catalog import ModelCatalog
-from shared.errors import (
-    BadScan,
-    MissingRequirement,
-    ModelBroken,
-    ModelError,
-    ModelNotFound,
-    ModelNotReady,
-    VoxelQError,
-)
+from shared.errors import ModelError, ModelNotFound, ModelNotReady, VoxelQError
 from shared.settings import BUNDLED_MODELS, Settings
-from shared.telemetry import log_unexpected_error
+from worker.device.compute_options import ComputeOptions
 from worker.device.select import choose_device, choose_precision, release_idle_memory
-from worker.inference.oom import is_out_of_memory
+from worker.models.bundle_loader import BundleLoader, P
 from worker.models.bundle_status import BundleStatuses
+from worker.models.compute_modes import RedisComputeMode
 from worker.models.loader import Predictor, load_predictor
 from worker.models.trial import Trial, no_trial, survives_loading
 
 log = structlog.get_logger()
 
-#: Verdicts are repeated this often, well before they are forgotten (seconds).
+#: Statuses are written again this often, well before they expire (seconds).
 REPEAT_S = 600.0
-#: What so many workers died of loading lately is first tried in a process of its own.
-DEATHS_BEFORE_TRIAL = 3
-
-
-class Loadable(Protocol):
-    """What a shelf holds."""
-
-    def warm_up(self) -> None:
-        """Run on nothing, so that the first scan costs what later ones do."""
-
-
-P = TypeVar("P", bound=Loadable)
 
 
 @dataclass(frozen=True)
@@ -70,16 +50,21 @@ class _Loaded(Generic[P]):
 
 
 class ModelCache(Generic[P]):
-    """Loads bundles and keeps the ``capacity`` last used; the methods may be called by any thread.
+    """Loads bundles and keeps the ``capacity`` last used; the methods are thread-safe.
 
-    ``load`` reads a bundle's folder and may raise anything, for bundles are the user's own.
-    ``trial`` tells whether that can be survived, for a bundle that workers died of.
+    Args:
+        catalog: The bundles on disk.
+        load: Loads a bundle; it may raise anything, because users write bundles.
+        bundle_statuses: How bundles fared in this and other workers.
+        default: The default model's name, with or without a version.
+        capacity: Most models in memory.
+        trial: Tells whether a process survives loading a bundle that workers died of.
     """
 
     def __init__(
         self,
         catalog: ModelCatalog,
-        load: Callable[[Path], P],
+        load: Callable[[Bundle], P],
         bundle_statuses: BundleStatuses,
         *,
         default: str,
@@ -87,13 +72,12 @@ class ModelCache(Generic[P]):
         trial: Trial = no_trial,
     ) -> None:
         self._catalog = catalog
-        self._load = load
         self._bundle_statuses = bundle_statuses
+        self._loader = BundleLoader(load, bundle_statuses, trial)
         self._default = default
         self._capacity = capacity
-        self._trial = trial
         self._loading = threading.RLock()  # one load at a time
-        self._lock = threading.Lock()  # short: what is loaded is served while another loads
+        self._lock = threading.Lock()  # held briefly: loaded models are served during a load
         self._loaded: OrderedDict[str, _Loaded[P]] = OrderedDict()  # least recently used first
         self._repeated_at = time.monotonic()
 
@@ -102,40 +86,43 @@ class ModelCache(Generic[P]):
 
         Raises:
             ModelNotFound: Its folder is gone.
-            ModelBroken: It is there and its files are at fault.
-            ModelNotReady: This worker cannot load it just now.
+            ModelBroken: Its files are at fault.
+            ModelNotReady: This worker cannot load it now.
         """
         loaded = self._use(ref)
         if loaded is not None:
             return loaded
         with self._loading:
-            return self._use(ref) or self._take(self._find(ref))
+            return self._use(ref) or self._load(self._find(ref))
 
     def default(self) -> P:
-        """Return the default model or, where that does not load, the first other that does.
+        """Return the default model or, if that does not load, the first other that does.
 
-        Each is tried, whatever other workers met.
+        Each is tried, whatever happened in other workers.
 
         Raises:
             VoxelQError: Nothing loads; the error is that of the default model.
         """
         with self._loading:
+            bundles = [bundle for bundle in self._catalog.bundles() if bundle.card is not None]
+            known = self._bundle_statuses.read(bundles)
             first: VoxelQError | None = None
-            for bundle in self._to_start_with():
+            for bundle in _start_order(bundles, known, self._default):
                 loaded = self._use(bundle.ref)
                 if loaded is not None:
                     return loaded
                 try:
-                    return self._take(bundle, asked=False)
+                    return self._load(bundle, requested=False)
                 except VoxelQError as error:
-                    log.error("model cannot be served", reason=error.detail)  # noqa: TRY400
+                    log.error("model_load_failed", model=bundle.ref, reason=error.detail)  # noqa: TRY400
                     first = first or error
             raise first or ModelNotFound("There is no model on this worker's disk.")
 
     def refresh_models(self) -> None:
-        """Try one bundle that no worker has tried yet, or this one could not load, if any.
+        """Drop models that changed, and try one bundle that is due, if any.
 
-        Those that come with VoxelQ are left alone until they are asked for.
+        Due is what no worker has tried, or what this one could not load. The models that come with
+        VoxelQ are loaded only when a job asks for them.
         """
         with self._loading:
             bundles = self._catalog.bundles()
@@ -143,31 +130,16 @@ class ModelCache(Generic[P]):
             if time.monotonic() - self._repeated_at > REPEAT_S:
                 self._repeated_at = time.monotonic()
                 self._bundle_statuses.repeat(bundles)
-            for bundle in self._untried(bundles):
+            for bundle in self._due(bundles):
                 if self._bundle_statuses.reserve(bundle):
                     self._try(bundle)
                     return
 
-    def _to_start_with(self) -> list[Bundle]:
-        """Return what to try at the start: the default model's versions, then all else."""
-        bundles = [bundle for bundle in self._catalog.bundles() if bundle.card is not None]
-        known = self._bundle_statuses.read(bundles)
-        runs = {key: status for key, status in known.items() if not status}
-        offer = AvailableModels(bundles, runs, self._default)
-        proven = [card.ref for card in offer.cards]
-        default = offer.default_ref
-        name = self._default.partition("@")[0]
+    def _due(self, bundles: Sequence[Bundle]) -> list[Bundle]:
+        """Return the bundles to try although no job has asked for them.
 
-        def place(bundle: Bundle) -> tuple[bool, bool, int]:
-            at = proven.index(bundle.ref) if bundle.ref in proven else len(proven)
-            return (bundle.ref != default, bundle.name != name, at)
-
-        return sorted(bundles, key=place)
-
-    def _untried(self, bundles: list[Bundle]) -> list[Bundle]:
-        """Return what no worker runs, and this one has not tried or may try again.
-
-        What others could not run is tried as well: the monai extra, say, may be installed here.
+        Bundles that other workers could not run are tried as well: this worker may have, for
+        example, the monai extra installed.
         """
         known = self._bundle_statuses.read(bundles)
         return [
@@ -176,25 +148,19 @@ class ModelCache(Generic[P]):
             if bundle.card is not None
             and self._catalog.could_see(bundle.folder)
             and not bundle.folder.is_relative_to(BUNDLED_MODELS)
-            and self._is_due(bundle, runs_elsewhere=known.get(bundle.key) == "")
+            and self._loader.is_due(bundle, runs_elsewhere=known.get(bundle.key) == "")
         ]
-
-    def _is_due(self, bundle: Bundle, *, runs_elsewhere: bool) -> bool:
-        own = self._bundle_statuses.own(bundle)
-        if own is None:
-            return not runs_elsewhere and not self._bundle_statuses.pause_s(bundle)
-        return own.kind == "unable" and not own.pause_s
 
     def _try(self, bundle: Bundle) -> None:
         try:
-            self._take(bundle, asked=False)
+            self._load(bundle, requested=False)
         except VoxelQError as error:
-            log.error("model cannot be served", reason=error.detail)  # noqa: TRY400
+            log.error("model_load_failed", model=bundle.ref, reason=error.detail)  # noqa: TRY400
         else:
-            # No job has asked for it yet, so it is the first to make room for others.
+            # No job has asked for it yet, so it is the first to be dropped for others.
             with self._lock:
                 self._loaded.move_to_end(bundle.key, last=False)
-            log.info("model ready")
+            log.info("model_loaded", model=bundle.ref)
 
     def _use(self, ref: str) -> P | None:
         with self._lock:
@@ -215,66 +181,22 @@ class ModelCache(Generic[P]):
             "another version."
         )
 
-    def _take(self, bundle: Bundle, *, asked: bool = True) -> P:
-        """Load a bundle that is not loaded yet, and tell how it went.
-
-        Where a job has ``asked`` for it, it is not tried again too soon, nor where other workers
-        found its files at fault.
-        """
-        if bundle.arriving:
-            raise ModelNotReady(f"{bundle.ref} is still on its way: {bundle.problem}")
-        own = self._bundle_statuses.own(bundle)
-        fault = bundle.problem or (own.reason if own and own.kind == "fault" else "")
-        if asked and not own:
-            fault = fault or self._bundle_statuses.fault(bundle)
-        if fault:
-            raise self._refusal(bundle, fault)
-        if asked and ((own and own.pause_s) or self._bundle_statuses.pause_s(bundle)):
-            reason = own.reason if own else "A worker died while it loaded it."
-            raise _not_ready(bundle, reason)
-        if self._bundle_statuses.deaths(bundle) >= DEATHS_BEFORE_TRIAL and not self._trial(
-            bundle.folder
-        ):
-            reason = "Loading it ends the process that does so."
-            self._bundle_statuses.tell_unable(bundle, reason)
-            raise _not_ready(bundle, reason)
-        return self._load_and_tell(bundle)
-
-    def _load_and_tell(self, bundle: Bundle) -> P:
+    def _load(self, bundle: Bundle, *, requested: bool = True) -> P:
+        self._loader.check(bundle, requested=requested)
         self._make_room()
-        with self._bundle_statuses.loading(bundle):
-            try:
-                predictor = self._load(bundle.folder)
-                predictor.warm_up()
-            except Exception as error:  # what a user's own model may raise has no bounds
-                reason = _words(error, bundle)
-                if _is_of_the_files(error):
-                    self._bundle_statuses.tell_fault(bundle, reason)
-                    raise self._refusal(bundle, reason) from error
-                # Memory comes and goes: no reason for others to say that the model is broken.
-                self._bundle_statuses.tell_unable(
-                    bundle, reason, shared=not is_out_of_memory(error)
-                )
-                raise _not_ready(bundle, reason) from error
-        self._bundle_statuses.tell_runs(bundle)
+        predictor = self._loader.load(bundle)
         with self._lock:
             self._loaded[bundle.key] = _Loaded(bundle, predictor)
         return predictor
 
-    def _refusal(self, bundle: Bundle, reason: str) -> VoxelQError:
-        """Return the error for files at fault; where another worker runs them, jobs wait for it."""
-        if self._bundle_statuses.read([bundle]).get(bundle.key) == "":
-            return _not_ready(bundle, reason)
-        return ModelBroken(f"{bundle.ref} is broken: {reason}")
-
     def _make_room(self) -> None:
-        """Let the least recently used go, so that there are never more than ``capacity``."""
+        """Drop the least recently used, so that there are never more than ``capacity``."""
         with self._lock:
             surplus = list(self._loaded)[: max(0, len(self._loaded) - self._capacity + 1)]
-        self._let_go(surplus)
+        self._drop(surplus)
 
-    def _drop_changed(self, bundles: list[Bundle]) -> None:
-        """Let go what is seen to have changed or gone; what cannot be looked at just now stays."""
+    def _drop_changed(self, bundles: Sequence[Bundle]) -> None:
+        """Drop the models whose folder has changed or gone; unreadable ones stay."""
         present = {bundle.key for bundle in bundles}
         unreadable = {bundle.folder for bundle in bundles if bundle.fingerprint == UNREADABLE}
         with self._lock:
@@ -285,9 +207,9 @@ class ModelCache(Generic[P]):
                 and loaded.bundle.folder not in unreadable
                 and self._catalog.could_see(loaded.bundle.folder)
             ]
-        self._let_go(gone)
+        self._drop(gone)
 
-    def _let_go(self, bundle_keys: list[str]) -> None:
+    def _drop(self, bundle_keys: Sequence[str]) -> None:
         with self._lock:
             for key in bundle_keys:
                 self._loaded.pop(key, None)
@@ -297,23 +219,19 @@ class ModelCache(Generic[P]):
 
 
 def open_model_cache(settings: Settings, redis: Redis, worker_id: str) -> ModelCache[Predictor]:
-    """Return the shelf of one worker, with nothing on it yet.
+    """Return the model cache of one worker, with no model loaded yet.
 
     Raises:
         ModelError: This machine lacks the device or the precision that the settings name.
     """
-    choose_precision(settings.precision, choose_device(settings.device))  # no bundle's fault
+    options = ComputeOptions.of(settings)
+    # Checked first, because it is no bundle's fault.
+    choose_precision(options.precision, choose_device(options.device))
 
-    def load(folder: Path) -> Predictor:
-        return load_predictor(
-            folder,
-            device=settings.device,
-            precision=settings.precision,
-            threads=settings.threads,
-            memory_growth=settings.gpu_memory_growth,
-            memory_fraction=settings.gpu_memory_fraction,
-            compile_network=settings.compile_network,
-        )
+    def load(bundle: Bundle) -> Predictor:
+        if bundle.contents is None:
+            raise ModelError(bundle.problem)
+        return load_predictor(bundle.contents, options, RedisComputeMode(redis, bundle, options))
 
     return ModelCache(
         ModelCatalog(settings.models_dirs),
@@ -325,37 +243,15 @@ def open_model_cache(settings: Settings, redis: Redis, worker_id: str) -> ModelC
     )
 
 
-def _not_ready(bundle: Bundle, reason: str) -> ModelNotReady:
-    words = f"This worker cannot load {bundle.ref} just now: {reason}"
-    return ModelNotReady(words)
+def _start_order(bundles: Sequence[Bundle], statuses: dict[str, str], default: str) -> list[Bundle]:
+    """Return what to try at the start: the default model's versions, then all others."""
+    runs = {key: status for key, status in statuses.items() if not status}
+    available = AvailableModels(bundles, runs, default)
+    refs = [card.ref for card in available.cards]
+    default_ref, default_name = available.default_ref, default.partition("@")[0]
 
+    def rank(bundle: Bundle) -> tuple[bool, bool, int]:
+        position = refs.index(bundle.ref) if bundle.ref in refs else len(refs)
+        return (bundle.ref != default_ref, bundle.name != default_name, position)
 
-def _is_of_the_files(error: Exception) -> bool:
-    """Tell whether a bundle's files are at fault, so that every worker would find the same.
-
-    Only what VoxelQ's own checks refuse is. Memory that ran out, a disk that failed under them and
-    whatever nobody foresaw may be this worker's own.
-    """
-    if not isinstance(error, (ModelError, BadScan)) or isinstance(error, MissingRequirement):
-        return False
-    return not any(
-        isinstance(cause, (OSError, MissingRequirement)) or is_out_of_memory(cause)
-        for cause in _causes(error)
-    )
-
-
-def _causes(error: BaseException) -> Iterator[Exception]:
-    cause: BaseException | None = error
-    while isinstance(cause, Exception):
-        yield cause
-        cause = cause.__cause__
-
-
-def _words(error: Exception, bundle: Bundle) -> str:
-    if isinstance(error, VoxelQError):
-        return error.detail
-    if is_out_of_memory(error):
-        return "There is no memory for it just now."
-    # A foreign error may say anything, at any length; its kind is safe to show.
-    log_unexpected_error("model_loading_failed", error)
-    return f"{type(error).__name__} was raised while it was loaded; the worker's log says where."
+    return sorted(bundles, key=rank)

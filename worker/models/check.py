@@ -1,7 +1,7 @@
-"""``python -m worker.models.check DIR``: what is wrong with a bundle, in words, line by line.
+"""``python -m worker.models.check DIR``: checks a bundle, and prints one line for each step.
 
-The metadata and the configuration are judged first, then the bundle is loaded as a worker does
-it, and last a small blank scan goes through. Exit code 0 if it can be served, 1 if not.
+The text files are validated first, then the bundle is loaded as in a worker, and last a small blank
+scan is run. Exit code 0 if the bundle can be served, 1 if not.
 """
 
 import argparse
@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.bundles.bundle import look_at
+from shared.bundles.bundle import read_bundle
 from shared.bundles.config import Configuration
 from shared.bundles.model_card import ModelCard
 from shared.errors import VoxelQError
+from worker.device.compute_options import ComputeOptions
 from worker.models.loader import Predictor, load_predictor
 
 #: The edge of the blank scan, in voxels of 1 mm.
@@ -26,7 +27,7 @@ _EDGE = 48
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, whether it will do, what was seen, and how long it took."""
+    """One line: the step, whether it succeeded, its result, and how long it took."""
 
     step: str
     ok: bool
@@ -35,28 +36,28 @@ class Finding:
 
 
 def check(folder: Path) -> Iterator[Finding]:
-    """Yield what is found, and end at the first step that fails."""
-    problems = [Finding("configuration", False, text) for text in _configuration_problems(folder)]
-    if problems:
-        yield from problems
+    """Yield the findings, and end at the first step that fails."""
+    bundle = read_bundle(folder)
+    if bundle.contents is None:
+        # Read again for a list of all problems; a bundle's own problem is only the first.
+        problems = _configuration_problems(folder)
+        yield from (Finding("configuration", False, problem) for problem in problems)
+        if not problems:
+            yield Finding("files", False, bundle.problem)
         return
-    bundle = look_at(folder)
-    if bundle.card is None:
-        yield Finding("files", False, bundle.problem)
-        return
-    yield Finding("card", True, _card_in_words(bundle.card))
+    yield Finding("card", True, _describe_card(bundle.contents.card))
     began = time.perf_counter()
     try:
-        predictor = load_predictor(folder)
-    except Exception as error:  # a bundle is the user's own and may raise anything
-        yield Finding("load", False, _in_words(error))
+        predictor = load_predictor(bundle.contents, ComputeOptions())
+    except Exception as error:  # users write bundles, which may raise anything
+        yield Finding("load", False, _describe(error))
         return
     yield Finding("load", True, f"on {predictor.device}", _since(began))
     yield from _forward_pass(predictor)
 
 
 def main() -> int:
-    """Read the command line, check, and say what was found."""
+    """Read the command line, check the bundle, and print the findings."""
     parser = argparse.ArgumentParser(prog="python -m worker.models.check", description=__doc__)
     parser.add_argument("folder", type=Path, help="the bundle: <name>/<version>")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -80,8 +81,8 @@ def _configuration_problems(folder: Path) -> list[str]:
     try:
         configuration = Configuration.parse(folder)
         return list(configuration.problems()) if configuration is not None else []
-    except Exception as error:  # a bundle is the user's own and may be anything
-        return [_in_words(error)]
+    except Exception as error:  # users write bundles, which may contain anything
+        return [_describe(error)]
 
 
 def _forward_pass(predictor: Predictor) -> Iterator[Finding]:
@@ -97,21 +98,21 @@ def _forward_pass(predictor: Predictor) -> Iterator[Finding]:
         (prediction,) = predictor.predict([prepared])
         yield Finding(step, True, "the first pass is the slowest", _since(began))
         step, began = "postprocess", time.perf_counter()
-        found = predictor.postprocess(prepared, prediction)
-        named = ", ".join(label.name for label in found.labels) or "nothing"
-        yield Finding(step, True, f"a mask in the scan's grid that shows {named}", _since(began))
-    except Exception as error:  # a bundle is the user's own and may raise anything
-        yield Finding(step, False, _in_words(error))
+        result = predictor.postprocess(prepared, prediction)
+        names = ", ".join(label.name for label in result.labels) or "nothing"
+        yield Finding(step, True, f"a mask in the scan's grid that shows {names}", _since(began))
+    except Exception as error:  # users write bundles, which may raise anything
+        yield Finding(step, False, _describe(error))
 
 
-def _card_in_words(card: ModelCard) -> str:
-    inputs = ", ".join(f"{one.name} ({one.modality})" for one in card.inputs)
-    labels = ", ".join(f"{one.value} {one.name}" for one in card.labels) or "none"
+def _describe_card(card: ModelCard) -> str:
+    inputs = ", ".join(f"{channel.name} ({channel.modality})" for channel in card.inputs)
+    labels = ", ".join(f"{label.value} {label.name}" for label in card.labels) or "none"
     return f"{card.ref}; inputs: {inputs}; labels: {labels}; licence: {card.license}"
 
 
-def _in_words(error: Exception) -> str:
-    """Return an error and what it came from; no scan was involved that they could quote."""
+def _describe(error: Exception) -> str:
+    """Return an error and its cause; there is no patient's scan that they could quote."""
     if isinstance(error, VoxelQError):
         return error.detail
     cause = f" ({error.__cause__})" if error.__cause__ else ""

@@ -1,7 +1,7 @@
-"""A bundle loaded in a process of its own, so that only that one ends if loading ends a process.
+"""A bundle loaded in a separate process, so that only that process dies if loading kills it.
 
-Memory taken without bounds and a crash in native code cannot be caught. A bundle that workers died
-of is therefore tried apart first, and workers go on.
+Unbounded use of memory and a crash in native code cannot be caught. A bundle that workers died of
+is therefore first tried in another process, while the worker goes on.
 """
 
 import os
@@ -15,22 +15,22 @@ import structlog
 
 log = structlog.get_logger()
 
-#: Tells whether a bundle's folder can be loaded, well or not, without the end of the process.
+#: Tells whether loading a bundle's folder, successful or not, leaves the process alive.
 Trial = Callable[[Path], bool]
 
 
 def no_trial(_: Path) -> bool:
-    """Take it that loading never ends a process."""
+    """Assume that loading never ends a process."""
     return True
 
 
 def survives_loading(folder: Path, *, timeout_s: float) -> bool:
-    """Load the bundle in ``folder`` in another process; tell whether that ended by itself.
+    """Load the bundle in ``folder`` in another process; tell whether that ended normally.
 
-    An error that is raised over there is survived: loading here then tells which.
+    An error that is raised there is a normal end: loading in this process then shows the error.
     """
     command = [sys.executable, "-m", "worker.models.trial", str(folder)]
-    # Its input closes when this process ends, however it ends, and the trial ends with it.
+    # Its standard input closes when this process ends for any reason, and then it ends too.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own module
         try:
             code: int | None = process.wait(timeout_s)
@@ -44,12 +44,15 @@ def survives_loading(folder: Path, *, timeout_s: float) -> bool:
 def main() -> int:
     """Load the bundle named on the command line; returns 0 if it loads, else 1."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # imported here, so that importing the other end costs nothing more
+    # imported here, so that a worker can import `survives_loading` without it
+    from shared.bundles.contents import BundleContents
+    from worker.device.compute_options import ComputeOptions
     from worker.models.loader import load_predictor
 
     try:
-        load_predictor(Path(sys.argv[1])).warm_up()
-    except Exception as error:  # the worker that tries it next says what
+        contents = BundleContents.read(Path(sys.argv[1]))
+        load_predictor(contents, ComputeOptions()).warm_up()
+    except Exception as error:  # the worker that tries it next reports the reason
         log.warning("trial_load_failed", error=type(error).__name__)
         return 1
     return 0

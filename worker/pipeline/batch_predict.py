@@ -14,23 +14,23 @@ import structlog
 from worker.device.select import release_idle_memory
 from worker.inference.bisect import halves
 from worker.inference.oom import is_out_of_memory
-from worker.inference.progress import OnShare, unheard
+from worker.inference.progress import OnProgress, ignore_progress
 from worker.models.loader import Predictor
 
 log = structlog.get_logger()
 
 #: A prepared scan, and the callback for the share of its windows that is computed.
-_Scan = tuple[Any, OnShare]
+_Scan = tuple[Any, OnProgress]
 
 
 def predict_each(
-    predictor: Predictor, batch: Sequence[Any], on_shares: Sequence[OnShare] = ()
+    predictor: Predictor, batch: Sequence[Any], on_shares: Sequence[OnProgress] = ()
 ) -> list[Any]:
     """Return for each prepared scan the model's output, or the exception that it alone raised.
 
     ``on_shares``, one a scan, are called as in `worker.models.loader.Predictor.predict`.
     """
-    scans = list(zip(batch, on_shares or [unheard] * len(batch), strict=True))
+    scans = list(zip(batch, on_shares or [ignore_progress] * len(batch), strict=True))
     kinds: dict[Hashable, list[int]] = {}
     for place, prepared in enumerate(batch):
         kinds.setdefault(predictor.pass_kind(prepared), []).append(place)

@@ -97,7 +97,7 @@ class Pipeline:
     @property
     def arithmetic(self) -> ComputeMode:
         """How that network is computed."""
-        return self._predictor.arithmetic
+        return self._predictor.compute_mode
 
     @property
     def peak_memory_bytes(self) -> int | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.jobs import Stage
-from worker.inference.progress import OnShare
+from worker.inference.progress import OnProgress
 from worker.pipeline.outcomes import LeasedJob
 
 #: Where each stage begins and ends, as shares of all the work on a scan.
@@ -68,11 +68,11 @@ class BatchProgress:
         low, _ = self._spans[stage]
         self._board.put(Step(job, stage, low) for job in jobs)
 
-    def on_shares(self, jobs: Sequence[LeasedJob]) -> list[OnShare]:
+    def on_shares(self, jobs: Sequence[LeasedJob]) -> list[OnProgress]:
         """Return for each job a callback for the share of its windows that is computed."""
         return [self._on_share(job) for job in jobs]
 
-    def _on_share(self, job: LeasedJob) -> OnShare:
+    def _on_share(self, job: LeasedJob) -> OnProgress:
         low, high = self._spans[Stage.INFERENCE]
 
         def put(share: float) -> None:

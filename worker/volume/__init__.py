@@ -1,1 +1,1 @@
-"""Volumes before and after the network: pure functions on arrays, without torch's devices."""
+"""Volumes before and after the network: pure functions on arrays; no network and no device."""

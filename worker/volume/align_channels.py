@@ -1,4 +1,4 @@
-"""The channels of one scan: volumes of the same head, the first of which sets the grid."""
+"""The channels of one scan: volumes of the same head, in the grid of the first one."""
 
 from collections.abc import Sequence
 
@@ -19,14 +19,14 @@ def on_first_grid(channels: Sequence[Channel], card: ModelCard) -> list[NDArray[
 
     Args:
         channels: One for each of the card's inputs, in its order.
-        card: Says by ``resample_inputs`` whether other grids are resampled (linearly).
+        card: Its ``resample_inputs`` says whether other grids are resampled (linearly).
 
     Raises:
-        BadScan: A channel lies in another grid, and the model does not resample.
+        BadScan: A channel has another grid, and the model does not resample.
     """
     (first, affine), *others = channels
     volumes = [first]
-    for place, (data, other) in zip(card.inputs[1:], others, strict=True):
+    for channel, (data, other) in zip(card.inputs[1:], others, strict=True):
         if is_same_grid(data.shape, other, first.shape, affine):
             volumes.append(data)
         elif card.resample_inputs:
@@ -35,7 +35,7 @@ def on_first_grid(channels: Sequence[Channel], card: ModelCard) -> list[NDArray[
             volumes.append(sample_affine(source, first.shape, to_channel))
         else:
             raise BadScan(
-                f"The channel {place.name} lies in another grid than {card.inputs[0].name}; "
+                f"The channel {channel.name} lies in another grid than {card.inputs[0].name}; "
                 "this model wants all channels in one grid."
             )
     return volumes

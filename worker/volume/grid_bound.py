@@ -1,4 +1,4 @@
-"""A bound on the grid that a model's spacing makes of a scan, held before the grid is allocated."""
+"""A bound on the size of a scan at a model's spacing, checked before the volume is allocated."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,12 +9,12 @@ import numpy as np
 
 from shared.errors import BadScan
 
-#: Twice the default MAX_VOXELS, so that a body is taken at the spacing of a head: 1 GiB in float32.
+#: Twice the default MAX_VOXELS, so that a body can have the spacing of a head: 1 GiB in float32.
 MAX_GRID_VOXELS = 2 * 512**3
 
 
 def check_grid(shape: Iterable[float]) -> None:
-    """Raise BadScan if a grid of this shape is more than any model needs and a worker can hold."""
+    """Raise BadScan if a volume of this shape is larger than any worker can process."""
     lengths = [float(length) for length in shape]
     if not math.prod(lengths) <= MAX_GRID_VOXELS:
         raise BadScan(
@@ -25,18 +25,18 @@ def check_grid(shape: Iterable[float]) -> None:
 
 
 class GridBound:
-    """A transform that looks whether the spacing that comes next makes too large a grid."""
+    """A transform that checks whether the spacing that follows makes too large a volume."""
 
     def __init__(self, keys: Sequence[str], spacing_mm: Sequence[float]) -> None:
         self._keys = keys
         self._spacing_mm = spacing_mm
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Return ``data`` as it is; raises BadScan."""
+        """Return ``data`` unchanged; raises BadScan."""
         for image in (data[key] for key in self._keys if key in data):
             edges = np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0)
             wanted = np.resize(np.asarray(self._spacing_mm, dtype=np.float64), 3)
-            wanted = np.where(wanted > 0, wanted, edges)  # zero and less: as it is
+            wanted = np.where(wanted > 0, wanted, edges)  # zero or less: unchanged
             check_grid(np.array(image.shape[1:]) * edges / wanted)
         return data
 
@@ -54,7 +54,7 @@ def with_grid_bounds(transforms: Iterable[Any]) -> tuple[Any, ...]:
 
 @contextmanager
 def refusals_unwrapped() -> Iterator[None]:
-    """Raise the BadScan that a transform raised, which MONAI wraps in errors of its own."""
+    """Raise a transform's BadScan itself, which MONAI wraps in its own errors."""
     try:
         yield
     except RuntimeError as error:

@@ -1,8 +1,8 @@
-"""From what a model says of every voxel to one label volume, its statistics and a probability.
+"""From a network's output to one label volume, its statistics and a probability.
 
-A model may answer with one channel of label values, with one channel a label and a background
-among them, of which the highest counts, or with overlapping regions. Of regions the larger is
-painted first, so that the inner ones stay visible; each is measured whole.
+The output may be one channel of label values; one channel a label with a background, of which the
+highest is taken; or overlapping regions. Of regions the larger is painted first, so that the inner
+ones stay visible; each is measured whole.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,71 +23,71 @@ from worker.volume.postprocess import (
 )
 from worker.volume.resample import Affine
 
-#: The volume that has to look like a lesion to make one likely, in millilitres.
-_LEAST_SIGHT_ML = 1.0
-#: Planes of an answer that are looked at together.
+#: The presence score is the mean probability of the likeliest voxels of this volume (millilitres).
+_SCORED_ML = 1.0
+#: Planes of an output that are processed together.
 _PLANES = 16
 
 
 def segmentation(
-    answer: Tensor, affine: Affine, labels: Sequence[ModelLabel], probability: float
+    output: Tensor, affine: Affine, labels: Sequence[ModelLabel], probability: float
 ) -> Segmentation:
-    """Return the answer in the form that every model's has.
+    """Return the result that an output means.
 
     Args:
-        answer: ``[L, I, J, K]`` in the scan's grid: label values if L is 1, else one channel a
+        output: ``[L, I, J, K]`` in the scan's grid: label values if L is 1, else one channel a
             label, led by the background if there is one more than labels.
         affine: 4x4, from voxel indices to RAS+ millimetres.
-        labels: What the mask may show.
-        probability: Of anything being there; brought into agreement with the mask.
+        labels: The labels that the mask may have.
+        probability: That any label is present; changed to agree with the mask.
 
     Raises:
-        ModelError: The answer does not fit the labels, or a value is none that a mask can hold.
+        ModelError: The output does not fit the labels, or has a value that a mask cannot hold.
     """
-    if answer.shape[0] == 1 or has_background(answer, labels):
-        mask = _label_values(answer)
+    if output.shape[0] == 1 or has_background(output, labels):
+        mask = _label_values(output)
         measured = label_statistics(mask, affine, _with_unnamed(labels, mask))
     else:
-        mask, measured = _painted(answer, affine, labels)
+        mask, measured = _painted(output, affine, labels)
     if measured:
         return Segmentation(mask, True, max(probability, 0.5), measured)
     return empty_segmentation(mask, probability)
 
 
-def has_background(answer: Tensor, labels: Sequence[ModelLabel]) -> bool:
+def has_background(output: Tensor, labels: Sequence[ModelLabel]) -> bool:
     """Tell whether the first of the channels ``[L, ...]`` is the background."""
-    return answer.shape[0] == len(labels) + 1 and answer.shape[0] > 1
+    return output.shape[0] == len(labels) + 1 and output.shape[0] > 1
 
 
-def to_probabilities(answer: Tensor, *, exclusive: bool) -> Tensor:
-    """Return probabilities ``[L, ...]``, from logits or from what are probabilities already.
+def to_probabilities(output: Tensor, *, exclusive: bool) -> Tensor:
+    """Return probabilities ``[L, ...]``, from logits or from probabilities.
 
     Args:
-        answer: ``[L, ...]``; logits if any value lies outside 0 to 1.
+        output: ``[L, ...]``; logits if any value is outside 0 to 1.
         exclusive: Whether a voxel has one label only (softmax) or may have several (sigmoid).
     """
-    answer = answer.float()
-    if float(answer.min()) >= 0 and float(answer.max()) <= 1:
-        return answer
-    return torch.softmax(answer, dim=0) if exclusive else torch.sigmoid(answer)
+    output = output.float()
+    if _are_probabilities(output):
+        return output
+    return torch.softmax(output, dim=0) if exclusive else torch.sigmoid(output)
 
 
-def channel_probabilities(answer: Tensor, *, exclusive: bool) -> Iterator[Tensor]:
-    """Yield `to_probabilities` of one channel after another, and never hold all of them."""
-    if float(answer.min()) >= 0 and float(answer.max()) <= 1:
-        yield from answer.float()
+def channel_probabilities(output: Tensor, *, exclusive: bool) -> Iterator[Tensor]:
+    """Yield `to_probabilities` channel by channel, so that they are never all in memory."""
+    if _are_probabilities(output):
+        yield from output.float()
     elif not exclusive:
-        yield from (torch.sigmoid(channel.float()) for channel in answer)
+        yield from (torch.sigmoid(channel.float()) for channel in output)
     else:
-        scale = torch.logsumexp(answer, dim=0)
-        yield from (torch.exp(channel - scale) for channel in answer)
+        scale = torch.logsumexp(output, dim=0)
+        yield from (torch.exp(channel - scale) for channel in output)
 
 
 class PresenceScore:
-    """How sure a model is that anything is there at all, gathered from slabs of its answer.
+    """How sure a model is that any label is present, gathered from slabs of its output.
 
-    It is the mean probability, of being any label, over the most suspicious millilitre: a model
-    without a presence head has nothing better to say, and it is not calibrated.
+    It is the mean probability of being any label over the likeliest millilitre. It is used for
+    models without a presence head, and is not calibrated.
 
     Args:
         labels: What the channels stand for, after a background if there is one.
@@ -96,54 +96,58 @@ class PresenceScore:
 
     def __init__(self, labels: Sequence[ModelLabel], voxel_ml: float) -> None:
         self._labels = labels
-        self._count = max(1, round(_LEAST_SIGHT_ML / voxel_ml))
-        # Whether values are logits shows only at the end, so both readings are kept till then.
+        self._count = max(1, round(_SCORED_ML / voxel_ml))
+        # Whether values are logits is known only at the end, so both readings are kept until then.
         self._if_logits = self._if_probabilities = torch.empty(0)
         self._low, self._high = torch.inf, -torch.inf
 
-    def see(self, slab: Tensor) -> None:
-        """Look at a part ``[L, ...]`` of the network's output."""
+    def add(self, slab: Tensor) -> None:
+        """Include a part ``[L, ...]`` of the network's output."""
         slab = slab.float()
         self._low = min(self._low, float(slab.min()))
         self._high = max(self._high, float(slab.max()))
         if has_background(slab, self._labels):
-            plain, softened = 1 - slab[0], 1 - torch.softmax(slab, dim=0)[0]
+            if_probabilities, if_logits = 1 - slab[0], 1 - torch.softmax(slab, dim=0)[0]
         else:
-            plain = slab.amax(dim=0)
-            softened = torch.sigmoid(plain)
-        self._if_probabilities = self._most_suspicious(self._if_probabilities, plain)
-        self._if_logits = self._most_suspicious(self._if_logits, softened)
+            if_probabilities = slab.amax(dim=0)
+            if_logits = torch.sigmoid(if_probabilities)
+        self._if_probabilities = self._highest(self._if_probabilities, if_probabilities)
+        self._if_logits = self._highest(self._if_logits, if_logits)
 
     def probability(self) -> float:
-        """Return the probability of what has been seen.
+        """Return the score of all slabs so far.
 
         Raises:
-            RuntimeError: Nothing has been seen.
-            InferenceFailed: The answer holds values that are no numbers.
+            RuntimeError: No slab was added.
+            InferenceFailed: The output has values that are not numbers.
         """
         if not self._if_logits.numel():
-            raise RuntimeError("Nothing has been seen of the answer.")
-        if bool(self._if_logits.isnan().any()):  # topk takes them for the highest
+            raise RuntimeError("No part of the output was added.")
+        if bool(self._if_logits.isnan().any()):  # topk sorts NaN as the highest
             raise InferenceFailed("The network's answer holds values that are no numbers (NaN).")
         probabilities = self._low >= 0 and self._high <= 1
         return float((self._if_probabilities if probabilities else self._if_logits).mean())
 
-    def _most_suspicious(self, known: Tensor, seen: Tensor) -> Tensor:
-        seen = seen.flatten()
-        best = torch.cat([known, seen.topk(min(self._count, seen.numel())).values.cpu()])
-        return best.topk(min(self._count, best.numel())).values
+    def _highest(self, known: Tensor, added: Tensor) -> Tensor:
+        added = added.flatten()
+        highest = torch.cat([known, added.topk(min(self._count, added.numel())).values.cpu()])
+        return highest.topk(min(self._count, highest.numel())).values
 
 
-def presence_probability(answer: Tensor, labels: Sequence[ModelLabel], voxel_ml: float) -> float:
-    """Return the `PresenceScore` of a whole output ``[L, I, J, K]``, looked at plane by plane."""
-    suspicion = PresenceScore(labels, voxel_ml)
-    for planes in torch.split(answer, _PLANES, dim=1):
-        suspicion.see(planes)
-    return suspicion.probability()
+def presence_probability(output: Tensor, labels: Sequence[ModelLabel], voxel_ml: float) -> float:
+    """Return the `PresenceScore` of a whole output ``[L, I, J, K]``."""
+    score = PresenceScore(labels, voxel_ml)
+    for planes in torch.split(output, _PLANES, dim=1):
+        score.add(planes)
+    return score.probability()
 
 
-def _label_values(answer: Tensor) -> Mask:
-    values = answer[0].float().round() if answer.shape[0] == 1 else answer.argmax(dim=0)
+def _are_probabilities(output: Tensor) -> bool:
+    return float(output.min()) >= 0 and float(output.max()) <= 1
+
+
+def _label_values(output: Tensor) -> Mask:
+    values = output[0].float().round() if output.shape[0] == 1 else output.argmax(dim=0)
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 255):
         raise ModelError(
@@ -154,22 +158,22 @@ def _label_values(answer: Tensor) -> Mask:
 
 
 def _with_unnamed(labels: Sequence[ModelLabel], mask: Mask) -> list[ModelLabel]:
-    known = {label.value for label in labels}
-    shown = np.flatnonzero(np.bincount(mask.ravel(order="K"), minlength=256))
-    unnamed = [ModelLabel(value=int(v), name=f"label {v}") for v in shown if v and v not in known]
+    named = {label.value for label in labels}
+    present = np.flatnonzero(np.bincount(mask.ravel(order="K"), minlength=256))
+    unnamed = [ModelLabel(value=int(v), name=f"label {v}") for v in present if v and v not in named]
     return [*labels, *unnamed]
 
 
 def _painted(
-    answer: Tensor, affine: Affine, labels: Sequence[ModelLabel]
+    output: Tensor, affine: Affine, labels: Sequence[ModelLabel]
 ) -> tuple[Mask, list[LabelStats]]:
-    if answer.shape[0] != len(labels):
+    if output.shape[0] != len(labels):
         raise ModelError(
-            f"The model answers with {answer.shape[0]} channels, and its card names "
+            f"The model answers with {output.shape[0]} channels, and its card names "
             f"{len(labels)} labels; they should be as many, or one more for the background."
         )
     regions: list[NDArray[np.bool_]] = [
-        channel.numpy() > 0.5 for channel in to_probabilities(answer, exclusive=False)
+        channel.numpy() > 0.5 for channel in to_probabilities(output, exclusive=False)
     ]
     mask = np.zeros(regions[0].shape, dtype=np.uint8, order="F")
     measured = []

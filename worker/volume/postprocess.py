@@ -1,7 +1,7 @@
-"""From the network's probabilities back to the scan: mask, statistics.
+"""From the network's probabilities back to the scan's grid: mask and statistics.
 
-The mask is cut from probabilities resampled linearly, never from a resampled mask, so that its
-outline is as smooth as the scan's own grid allows.
+The probabilities are resampled linearly and then thresholded, never the mask resampled, so that the
+mask's outline is as smooth as the scan's grid allows.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _MAX_ABSENT_PROBABILITY = 0.499
 
 @dataclass(frozen=True)
 class MaskRules:
-    """What counts as tumour: the least probability, and the least volume in one piece."""
+    """What is tumour: the least probability, and the least volume of a connected component."""
 
     threshold: float
     min_component_ml: float
@@ -33,7 +33,7 @@ class MaskRules:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The answer for one scan, in its own grid; the mask is empty exactly when not ``present``."""
+    """The result for one scan, in its own grid; the mask is empty exactly when not ``present``."""
 
     mask: Mask
     present: bool
@@ -42,12 +42,11 @@ class Segmentation:
 
 
 def empty_segmentation(mask: Mask, probability: float) -> Segmentation:
-    """Return the answer for a scan in which nothing was found.
+    """Return the result for a scan in which nothing is present.
 
     Args:
         mask: Gives the shape of the empty mask.
-        probability: Of anything being there; cut so that it stays below one half, as a probability
-            of one half means present.
+        probability: That a label is present; limited to below one half, which means present.
     """
     return Segmentation(np.zeros_like(mask), False, min(probability, _MAX_ABSENT_PROBABILITY), [])
 
@@ -57,7 +56,7 @@ def to_scan_grid(probability: Volume, frame: Frame, rules: MaskRules) -> Mask:
 
     Args:
         probability: ``[D, H, W]`` on the network's grid, 0 to 1.
-        frame: How the scan lies in the grid.
+        frame: Where the scan is in the grid.
         rules: The model's threshold and smallest component.
     """
     mask = np.zeros(frame.scan_shape, dtype=np.uint8, order="F")  # as NIfTI stores it
@@ -81,7 +80,7 @@ def to_scan_grid(probability: Volume, frame: Frame, rules: MaskRules) -> Mask:
 
 
 def keep_components(probability: Volume, rules: MaskRules, spacing_mm: float) -> NDArray[np.bool_]:
-    """Return where the probability passes the threshold in one piece large enough."""
+    """Return where the probability exceeds the threshold in large enough components."""
     above = probability > rules.threshold
     if not above.any():
         return above
@@ -96,12 +95,12 @@ def keep_components(probability: Volume, rules: MaskRules, spacing_mm: float) ->
 
 
 def label_statistics(mask: Mask, affine: Affine, labels: Sequence[ModelLabel]) -> list[LabelStats]:
-    """Measure every label that the mask shows.
+    """Measure every label in the mask.
 
     Args:
         mask: ``[I, J, K]`` of label values.
         affine: 4x4, from voxel indices to RAS+ millimetres.
-        labels: The values to look for and their names.
+        labels: The values to measure and their names.
     """
     voxel_ml = voxel_volume_ml(affine)
     measured = []
@@ -137,7 +136,7 @@ def _mean_index(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def _box(inside: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the lowest and highest index per axis, both inclusive, of a mask that is not empty."""
-    # One pass over the volume; the other axes are read off its projections.
+    # One pass over the volume; the other axes are found from its projections.
     front = np.asarray(inside.any(axis=2))
     spans = [np.asarray(front.any(axis=other)) for other in (1, 0)]
     i_low, i_high = np.flatnonzero(spans[0])[[0, -1]]

@@ -1,8 +1,7 @@
 """From a scan in any orientation and resolution to the network's grid, in one resampling.
 
-The grid is world-aligned (RAS+) and centred on what the scan shows, so a scan's voxel order,
-voxel size and obliqueness live in one affine and nowhere else. `Frame` keeps that affine for
-the way back.
+The grid is world-aligned (RAS+) and centred on the scan's foreground. A scan's voxel order, voxel
+size and obliqueness are in one affine only, which `Frame` keeps for the mask.
 """
 
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 
 from worker.volume.resample import Affine, Volume, sample_affine
 
-#: Normalised brightness is cut to this range, in standard deviations.
+#: Normalised brightness is clipped to this range, in standard deviations.
 BRIGHTNESS_RANGE = (-4.0, 8.0)
 
-#: Voxels per axis that suffice to find where the head is.
+#: Voxels per axis that are enough to find where the head is.
 _SURVEY = 64
 _LEAST_FOREGROUND = 64
 _STATISTICS_SAMPLE = 50_000
@@ -37,7 +36,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Background:
-    """What a scan shows where there is nothing: a level, and how far from it is still nothing."""
+    """The brightness of a scan's background: a level, and how far from it is still background."""
 
     level: float
     tolerance: float
@@ -45,7 +44,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Frame:
-    """How a scan lies in the grid.
+    """Where a scan is in the grid.
 
     ``affine`` maps the scan's voxels to world millimetres, ``grid_to_scan`` the grid's voxels to
     the scan's; both are 4x4.
@@ -59,7 +58,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A normalised volume ``[C, D, H, W]`` (D, H, W along world x, y, z) and its way back."""
+    """A normalised volume ``[C, D, H, W]`` (D, H, W along world x, y, z), and its frame."""
 
     volume: Volume
     frame: Frame
@@ -89,10 +88,11 @@ def to_network_grid(data: NDArray[np.generic], affine: Affine, grid: Grid) -> Pr
 
 
 def background_of(volume: Volume) -> Background:
-    """Tell what nothing looks like from the volume's eight corners.
+    """Estimate the background from the volume's eight corners.
 
-    Where the corners are alike, nothing is that one value, even in the middle of the brain's own
-    range as after z-scoring. Where they are noisy it is whatever does not rise well above them.
+    If the corners are equal, the background is that one value, even if the value is in the middle
+    of the brain's range, as after z-scoring. If they are noisy, it is everything that is not well
+    above them.
     """
     corners = _corners(volume)
     level = float(np.median(corners))
@@ -105,10 +105,10 @@ def background_of(volume: Volume) -> Background:
 
 
 def normalise(volume: Volume, background: Background) -> Volume:
-    """Return the volume in standard deviations of its foreground, cut to `BRIGHTNESS_RANGE`.
+    """Return the volume in standard deviations of its foreground, clipped to `BRIGHTNESS_RANGE`.
 
-    Outside the foreground it is as dark as the darkest tissue. A volume that shows nothing, or
-    the same everywhere, comes back as zeros.
+    Outside the foreground it is as dark as the darkest tissue. A volume without foreground, or with
+    the same value everywhere, becomes zeros.
     """
     foreground = np.abs(volume - background.level) > background.tolerance
     values = volume[foreground]
@@ -151,7 +151,7 @@ def _frame(
     bottom, top = world.min(axis=0), world.max(axis=0)
     centre = (bottom + top) / 2
     height = grid.extent_mm[2]
-    # Where a scan goes on below the head, the neck is left out and never the crown.
+    # If a scan extends below the head, the neck is left out, never the top of the head.
     centre[2] = max(centre[2], top[2] - height / 2)
     grid_to_world = np.diag([grid.spacing_mm] * 3 + [1.0])
     grid_to_world[:3, 3] = centre - (np.array(grid.shape) - 1) / 2 * grid.spacing_mm
@@ -162,7 +162,7 @@ def _frame(
 def _foreground_box(
     foreground: NDArray[np.bool_],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the lowest and highest index per axis, leaving out planes with a few specks."""
+    """Return the lowest and highest index per axis, ignoring planes with little foreground."""
     low, high = np.zeros(3, dtype=np.intp), np.array(foreground.shape) - 1
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
@@ -173,9 +173,9 @@ def _foreground_box(
 
 
 def _resample(data: NDArray[np.generic], level: float, frame: Frame) -> Volume:
-    """Draw the grid from the scan less ``level``; beyond the scan it is zero.
+    """Sample the scan minus ``level`` at the grid's points; outside the scan it is zero.
 
-    Only the scan's part under the grid is touched, and voxels much finer than the grid's are
+    Only the part of the scan within the grid is read. Voxels much finer than the grid's are
     averaged first, as many as fit, so that fine detail does not alias.
     """
     low, high = _scan_box(frame)
@@ -185,7 +185,7 @@ def _resample(data: NDArray[np.generic], level: float, frame: Frame) -> Volume:
     voxel_mm = np.linalg.norm(frame.affine[:3, :3], axis=0)
     factors = np.maximum(1, np.floor(frame.grid.spacing_mm / voxel_mm + 0.25)).astype(int)
     factors = np.minimum(factors, part.shape)
-    # NIfTI stores the first axis fastest: read backwards, such a volume needs no reordering.
+    # NIfTI stores the first axis fastest: with reversed axes, such a volume needs no reordering.
     order = [2, 1, 0] if part.strides[0] < part.strides[2] else [0, 1, 2]
     part, factors, low = part.transpose(order), factors[order], low[order]
     source = np.array(part, dtype=np.float32, order="C")
@@ -196,7 +196,7 @@ def _resample(data: NDArray[np.generic], level: float, frame: Frame) -> Volume:
 
 
 def _scan_box(frame: Frame) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the scan's voxel range that the grid covers, with two voxels to spare."""
+    """Return the scan's voxel range that the grid covers, with a margin of two voxels."""
     ends = [(0, n - 1) for n in frame.grid.shape]
     corners = np.array([[*corner, 1] for corner in product(*ends)]) @ frame.grid_to_scan[:3].T
     spare = 2 + np.ceil(np.abs(frame.grid_to_scan[:3, :3]).sum(axis=1))

@@ -28,7 +28,7 @@ import time
 import worker.models.cache
 from pathlib import Path
 
-def load(folder, **_):
+def load(*_):
     Path({marker!r}).touch()
     time.sleep(1000)
 

@@ -1,4 +1,4 @@
-"""The shelf of loaded models, over a real Valkey and with models that only pretend to load."""
+"""The cache of loaded models, over a real server and with models that only pretend to load."""
 
 import errno
 import os
@@ -12,6 +12,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from shared.bundles.bundle import Bundle
 from shared.bundles.catalog import ModelCatalog
 from shared.errors import (
     MissingRequirement,
@@ -24,26 +25,27 @@ from shared.queue import keys
 from shared.queue.scripts import ABANDON, SIGN_OFF
 from shared.settings import Settings
 from tests.support.bundles import drop, write_empty_weights, write_tiny_bundle
+from worker.models.bundle_loader import DEATHS_BEFORE_TRIAL
 from worker.models.bundle_status import BundleStatuses
-from worker.models.cache import DEATHS_BEFORE_TRIAL, ModelCache
+from worker.models.cache import ModelCache
 from worker.queueing.leases import Leases, WorkerFacts
 
 
 class Pretended:
     """A model that may fail to warm up."""
 
-    def __init__(self, folder: Path, fault: Exception | None) -> None:
-        self.version = folder.name
+    def __init__(self, version: str, fault: Exception | None) -> None:
+        self.version = version
         self._fault = fault
 
     def warm_up(self) -> None:
-        """Fail as told."""
+        """Raise the fault, if there is one."""
         if self._fault is not None:
             raise self._fault
 
 
 class Room:
-    """Workers' shelves over one folder; ``faults`` says which versions fail, and how."""
+    """Workers' model caches over one folder; ``faults`` are the errors of versions that fail."""
 
     def __init__(self, settings: Settings, models: Path) -> None:
         self.faults: dict[str, Exception] = {}
@@ -58,7 +60,7 @@ class Room:
     def model_cache(self, worker_id: str = "one", *, default: str = "tiny", capacity: int = 2) -> (
         ModelCache[Pretended]
     ):  # fmt: skip
-        """Return the shelf of one more worker, which is alive."""
+        """Return the model cache of one more worker, which is alive."""
         self.beat(worker_id)
         return ModelCache(
             ModelCatalog([self._models]),
@@ -70,18 +72,18 @@ class Room:
         )
 
     def beat(self, worker_id: str) -> None:
-        """Have the queue hear of a worker."""
+        """Send a worker's heartbeat."""
         leases = Leases(self.redis, worker_id, self._settings)
         leases.extend([], WorkerFacts(worker_id, "cpu", None))
 
     def die_loading(self, worker_id: str) -> None:
-        """Have a worker die while it loads the default model, as its watchdog tells it."""
+        """Have a worker die while it loads the default model, as its watchdog reports it."""
 
         class Died(BaseException):
             """A worker's end; nothing in it runs any more."""
 
-        def load(folder: Path) -> Pretended:
-            self.loads.append(folder.name)
+        def load(bundle: Bundle) -> Pretended:
+            self.loads.append(bundle.version)
             ABANDON.run(self.redis, worker_id)
             raise Died
 
@@ -96,9 +98,9 @@ class Room:
             model_cache.default()
 
     def statuses(self) -> dict[str, str]:
-        """Return what the API is told: versions, and what is wrong with them."""
-        told = BundleStatuses(self.redis, "nobody").read(self.catalog.bundles())
-        return {key.split("@")[1].split(":")[0]: status for key, status in told.items()}
+        """Return what the API reads: versions, and their problems."""
+        statuses = BundleStatuses(self.redis, "observer").read(self.catalog.bundles())
+        return {key.split("@")[1].split(":")[0]: status for key, status in statuses.items()}
 
     def left_s(self, prefix: str) -> float:
         """Return the seconds until the one key that begins so expires."""
@@ -107,9 +109,9 @@ class Room:
         left: Any = self.redis.pttl(name)
         return int(left) / 1000
 
-    def _load(self, folder: Path) -> Pretended:
-        self.loads.append(folder.name)
-        return Pretended(folder, self.faults.get(folder.name))
+    def _load(self, bundle: Bundle) -> Pretended:
+        self.loads.append(bundle.version)
+        return Pretended(bundle.version, self.faults.get(bundle.version))
 
     def _try(self, folder: Path) -> bool:
         self.trials.append(folder.name)
@@ -119,9 +121,9 @@ class Room:
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     """A folder with the tiny bundle in two versions."""
-    write_tiny_bundle(tmp_path / "shelf", "1.0.0")
-    write_tiny_bundle(tmp_path / "shelf", "1.1.0")
-    return tmp_path / "shelf"
+    write_tiny_bundle(tmp_path / "own-models", "1.0.0")
+    write_tiny_bundle(tmp_path / "own-models", "1.1.0")
+    return tmp_path / "own-models"
 
 
 @pytest.fixture
@@ -179,10 +181,10 @@ def test_a_worker_that_starts_doubts_what_others_could_not_run(room: Room) -> No
     assert three.default().version == "1.1.0"
 
 
-def test_words_of_a_foreign_error_are_not_shown(
+def test_the_message_of_a_foreign_error_is_not_shown(
     room: Room, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """An error of a user's own code is told by its kind, for its words may quote anything."""
+    """Of an error in a user's own code only the class is shown; its message may quote anything."""
     room.faults["1.1.0"] = ZeroDivisionError("Jane Doe")
     with pytest.raises(ModelNotReady, match="ZeroDivisionError") as failure:
         room.model_cache().predictor("tiny@1.1.0")
@@ -209,13 +211,13 @@ def test_a_broken_default_does_not_stop_the_others(room: Room, models: Path) -> 
         room.model_cache("other").default()
 
 
-def test_a_default_that_nobody_has_is_no_reason_to_stop(room: Room) -> None:
+def test_a_missing_default_model_does_not_stop_a_worker(room: Room) -> None:
     """A worker whose default model is not there serves what is there."""
-    assert room.model_cache(default="nobody").default().version == "1.1.0"
+    assert room.model_cache(default="missing").default().version == "1.1.0"
 
 
 def test_what_is_new_is_tried_by_one_worker_and_kept_last(room: Room, models: Path) -> None:
-    """One of two workers loads what nobody has asked for, without pushing out what is in use."""
+    """One of two workers loads what no job has asked for, without dropping what is in use."""
     one, other = room.model_cache("one"), room.model_cache("other")
     used = one.default()
     for _ in range(3):
@@ -229,7 +231,7 @@ def test_what_is_new_is_tried_by_one_worker_and_kept_last(room: Room, models: Pa
     assert one.predictor("tiny@1.1.0") is used
 
 
-def test_want_of_memory_is_no_verdict(room: Room) -> None:
+def test_running_out_of_memory_is_not_reported(room: Room) -> None:
     """A model that finds no memory is not called broken; it is tried again after a pause."""
     room.faults["1.1.0"] = MemoryError()
     model_cache = room.model_cache()
@@ -254,7 +256,7 @@ def eventually(load: Callable[[], Pretended]) -> Pretended:
     raise AssertionError("it did not load")
 
 
-def test_what_nobody_foresaw_is_this_workers_own(room: Room) -> None:
+def test_an_unknown_error_is_this_workers_own(room: Room) -> None:
     """A package that is missing, a sick disk or an error of any kind says nothing of the files."""
     unable, able = room.model_cache("unable"), room.model_cache("able")
     for error in (ImportError("no monai"), MissingRequirement("no monai"), from_a_sick_disk()):
@@ -307,7 +309,7 @@ def test_a_live_worker_that_runs_a_model_counts_more_than_any_other(room: Room) 
 
 
 def test_a_bundle_on_its_way_is_not_called_broken(room: Room, models: Path) -> None:
-    """A job for a version that is being copied is put off; one for a version gone is told so."""
+    """A job for a version that is being copied waits; one for a deleted version fails."""
     (models / "tiny" / "1.1.0" / "models" / "model.pt").write_bytes(b"PK and then no more of it")
     model_cache = room.model_cache()
     with pytest.raises(ModelNotReady, match="on its way"):
@@ -345,12 +347,12 @@ def test_a_job_waits_a_little_for_a_model_that_a_worker_died_of(room: Room) -> N
 def test_a_stop_while_loading_counts_as_nothing(room: Room) -> None:
     """A worker that leaves by itself while it loads is no hint, and lets others try at once."""
 
-    def load(folder: Path) -> Pretended:
+    def load(bundle: Bundle) -> Pretended:
         SIGN_OFF.run(room.redis, "stopped")
         raise KeyboardInterrupt
 
-    catalog, told = room.catalog, BundleStatuses(room.redis, "stopped")
-    model_cache = ModelCache(catalog, load, told, default="tiny", capacity=1)
+    catalog, statuses = room.catalog, BundleStatuses(room.redis, "stopped")
+    model_cache = ModelCache(catalog, load, statuses, default="tiny", capacity=1)
     with pytest.raises(KeyboardInterrupt):
         model_cache.refresh_models()
     ABANDON.run(room.redis, "stopped")
@@ -412,7 +414,7 @@ def test_models_are_served_without_redis(models: Path) -> None:
     nowhere = Redis(port=1, retry=Retry(NoBackoff(), 0))
     catalog = ModelCatalog([models])
     model_cache = ModelCache(
-        catalog, lambda folder: Pretended(folder, None), BundleStatuses(nowhere, "one"),
+        catalog, lambda bundle: Pretended(bundle.version, None), BundleStatuses(nowhere, "one"),
         default="tiny", capacity=1,
     )  # fmt: skip
     assert model_cache.default().version == "1.1.0"

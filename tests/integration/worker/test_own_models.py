@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.bundles.model_card import ModelCard
+from shared.bundles.contents import BundleContents
 from shared.jobs import Stage
 from shared.settings import Settings
 from shared.storage.store import ScanStore
@@ -59,7 +59,7 @@ def leased(store: ScanStore, models_dir: Path, model: str, **affines: np.ndarray
     ``affines`` puts a channel into another grid.
     """
     version = "0.4.2"
-    card = ModelCard.read(models_dir / model / version)
+    card = BundleContents.read(models_dir / model / version).card
     one = submission(model=model, version=version)
     keys = {}
     for seed, channel in enumerate(card.inputs):
@@ -92,7 +92,7 @@ def test_a_scan_of_all_its_channels_gets_a_mask(
             mask = read_volume(file, max_voxels=1 << 20)
         assert mask.data.shape == SHAPE
         np.testing.assert_allclose(mask.header.affine, AFFINE, atol=1e-4)
-        card = ModelCard.read(models_dir / model / "0.4.2")
+        card = BundleContents.read(models_dir / model / "0.4.2").card
         shown = set(np.unique(mask.data)) - {0}
         assert shown == {label.value for label in result.labels}
         assert shown <= {label.value for label in card.labels}

@@ -24,6 +24,7 @@ from shared.storage.store import ScanStore
 from shared.volumes.reader import read_volume
 from tests.support.bundles import write_tiny_bundle
 from tests.support.jobs import submission
+from tests.support.loading import load_tumor_predictor
 from worker.models.brain_tumor.predictor import Prediction, TumorPredictor
 from worker.models.bundle_status import BundleStatuses
 from worker.models.cache import ModelCache, open_model_cache
@@ -174,7 +175,7 @@ def failing_pipeline(
 ) -> Iterator[tuple[FailingPredictor, Pipeline]]:
     """Open a pipeline with the tiny network, which raises what ``fault`` raises."""
     (models,) = settings.models_dirs[:1]
-    predictor = FailingPredictor(TumorPredictor.load(models / "tiny" / "1.0.0", threads=1), fault)
+    predictor = FailingPredictor(load_tumor_predictor(models / "tiny" / "1.0.0", threads=1), fault)
     with connect(settings) as redis:
         model_cache = ModelCache(
             ModelCatalog(settings.models_dirs),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared.bundles.available_models import AvailableModels
 from shared.bundles.bundle import Bundle
+from shared.bundles.contents import BundleContents
 from shared.bundles.model_card import ModelCard
 from shared.errors import ModelBroken, ModelNotFound
 from tests.support.bundles import METADATA
@@ -20,17 +21,18 @@ versions = st.dictionaries(
 )
 
 
-def offer(content: dict[tuple[str, int], str]) -> AvailableModels:
-    """Return what is on offer when the versions have these fates."""
+def available(content: dict[tuple[str, int], str]) -> AvailableModels:
+    """Return the available models when the versions have these fates."""
     bundles, bundle_statuses = [], {}
     for (name, number), fate in content.items():
         version, folder = f"1.{number}", Path("/models")
-        card: ModelCard | None = ModelCard.model_validate(
+        card = ModelCard.model_validate(
             {**METADATA, "name": name, "version": version, "folder": folder}
         )
-        problem = "as told" if fate in (UNREADABLE, COPYING) else ""
+        contents = BundleContents(card, METADATA, None, frozenset())
+        problem = "not whole" if fate in (UNREADABLE, COPYING) else ""
         bundle = Bundle(
-            name, version, folder, "f", None if problem else card, problem, fate == COPYING
+            name, version, folder, "f", None if problem else contents, problem, fate == COPYING
         )
         bundles.append(bundle)
         if fate in (LOADS, FAILS):
@@ -45,19 +47,19 @@ def test_a_name_stands_for_the_newest_that_runs(content: dict[tuple[str, int], s
     best = [number for number, fate in mine.items() if fate == LOADS]
     best = best or [number for number, fate in mine.items() if fate == UNTRIED]
     if best:
-        assert offer(content).resolve().version == f"1.{max(best)}"
-        assert offer(content).resolve("tiny").version == f"1.{max(best)}"
-        assert offer(content).default_ref == f"tiny@1.{max(best)}"
+        assert available(content).resolve().version == f"1.{max(best)}"
+        assert available(content).resolve("tiny").version == f"1.{max(best)}"
+        assert available(content).default_ref == f"tiny@1.{max(best)}"
     else:
         with pytest.raises((ModelNotFound, ModelBroken)):
-            offer(content).resolve()
-        assert offer(content).default_ref is None
+            available(content).resolve()
+        assert available(content).default_ref is None
 
 
 @given(versions)
 def test_every_bundle_is_listed_once(content: dict[tuple[str, int], str]) -> None:
     """A bundle is served, broken or on its way, and never two of these or none."""
-    seen = offer(content)
+    seen = available(content)
     listed = [card.ref for card in seen.cards]
     listed += [one.ref for one in (*seen.broken, *seen.arriving)]
     assert sorted(listed) == sorted(f"{name}@1.{number}" for name, number in content)
@@ -72,14 +74,14 @@ def test_a_version_that_is_named_is_taken_at_its_word(
     for (name, number), fate in content.items():
         ref = f"{name}@1.{number}"
         if fate in (LOADS, UNTRIED):
-            assert offer(content).resolve(ref).ref == ref
+            assert available(content).resolve(ref).ref == ref
         elif fate == COPYING:
             with pytest.raises(ModelNotFound, match="on its way") as refusal:
-                offer(content).resolve(ref)
+                available(content).resolve(ref)
             assert refusal.value.retry_after_s
         else:
-            with pytest.raises(ModelBroken, match=r"as told|as a worker found"):
-                offer(content).resolve(ref)
+            with pytest.raises(ModelBroken, match=r"not whole|as a worker found"):
+                available(content).resolve(ref)
 
 
 @given(versions)
@@ -87,7 +89,7 @@ def test_what_the_list_shows_first_is_what_a_name_gets(
     content: dict[tuple[str, int], str],
 ) -> None:
     """The list of a name begins with the version that the name stands for."""
-    seen = offer(content)
+    seen = available(content)
     for name in {card.name for card in seen.cards}:
         first = next(card for card in seen.cards if card.name == name)
         assert seen.resolve(name).ref == first.ref

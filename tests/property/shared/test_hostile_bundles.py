@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.hostile.bundles.generate import hostile_bundles
 from shared.bundles.available_models import AvailableModels
-from shared.bundles.bundle import MAX_REASON, look_at
+from shared.bundles.bundle import MAX_REASON, read_bundle
 from shared.bundles.catalog import ModelCatalog
 from shared.bundles.config import Configuration
 from shared.errors import ModelError
@@ -41,21 +41,22 @@ def models(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_healthy_bundle_is_served_beside_hostile_ones(models: Path) -> None:
-    """Each look ends in time, and every folder is told of in words of a bounded length."""
+    """Reading each ends in time, and every folder is reported with a bounded reason."""
     folders = hostile_bundles(models, SEED, COUNT)
     before, files = _peak_bytes(), len(os.listdir("/proc/self/fd"))
     for folder in folders:
         began = time.perf_counter()
-        look_at(folder)
+        read_bundle(folder)
         assert time.perf_counter() - began < LOOK_S, folder
     catalog = ModelCatalog([models])
-    for _ in range(2):  # known, and afresh
-        offer = AvailableModels(catalog.bundles(), {}, "healthy")
-        assert offer.resolve().ref == "healthy@1.0.0"
-        assert "healthy" in [card.name for card in offer.cards]
-        told = [*offer.broken, *offer.arriving]
-        assert len(told) + len(offer.cards) > len(folders) / 2  # many call themselves the same
-        for one in told:
+    for _ in range(2):  # read once, and again
+        available = AvailableModels(catalog.bundles(), {}, "healthy")
+        assert available.resolve().ref == "healthy@1.0.0"
+        assert "healthy" in [card.name for card in available.cards]
+        unserved = [*available.broken, *available.arriving]
+        # many have one name and version
+        assert len(unserved) + len(available.cards) > len(folders) / 2
+        for one in unserved:
             shown = f"{one.name}@{one.version}: {one.reason}"
             assert shown.isprintable(), shown
             shown.encode("utf-8")
@@ -64,7 +65,7 @@ def test_a_healthy_bundle_is_served_beside_hostile_ones(models: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) <= files
 
 
-def test_a_hostile_configuration_is_judged_in_words(models: Path) -> None:
+def test_a_hostile_configuration_is_refused_with_reasons(models: Path) -> None:
     """The check of a configuration names what is wrong and never raises anything else."""
     for folder in hostile_bundles(models, SEED + 1, COUNT):
         try:
@@ -86,7 +87,7 @@ def test_the_workers_check_survives_hostile_bundles(models: Path) -> None:
         assert findings, folder
 
 
-def test_a_folder_that_may_not_be_read_is_told_as_broken() -> None:
+def test_a_folder_that_may_not_be_read_is_broken() -> None:
     """A folder without permission, at any depth, is a problem of its own bundle alone."""
     with tempfile.TemporaryDirectory() as folder:  # one that other users may enter
         models = Path(folder)
@@ -99,13 +100,13 @@ def test_a_folder_that_may_not_be_read_is_told_as_broken() -> None:
         for one in closed:
             one.chmod(0)
         with _an_ordinary_user():
-            offer = AvailableModels(ModelCatalog([models]).bundles(), {}, "healthy")
+            available = AvailableModels(ModelCatalog([models]).bundles(), {}, "healthy")
         for one in closed:
             one.chmod(0o700)
-    assert offer.resolve().ref == "healthy@1.0.0"
-    told = {one.name: one.reason for one in offer.broken + offer.arriving}
-    assert sorted(told) == ["inner", "named", "outer"]
-    assert all("cannot be read" in reason for reason in told.values())
+    assert available.resolve().ref == "healthy@1.0.0"
+    unserved = {one.name: one.reason for one in available.broken + available.arriving}
+    assert sorted(unserved) == ["inner", "named", "outer"]
+    assert all("cannot be read" in reason for reason in unserved.values())
 
 
 @contextmanager

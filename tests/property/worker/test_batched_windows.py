@@ -1,4 +1,4 @@
-"""Windows of several scans in shared passes: the same answers, in order, in bounded memory."""
+"""Windows of several scans in shared passes: the same outputs, in order, in bounded memory."""
 
 import gc
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from shared.errors import ModelError
 from worker.inference.batched_windows import WindowedScan, run_windows, sliding_window
+from worker.inference.forward_pass import PassContext, ScanInput
 from worker.inference.oom import PassSizes
 from worker.inference.outputs import WholeOutput
 from worker.inference.sliding_window import WindowRules, plan_windows
@@ -21,7 +22,7 @@ windows = st.tuples(*[st.sampled_from([-1, 4, 7])] * 3)
 
 
 def network(images: Tensor) -> Tensor:
-    """Answer by a voxel's value and by where in its window it lies, in two channels."""
+    """Return two channels that depend on a voxel's value and on its place in the window."""
     ramp = torch.linspace(0, 1, images[0, 0].numel()).reshape(images.shape[2:])
     return torch.cat([images * ramp, images.exp()], dim=1)
 
@@ -33,14 +34,14 @@ def volumes_of(*shapes: tuple[int, int, int]) -> list[Tensor]:
 
 
 def scans_of(volumes: list[Tensor], rules: WindowRules) -> list[WindowedScan]:
-    """Scans with a keeper each."""
-    return [WindowedScan(volume, rules, WholeOutput()) for volume in volumes]
+    """Scans with a sink each."""
+    return [WindowedScan(ScanInput(volume, WholeOutput()), rules) for volume in volumes]
 
 
-def answer_of(scan: WindowedScan) -> Tensor:
-    """What the scan's keeper has."""
-    assert isinstance(scan.keeper, WholeOutput)
-    return scan.keeper.result()
+def output_of(scan: WindowedScan) -> Tensor:
+    """What the scan's sink has."""
+    assert isinstance(scan.scan.sink, WholeOutput)
+    return scan.scan.sink.result()
 
 
 @settings(max_examples=80, deadline=None)
@@ -51,24 +52,24 @@ def answer_of(scan: WindowedScan) -> Tensor:
     mode=st.sampled_from(["constant", "gaussian"]),
     batch=st.integers(1, 6),
 )
-def test_sharing_passes_changes_no_answer(
+def test_sharing_passes_changes_no_output(
     shapes: list[tuple[int, int, int]],
     roi: tuple[int, int, int],
     overlap: float,
     mode: str,
     batch: int,
 ) -> None:
-    """Whatever scans go together, each gets MONAI's answer to it alone, to 1e-5."""
+    """Whatever scans share passes, each gets MONAI's output for it alone, to 1e-5."""
     rules = WindowRules(roi, (overlap,) * 3, mode, sw_batch_size=batch)
     volumes = volumes_of(*shapes)
     scans = scans_of(volumes, rules)
-    run_windows(scans, network, CPU, PassSizes())
+    run_windows(scans, PassContext(network, CPU, PassSizes()))
     for volume, scan in zip(volumes, scans, strict=True):
         alone = monai.inferers.sliding_window_inference(
             volume[None], roi, 1, network, overlap=overlap, mode=mode
         )
         assert isinstance(alone, Tensor)
-        torch.testing.assert_close(answer_of(scan), alone[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(output_of(scan), alone[0], atol=1e-5, rtol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -85,7 +86,7 @@ def test_passes_are_full_and_go_in_the_order_of_the_scans(
         passes.append([float(image.max()) for image in images])
         return images
 
-    run_windows(scans_of(volumes, rules), seeing, CPU, PassSizes())
+    run_windows(scans_of(volumes, rules), PassContext(seeing, CPU, PassSizes()))
     assert [len(one) for one in passes[:-1]] == [batch] * (len(passes) - 1)
     order = [number for one in passes for number in one]
     assert order == sorted(order)
@@ -102,7 +103,7 @@ def test_windows_of_unlike_sizes_do_not_share_a_pass() -> None:
         return images
 
     volumes = volumes_of((4, 4, 5), (4, 7, 5), (4, 4, 6))
-    run_windows(scans_of(volumes, rules), seeing, CPU, PassSizes())
+    run_windows(scans_of(volumes, rules), PassContext(seeing, CPU, PassSizes()))
     assert sizes == [(3, 1, 4, 4, 5), (1, 1, 4, 4, 6)]
 
 
@@ -111,7 +112,7 @@ def live_sums(shape: tuple[int, ...]) -> int:
     return sum(type(one) is Tensor and one.shape == shape for one in gc.get_objects())
 
 
-def test_a_scan_is_answered_and_its_sums_freed_with_its_last_window() -> None:
+def test_a_scan_is_complete_and_its_sums_freed_with_its_last_window() -> None:
     """However many scans there are, the sums of no more than two are held at once."""
     rules = WindowRules((6, 6, 6), sw_batch_size=4)
     scans = scans_of(volumes_of(*[(13, 11, 9)] * 6), rules)
@@ -122,19 +123,19 @@ def test_a_scan_is_answered_and_its_sums_freed_with_its_last_window() -> None:
     def seeing(images: Tensor) -> Tensor:
         nonlocal seen
         for scan in scans[: seen // windows_each]:
-            answer_of(scan)  # raises unless complete
+            output_of(scan)  # raises unless complete
         seen += len(images)
         held.append(live_sums((2, 6, 11, 9)))
         return network(images)
 
-    run_windows(scans, seeing, CPU, PassSizes())
+    run_windows(scans, PassContext(seeing, CPU, PassSizes()))
     assert seen == 6 * windows_each
     assert max(held) <= 2
     assert live_sums((2, 6, 11, 9)) == 0
 
 
 def test_a_pass_that_runs_out_of_memory_is_halved_and_the_size_remembered() -> None:
-    """Answers stay the same; what did not fit once is not tried with the next scans."""
+    """Outputs stay the same; a size that did not fit is not tried with the next scans."""
     rules = WindowRules((4, 4, 4), sw_batch_size=8)
     volumes, sizes, tried = volumes_of((9, 9, 9), (8, 9, 4)), PassSizes(), []
 
@@ -145,32 +146,32 @@ def test_a_pass_that_runs_out_of_memory_is_halved_and_the_size_remembered() -> N
         return network(images)
 
     scans = scans_of(volumes, rules)
-    run_windows(scans, narrow, CPU, sizes)
+    run_windows(scans, PassContext(narrow, CPU, sizes))
     for volume, scan in zip(volumes, scans, strict=True):
-        torch.testing.assert_close(answer_of(scan), sliding_window(volume, network, rules))
+        torch.testing.assert_close(output_of(scan), sliding_window(volume, network, rules))
     assert tried[:4] == [8, 4, 2, 2]
     assert max(tried[4:]) == 4  # the other half of what had been gathered
     assert sizes.take_splits() == 3
     tried.clear()
-    run_windows(scans_of(volumes, rules), narrow, CPU, sizes)
+    run_windows(scans_of(volumes, rules), PassContext(narrow, CPU, sizes))
     assert max(tried) == 2
     assert sizes.take_splits() == 0
 
 
 def test_a_single_window_that_runs_out_of_memory_is_a_fault() -> None:
-    """What does not fit alone is raised, and not tried for ever."""
+    """If one window alone does not fit, the error is raised, and it is not tried again."""
 
     def hungry(images: Tensor) -> Tensor:
         return torch.empty(1 << 60)
 
     scans = scans_of(volumes_of((9, 4, 4)), WindowRules((4, 4, 4), sw_batch_size=4))
     with pytest.raises(RuntimeError, match="memory"):
-        run_windows(scans, hungry, CPU, PassSizes())
+        run_windows(scans, PassContext(hungry, CPU, PassSizes()))
 
 
-def test_a_network_that_does_not_answer_each_window_is_refused() -> None:
-    """Fewer answers than windows are told in words, for no scan may get another's."""
-    with pytest.raises(ModelError, match="1 times to 2 images"):
+def test_a_network_with_too_few_outputs_is_refused() -> None:
+    """Fewer outputs than windows are refused, because no scan may get another scan's output."""
+    with pytest.raises(ModelError, match="1 outputs for 2 images"):
         sliding_window(
             torch.zeros(1, 8, 4, 4),
             lambda images: images[:1],
@@ -183,14 +184,14 @@ def test_a_network_that_does_not_answer_each_window_is_refused() -> None:
 def test_shares_of_windows_rise_to_one(
     shapes: list[tuple[int, int, int]], roi: tuple[int, int, int], batch: int
 ) -> None:
-    """Each scan is told the share of its own windows, after each of them, in order."""
+    """Each scan's callback gets the share of its own windows, after each of them, in order."""
     rules = WindowRules(roi, sw_batch_size=batch)
-    told: list[list[float]] = [[] for _ in shapes]
+    seen: list[list[float]] = [[] for _ in shapes]
     scans = [
-        WindowedScan(volume, rules, WholeOutput(), shares.append)
-        for volume, shares in zip(volumes_of(*shapes), told, strict=True)
+        WindowedScan(ScanInput(volume, WholeOutput(), shares.append), rules)
+        for volume, shares in zip(volumes_of(*shapes), seen, strict=True)
     ]
-    run_windows(scans, network, CPU, PassSizes())
-    for shape, shares in zip(shapes, told, strict=True):
+    run_windows(scans, PassContext(network, CPU, PassSizes()))
+    for shape, shares in zip(shapes, seen, strict=True):
         count = len(plan_windows(shape, rules).starts)
         assert shares == [(index + 1) / count for index in range(count)]

@@ -101,13 +101,13 @@ def test_hardly_oblique_is_parallel(matrix: Affine, shape: tuple[int, ...], seed
 def test_parallel_axes_are_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Points anywhere are computed for oblique scans only."""
     asked = []
-    real = resample._draw_points
+    real = resample._sample_points
 
     def points(source: Tensor, shape: tuple[int, ...], matrix: Affine) -> Tensor:
         asked.append(shape)
         return real(source, shape, matrix)
 
-    monkeypatch.setattr(resample, "_draw_points", points)
+    monkeypatch.setattr(resample, "_sample_points", points)
     volume, matrix = noise(0, (6, 7, 8)), affine(np.diag([-1.2, 0.8, 1.0]), (5.0, 0.3, -1.0))
     sample_affine(volume, (5, 6, 7), matrix)
     assert asked == []

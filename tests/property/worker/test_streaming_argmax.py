@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shared.bundles.model_card import ModelLabel
 from worker.inference.batched_windows import WindowedScan, run_windows
+from worker.inference.forward_pass import PassContext, ScanInput
 from worker.inference.oom import PassSizes
 from worker.inference.outputs import WholeOutput
 from worker.inference.sliding_window import WindowRules
@@ -64,9 +65,9 @@ def test_labels_and_probability_are_those_of_the_whole_answer(
     labels = labels_of(count - 1 if background else count)
     whole = WholeOutput()
     online = StreamingArgmax(as_function(softmax_argmax(), "pred"), labels, VOXEL_ML)
-    for keeper in (whole, online):
-        scan = WindowedScan(volume, rules, keeper)
-        run_windows([scan], classes(count), CPU, PassSizes())
+    for sink in (whole, online):
+        scan = WindowedScan(ScanInput(volume, sink), rules)
+        run_windows([scan], PassContext(classes(count), CPU, PassSizes()))
     data: dict[str, Any] = {"pred": whole.result()}
     for transform in softmax_argmax():
         data = transform(data)
@@ -74,7 +75,7 @@ def test_labels_and_probability_are_those_of_the_whole_answer(
     assert kept.labels.dtype == torch.uint8
     assert torch.equal(kept.labels.float(), data["pred"].as_subclass(Tensor))
     expected = presence_probability(whole.result(), labels, VOXEL_ML)
-    assert kept.suspicion.probability() == pytest.approx(expected)
+    assert kept.presence.probability() == pytest.approx(expected)
 
 
 def test_more_labels_than_a_byte_tells_apart_are_kept() -> None:
@@ -97,7 +98,8 @@ def test_a_hundred_volumes_are_never_held() -> None:
 
     rules = WindowRules((16, 10, 10))
     online = StreamingArgmax(as_function(softmax_argmax(), "pred"), labels_of(99), VOXEL_ML)
-    run_windows([WindowedScan(torch.randn(1, *shape), rules, online)], network, CPU, PassSizes())
+    scan = WindowedScan(ScanInput(torch.randn(1, *shape), online), rules)
+    run_windows([scan], PassContext(network, CPU, PassSizes()))
     assert len(largest) > 3
     assert max(largest) == count * 16 * 10 * 10
     assert online.result().labels.shape == (1, *shape)

@@ -1,4 +1,4 @@
-"""Whether an archive is whole, told by its end alone."""
+"""Whether an archive is complete, checked by its end alone."""
 
 import io
 import zipfile

@@ -1,17 +1,20 @@
 """A model's card, from our own metadata and from that of MONAI's model zoo."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.bundles.model_card import ModelCard
+from shared.bundles.contents import BundleContents
 from shared.errors import ModelError
 from tests.support.bundles import METADATA
 from tests.support.monai_bundles import (
+    BRATS_LABELS,
     FOUR_CHANNELS,
     ONE_CHANNEL,
+    component,
     four_channels,
     metadata,
     one_channel,
@@ -30,7 +33,7 @@ def write(root: Path, described: dict[str, Any], configuration: object = None) -
 
 def test_four_channels_become_four_inputs(tmp_path: Path) -> None:
     """The zoo's channels become form fields in lower case; its sentence of a name is passed by."""
-    card = ModelCard.read(write(tmp_path, FOUR_CHANNELS, four_channels()))
+    card = BundleContents.read(write(tmp_path, FOUR_CHANNELS, four_channels())).card
     assert [channel.name for channel in card.inputs] == ["t1c", "t1", "t2", "flair"]
     assert [channel.modality for channel in card.inputs] == ["T1c", "T1", "T2", "FLAIR"]
     assert card.ref == "some_model@0.4.2"
@@ -39,14 +42,14 @@ def test_four_channels_become_four_inputs(tmp_path: Path) -> None:
 
 def test_labels_have_the_values_that_the_mask_will_show(tmp_path: Path) -> None:
     """Where the configuration paints its own values, as BraTS' does, the card names these."""
-    painted = ModelCard.read(write(tmp_path / "a", FOUR_CHANNELS, four_channels()))
+    painted = BundleContents.read(write(tmp_path / "a", FOUR_CHANNELS, four_channels())).card
     assert [(label.value, label.name) for label in painted.labels] == [
         (1, "Tumor core"),
         (2, "Whole tumor"),
         (4, "Enhancing tumor"),
     ]
     plain = four_channels(label_map=False)
-    overlapping = ModelCard.read(write(tmp_path / "b", FOUR_CHANNELS, plain))
+    overlapping = BundleContents.read(write(tmp_path / "b", FOUR_CHANNELS, plain)).card
     assert [label.value for label in overlapping.labels] == [1, 2, 3]
 
 
@@ -54,15 +57,38 @@ def test_labels_have_the_values_that_the_mask_will_show(tmp_path: Path) -> None:
 def test_the_background_is_no_label(tmp_path: Path, first: str) -> None:
     """Where the first channel is the background, values are the channels' numbers."""
     described = metadata(["image"], [first, "liver", "spleen"])
-    labels = ModelCard.read(write(tmp_path, described)).labels
+    labels = BundleContents.read(write(tmp_path, described)).card.labels
     assert [(label.value, label.name) for label in labels] == [(1, "liver"), (2, "spleen")]
 
 
 def test_the_highest_channel_counts_from_nought(tmp_path: Path) -> None:
     """A configuration that takes the highest channel makes the first one the background."""
     described = metadata(["image"], ["nothing to see", "lesion"])
-    labels = ModelCard.read(write(tmp_path, described, one_channel())).labels
+    labels = BundleContents.read(write(tmp_path, described, one_channel())).card.labels
     assert [(label.value, label.name) for label in labels] == [(1, "lesion")]
+
+
+def test_a_step_that_is_never_run_names_no_label(tmp_path: Path) -> None:
+    """Label values come only from those steps of the postprocessing that are built."""
+    configuration = four_channels(label_map=False)
+    steps = configuration["postprocessing"]["transforms"]
+    steps.append(component("Lambdad", _disabled_=True, keys="pred", func=BRATS_LABELS))
+    steps.append(component("AsDiscreted", _disabled_=True, keys="pred", argmax=True))
+    card = BundleContents.read(write(tmp_path, FOUR_CHANNELS, configuration)).card
+    assert [label.value for label in card.labels] == [1, 2, 3]
+
+
+def test_a_text_that_macros_repeat_is_not_copied(tmp_path: Path) -> None:
+    """A long text repeated five thousand times costs no more memory than once."""
+    configuration = one_channel()
+    configuration["text"] = "x" * 500_000
+    configuration["postprocessing"]["many"] = ["%text"] * 5_000
+    folder = write(tmp_path, ONE_CHANNEL, configuration)
+    tracemalloc.start()
+    BundleContents.read(folder)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50 << 20
 
 
 def test_what_stands_at_the_top_counts(tmp_path: Path) -> None:
@@ -74,7 +100,7 @@ def test_what_stands_at_the_top_counts(tmp_path: Path) -> None:
         "license": "MIT",
         "resample_inputs": True,
     }
-    card = ModelCard.read(write(tmp_path, {**ONE_CHANNEL, **own}))
+    card = BundleContents.read(write(tmp_path, {**ONE_CHANNEL, **own})).card
     assert (card.name, card.license, card.resample_inputs) == ("my-model", "MIT", True)
     assert card.inputs[0].name == "scan"
     assert card.labels[0].value == 7
@@ -82,7 +108,7 @@ def test_what_stands_at_the_top_counts(tmp_path: Path) -> None:
 
 def test_our_own_form_is_read_as_it_is(tmp_path: Path) -> None:
     """Metadata without the zoo's description needs none of it."""
-    card = ModelCard.read(write(tmp_path, METADATA))
+    card = BundleContents.read(write(tmp_path, METADATA)).card
     assert card.ref == "tiny@1.0.0"
     assert not card.resample_inputs
 
@@ -96,7 +122,7 @@ def test_a_licence_file_is_named(tmp_path: Path, text: str, known: str) -> None:
     folder = write(tmp_path, ONE_CHANNEL)
     (folder / "docs").mkdir()
     (folder / "docs" / "license.txt").write_text(text)
-    assert ModelCard.read(folder).license == known
+    assert BundleContents.read(folder).card.license == known
 
 
 @pytest.mark.parametrize(
@@ -109,13 +135,13 @@ def test_a_licence_file_is_named(tmp_path: Path, text: str, known: str) -> None:
     ],
 )
 def test_metadata_that_describes_nothing_is_refused(tmp_path: Path, broken: dict[str, Any]) -> None:
-    """A description that cannot be read is told in words."""
+    """A description that cannot be read is refused with a reason."""
     with pytest.raises(ModelError, match=r"network_data_format|not usable"):
-        ModelCard.read(write(tmp_path, {**ONE_CHANNEL, **broken}))
+        BundleContents.read(write(tmp_path, {**ONE_CHANNEL, **broken}))
 
 
 def test_a_card_is_not_given_for_a_configuration_that_is_not_allowed(tmp_path: Path) -> None:
     """Whoever reads the card learns at once that the bundle will be refused, and for what."""
     unsafe = {**one_channel(), "network_def": {"_target_": "os.system", "command": "x"}}
     with pytest.raises(ModelError, match=r"os\.system"):
-        ModelCard.read(write(tmp_path, ONE_CHANNEL, unsafe))
+        BundleContents.read(write(tmp_path, ONE_CHANNEL, unsafe))

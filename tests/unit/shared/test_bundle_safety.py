@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from shared.bundles.config import Configuration
 from shared.bundles.expressions import validate
 from shared.errors import ModelError
 from tests.support.monai_bundles import BRATS_LABELS, DEVICE, component, four_channels, one_channel
+from worker.models.brain_tumor.network import UNet3D
 from worker.models.monai.config_resolver import Resolver, locate
 
 #: An expression, and the name that its refusal must give.
@@ -115,7 +117,7 @@ def test_what_zoo_bundles_say_passes(text: str) -> None:
 @pytest.mark.parametrize("configuration", [four_channels(), one_channel()])
 def test_a_zoo_configuration_passes_as_it_is(configuration: dict[str, Any]) -> None:
     """Data lists, handlers and evaluators may say what they like: they are never evaluated."""
-    Configuration(configuration).check()
+    Configuration(configuration).validated()
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -123,7 +125,7 @@ def test_a_target_that_is_not_listed_is_refused_by_name(target: str) -> None:
     """No section that is run may build what is not on the list, however it is spelt."""
     for section in ("network_def", "inferer", "preprocessing", "postprocessing"):
         with pytest.raises(ModelError) as refusal:
-            Configuration({section: component(target)}).check()
+            Configuration({section: component(target)}).validated()
         assert target in refusal.value.detail
         assert section in refusal.value.detail
 
@@ -139,7 +141,7 @@ def test_every_name_stands_for_a_listed_one_or_is_refused(parts: list[str]) -> N
         assert stands_for in ALLOWED
 
 
-def test_every_listed_name_is_there() -> None:
+def test_every_listed_name_exists() -> None:
     """The list names nothing that the installed torch and MONAI lack, so a typing error shows."""
     assert all(locate(name) is not None for name in ALLOWED)
 
@@ -156,17 +158,64 @@ def test_every_listed_name_is_there() -> None:
         {"anything": {"deep": ["$().__class__.__base__.__subclasses__()"]}},
     ],
 )
-def test_hostile_parts_are_refused_even_where_nobody_looks(section: dict[str, Any]) -> None:
-    """A part that is never evaluated must not run programs either, were it evaluated elsewhere."""
+def test_hostile_parts_that_nothing_refers_to_cannot_be_built(section: dict[str, Any]) -> None:
+    """A section that is not run is dropped when the rest is validated, and so cannot be built."""
+    validated = Configuration({**one_channel(), **section}).validated()
+    for name in section:
+        assert name not in validated.sections
+        with pytest.raises(ModelError, match="not there"):
+            Resolver(validated, {}).get(name)
+
+
+@pytest.mark.parametrize(
+    "inferer",
+    [
+        "@initialize",
+        component("SimpleInferer", hidden="$@initialize#0"),
+        {"part": "@handlers#0"},
+        {"_desc_": "$os.system('x')"},
+        "@spare",
+        {"spare": component("Identity", _disabled_=True, f="$open('x')")},
+        component("LoadImage", f="$open('x')"),
+        {"part": [component("LoadImage", keys="$open('x')")]},
+    ],
+)
+def test_everything_that_can_be_resolved_is_validated(inferer: Any) -> None:
+    """A hostile part is refused as soon as the resolver could reach it from what is run."""
+    hostile = {
+        "initialize": ["$os.system('x')"],
+        "handlers": [component("subprocess.run")],
+        "spare": component("Identity", _disabled_=True, f="$open('x')"),
+    }
     with pytest.raises(ModelError, match="may not be used"):
-        Configuration({**one_channel(), **section}).check()
+        Configuration({**one_channel(), **hostile, "inferer": inferer}).validated()
 
 
-def test_what_a_section_refers_to_is_judged_with_it() -> None:
+def test_a_component_that_is_skipped_in_a_list_may_say_anything() -> None:
+    """A disabled transform, or one that reads files, is not built, so only its keys matter."""
+    after = one_channel()["postprocessing"]["transforms"]
+    after.append(component("SaveImaged", keys="pred", output_dir="$os.getcwd()"))
+    after.append(component("anything.at.all", _disabled_=True))
+    changed = {"postprocessing": component("Compose", transforms=after)}
+    configuration = Configuration({**one_channel(), **changed}).validated()
+    built = Resolver(configuration, {"device": torch.device("cpu")})
+    assert len(built.get("postprocessing::transforms")) == 3
+
+
+def test_the_own_network_is_known_by_its_earlier_name() -> None:
+    """A bundle that names VoxelQ's network by its old module still builds it."""
+    section = component("worker.network.UNet3D", channels=[4, 8])
+    configuration = Configuration({**one_channel(), "network_def": section}).validated()
+    assert isinstance(Resolver(configuration, {}).get("network_def"), UNet3D)
+    with pytest.raises(ModelError):
+        full_name("worker.network.torch.load")
+
+
+def test_what_a_section_refers_to_is_validated_with_it() -> None:
     """An attack behind a reference, or behind a reference's reference, is found."""
     hidden = {"a": "$@b", "b": {"deep": [1, "$torch.load('x')"]}}
     with pytest.raises(ModelError, match=r"b::deep::1: torch\.load"):
-        Configuration({**one_channel(), **hidden, "inferer": "@a"}).check()
+        Configuration({**one_channel(), **hidden, "inferer": "@a"}).validated()
 
 
 @pytest.mark.parametrize(
@@ -179,10 +228,10 @@ def test_what_a_section_refers_to_is_judged_with_it() -> None:
         ({"inferer": "%inferer"}, "refer to themselves"),
     ],
 )
-def test_what_cannot_be_followed_is_told(
+def test_what_cannot_be_followed_is_refused(
     tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
-    """A reference, mode or macro that leads nowhere is told in words, with the file's name."""
+    """A reference, mode or macro that leads nowhere is refused, with the file's name."""
     (tmp_path / "configs").mkdir()
     content = json.dumps({**one_channel(), **change})
     (tmp_path / "configs" / "inference.json").write_text(content)
@@ -193,8 +242,8 @@ def test_what_cannot_be_followed_is_told(
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"a": 1e', "[" * 100_000])
-def test_a_file_that_is_not_a_configuration_is_told(tmp_path: Path, content: str) -> None:
-    """Anything but a JSON object is refused in words."""
+def test_a_file_that_is_not_a_configuration_is_refused(tmp_path: Path, content: str) -> None:
+    """Anything but a JSON object is refused with a reason."""
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "inference.json").write_text(content)
     with pytest.raises(ModelError, match=r"not readable JSON|not a JSON object|too deep"):
@@ -202,7 +251,7 @@ def test_a_file_that_is_not_a_configuration_is_told(tmp_path: Path, content: str
 
 
 def test_macros_are_replaced_and_references_shared() -> None:
-    """A macro copies a part of the file; a reference is one object for all who refer to it."""
+    """A macro copies a part of the file; a reference is one object for all that refer to it."""
     configuration = Configuration(
         {"list": [1, {"x": 2}], "twice": ["@list", "@list#1::x"], "sum": "$@list#0 + @twice#1"}
     )
@@ -212,8 +261,8 @@ def test_macros_are_replaced_and_references_shared() -> None:
     assert resolver.get("sum") == 3
 
 
-def test_a_part_that_refers_to_itself_is_told() -> None:
-    """A circle of references ends in words, not in a full stack."""
+def test_a_part_that_refers_to_itself_is_refused() -> None:
+    """A circle of references ends in a refusal, not in a stack overflow."""
     with pytest.raises(ModelError, match="refers to itself"):
         Resolver(Configuration({"a": "@b", "b": ["@a"]}), {}).get("a")
 

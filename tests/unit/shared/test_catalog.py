@@ -1,4 +1,4 @@
-"""Bundles on disk: found afresh, judged by their files, and never half of them served."""
+"""Bundles on disk: read again when they change, and never served while incomplete."""
 
 import errno
 import json
@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from shared.bundles.available_models import AvailableModels
-from shared.bundles.bundle import WEIGHTS, Bundle
+from shared.bundles.bundle import Bundle
 from shared.bundles.catalog import ModelCatalog
+from shared.bundles.files import WEIGHTS
 from tests.support.bundles import METADATA, write_tiny_bundle
 
 TINY = "tiny@1.0.0"
@@ -92,7 +93,7 @@ def test_a_look_that_need_not_be_new_sees_what_comes_and_goes(
 def test_weights_that_still_grow_are_not_served(
     whole: Path, catalog: ModelCatalog, weights: Path
 ) -> None:
-    """At every length but the last, an archive of weights is told to be not whole."""
+    """At every length but the last, an archive of weights is known to be incomplete."""
     content = (whole / "models" / "model.pt").read_bytes()
     (whole / "models" / "model.pt").unlink()
     for part in (0, 1, 2, 100, len(content) // 2, len(content) - 30):
@@ -109,11 +110,11 @@ def test_a_copy_under_way_is_on_its_way_and_a_stalled_one_is_broken(
     path = whole / "models" / "model.pt"
     content = path.read_bytes()
     path.write_bytes(content[:1000])
-    offer = AvailableModels(catalog.bundles(), {}, "tiny")
-    assert ([one.ref for one in offer.arriving], offer.broken) == ([TINY], [])
+    available = AvailableModels(catalog.bundles(), {}, "tiny")
+    assert ([model.ref for model in available.arriving], available.broken) == ([TINY], [])
     monkeypatch.setattr("shared.bundles.bundle.time.time", lambda: path.stat().st_ctime + 11)
-    offer = AvailableModels(catalog.bundles(), {}, "tiny")
-    assert (offer.arriving, [one.ref for one in offer.broken]) == ([], [TINY])
+    available = AvailableModels(catalog.bundles(), {}, "tiny")
+    assert (available.arriving, [model.ref for model in available.broken]) == ([], [TINY])
     path.write_bytes(content)
     assert only(catalog).card is not None
 
@@ -121,7 +122,7 @@ def test_a_copy_under_way_is_on_its_way_and_a_stalled_one_is_broken(
 def test_weights_without_an_end_count_once_they_are_still(
     whole: Path, catalog: ModelCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that cannot tell whether it is whole is taken once nobody has touched it for a while.
+    """A file that is not an archive is served once it has not changed for a while.
 
     The times that a copy brings along do not count.
     """
@@ -178,9 +179,9 @@ def test_two_folders_of_one_version_are_told_apart(
     """A version copied without a change of its metadata is reported, and the first one serves."""
     copy = write_tiny_bundle(tmp_path / "models", "1.1.0")
     (copy / "configs" / "metadata.json").write_text(json.dumps(METADATA))
-    offer = AvailableModels(catalog.bundles(), {}, "tiny")
-    assert offer.resolve().folder == whole
-    ((ref, reason),) = [(one.ref, one.reason) for one in offer.broken]
+    available = AvailableModels(catalog.bundles(), {}, "tiny")
+    assert available.resolve().folder == whole
+    ((ref, reason),) = [(model.ref, model.reason) for model in available.broken]
     assert ref == "tiny@1.1.0"
     assert "says tiny@1.0.0" in reason
 

@@ -1,23 +1,23 @@
-"""How ways of computing are measured, on a clock and with passes that a test makes up."""
+"""How modes of computing are measured, on a clock and with passes that a test makes up."""
 
 import numpy as np
 import pytest
 
 from worker.device.compute_mode import PLAIN, ComputeMode, candidates
-from worker.models.brain_tumor.autotune import BUDGET_S, MOST_HEATS, choose_way
+from worker.models.brain_tumor.autotune import BUDGET_S, MOST_ROUNDS, measure_modes
 from worker.models.brain_tumor.phantom import Mask
 
 BF16, LAST = ComputeMode("bf16"), ComputeMode("bf16", "channels_last_3d")
 COMPILED = ComputeMode("bf16", compiled=True)
-WAYS = [PLAIN, BF16, LAST]
+MODES = [PLAIN, BF16, LAST]
 MASK: Mask = np.arange(10_000) < 300
 
 
 class Chip:
-    """Runs passes that take what the test says, by way and by threads."""
+    """Runs passes that take what the test says, by mode and by threads."""
 
     def __init__(self, *seconds: float, threads_gain: float = 1.0) -> None:
-        self.seconds = dict(zip([*WAYS, COMPILED], seconds, strict=False))
+        self.seconds = dict(zip([*MODES, COMPILED], seconds, strict=False))
         self.masks: dict[ComputeMode, Mask] = {}
         self.faults: dict[ComputeMode, Exception] = {}
         self.compile_s = 0.0
@@ -29,20 +29,20 @@ class Chip:
         """Return what its clock shows."""
         return self.at
 
-    def run(self, way: ComputeMode, threads: int) -> Mask:
+    def run(self, mode: ComputeMode, threads: int) -> Mask:
         """Take a while."""
-        if way in self.faults:
-            raise self.faults[way]
-        if way.compiled and (way, threads) not in self.passes:
+        if mode in self.faults:
+            raise self.faults[mode]
+        if mode.compiled and (mode, threads) not in self.passes:
             self.at += self.compile_s
-        self.at += self.seconds[way] / (self._gain if threads > 1 else 1)
-        self.passes.append((way, threads))
-        return self.masks.get(way, MASK)
+        self.at += self.seconds[mode] / (self._gain if threads > 1 else 1)
+        self.passes.append((mode, threads))
+        return self.masks.get(mode, MASK)
 
     def choose(self, *thread_counts: int, compiled: bool = False) -> ComputeMode:
-        """Race the ways over it."""
-        ways = candidates(["fp32", "bf16"], compiled=compiled)
-        return choose_way(ways, thread_counts or (1,), self.run, self.now)
+        """Race the modes over it."""
+        modes = candidates(["fp32", "bf16"], compiled=compiled)
+        return measure_modes(modes, thread_counts or (1,), self.run, self.now)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ class Chip:
     ],
 )
 def test_the_fastest_is_chosen(seconds: tuple[float, ...], chosen: ComputeMode) -> None:
-    """The fastest way is taken, and a plainer one that is as good as that before it."""
+    """The fastest mode is taken, and a plainer one that is as good as that before it."""
     assert Chip(*seconds).choose(1, 2) == chosen
 
 
@@ -71,23 +71,23 @@ def test_a_way_with_another_mask_is_not_taken() -> None:
 
 
 def test_a_way_that_fails_is_not_taken() -> None:
-    """A backend that cannot compute in some way is used in another."""
+    """A backend that cannot compute in some mode is used in another."""
     chip = Chip(0.3, 0.1, 0.2)
     chip.faults[BF16] = NotImplementedError("no kernel")
     assert chip.choose() == LAST
 
 
 def test_a_network_that_cannot_run_is_told() -> None:
-    """What the plainest way raises is not swallowed."""
+    """What the plainest mode raises is not swallowed."""
     chip = Chip(0.3, 0.1, 0.2)
-    chip.faults[PLAIN] = RuntimeError("as told")
-    with pytest.raises(RuntimeError, match="as told"):
+    chip.faults[PLAIN] = RuntimeError("no kernel at all")
+    with pytest.raises(RuntimeError, match="no kernel at all"):
         chip.choose()
 
 
 @pytest.mark.parametrize("plain_s", [0.001, 0.05, 0.3, 0.6, 1.2, 3.0])
 def test_the_time_is_bounded(plain_s: float) -> None:
-    """A race ends in time, or with the first two ways where even those take longer."""
+    """A race ends in time, or with the first two modes where even those take longer."""
     chip = Chip(plain_s, plain_s / 2, plain_s / 1.8, threads_gain=1.9)
     assert chip.choose(1, 2) == BF16
     assert chip.at <= max(BUDGET_S, 1.5 * plain_s) + 1e-9
@@ -99,33 +99,33 @@ def test_fast_passes_are_repeated() -> None:
     chip = Chip(0.010, 0.005, 0.006)
     run, spoilt = chip.run, iter([0.0, 0.5])
 
-    def stumble(way: ComputeMode, threads: int) -> Mask:
+    def stumble(mode: ComputeMode, threads: int) -> Mask:
         chip.at += next(spoilt, 0.0)
-        return run(way, threads)
+        return run(mode, threads)
 
-    assert choose_way(WAYS, [1], stumble, chip.now) == BF16
-    assert chip.passes.count((BF16, 1)) == MOST_HEATS
+    assert measure_modes(MODES, [1], stumble, chip.now) == BF16
+    assert chip.passes.count((BF16, 1)) == MOST_ROUNDS
 
 
 def test_settings_count_alike() -> None:
-    """A way that is fast on one core only is weighed against what it loses on all of them."""
+    """A mode that is fast on one core only is weighed against what it loses on all of them."""
 
     class Uneven(Chip):
-        def run(self, way: ComputeMode, threads: int) -> Mask:
-            if way == BF16 and threads > 1:
+        def run(self, mode: ComputeMode, threads: int) -> Mask:
+            if mode == BF16 and threads > 1:
                 self.at += 0.15
-            return super().run(way, threads)
+            return super().run(mode, threads)
 
     assert Uneven(0.1, 0.08, 0.5).choose(1) == BF16
     assert Uneven(0.1, 0.08, 0.5).choose(1, 2) == PLAIN
 
 
 def test_compiling_is_not_charged() -> None:
-    """A compiled network is judged by its later passes, and compiling takes no one's time."""
+    """A compiled network is measured by its later passes, and compiling extends the budget."""
     chip = Chip(0.3, 0.2, 0.25, 0.1)
     chip.compile_s = 30
     assert chip.choose(1, 2, compiled=True) == COMPILED
-    assert {threads for way, threads in chip.passes if way == COMPILED} == {1, 2}
+    assert {threads for mode, threads in chip.passes if mode == COMPILED} == {1, 2}
     chip = Chip(0.3, 0.1, 0.2, 0.0999)
     chip.compile_s = 30
     assert chip.choose(1, compiled=True) == BF16

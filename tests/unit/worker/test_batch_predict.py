@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 
 from worker.inference.oom import PassSizes
-from worker.inference.progress import OnShare
+from worker.inference.progress import OnProgress
 from worker.models.loader import Predictor
 from worker.pipeline.batch_predict import predict_each
 
@@ -23,7 +23,7 @@ class Doubling:
         """Return the word's length."""
         return len(prepared)
 
-    def predict(self, batch: Sequence[str], on_shares: Sequence[OnShare]) -> list[str]:
+    def predict(self, batch: Sequence[str], on_shares: Sequence[OnProgress]) -> list[str]:
         """Fail, or double; of each word as much is done as it has letters, of ten."""
         self.passes.append(list(batch))
         self._fault(batch)

@@ -10,6 +10,7 @@ import torch
 
 from shared.errors import ModelError
 from tests.support.bundles import write_tiny_bundle
+from tests.support.loading import load_tumor_predictor
 from worker.device.compute_mode import PLAIN, ComputeMode
 from worker.models.brain_tumor import predictor as predictor_module
 from worker.models.brain_tumor.autotune import Run
@@ -28,7 +29,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def predictor(bundle: Path) -> TumorPredictor:
     """The tiny bundle, loaded on the CPU."""
-    loaded = TumorPredictor.load(bundle, device="cpu", precision="fp32", threads=1)
+    loaded = load_tumor_predictor(bundle, device="cpu", precision="fp32", threads=1)
     loaded.warm_up()
     return loaded
 
@@ -67,7 +68,7 @@ def test_presence_and_mask_agree(predictor: TumorPredictor, logit: float, level:
 
 def test_low_precision_says_the_same(bundle: Path, predictor: TumorPredictor) -> None:
     """Under bf16 the probabilities stay within a few hundredths of fp32."""
-    reduced = TumorPredictor.load(bundle, device="cpu", precision="bf16")
+    reduced = load_tumor_predictor(bundle, device="cpu", precision="bf16")
     prepared = predictor.preprocess([(scan(1), AFFINE)])
     exact, rough = (one.predict([prepared])[0] for one in (predictor, reduced))
     assert np.abs(exact.probability - rough.probability).mean() < 0.03
@@ -97,7 +98,7 @@ def test_a_bundle_that_cannot_be_run_is_refused(
     metadata = json.loads(path.read_text())
     path.write_text(json.dumps({**metadata, section: content}))
     with pytest.raises(ModelError, match="cannot be run"):
-        TumorPredictor.load(folder, device="cpu")
+        load_tumor_predictor(folder, device="cpu")
 
 
 def test_weights_are_only_weights(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_weights_are_only_weights(tmp_path: Path) -> None:
     folder = write_tiny_bundle(tmp_path)
     torch.save({"network": Path("x")}, folder / "models" / "model.pt")
     with pytest.raises(ModelError, match=r"does not fit|as weights alone"):
-        TumorPredictor.load(folder, device="cpu")
+        load_tumor_predictor(folder, device="cpu")
 
 
 def test_missing_and_broken_weights_are_refused(tmp_path: Path) -> None:
@@ -114,40 +115,40 @@ def test_missing_and_broken_weights_are_refused(tmp_path: Path) -> None:
     weights = folder / "models" / "model.pt"
     weights.write_bytes(b"not a network")
     with pytest.raises(ModelError, match=r"does not fit|as weights alone"):
-        TumorPredictor.load(folder, device="cpu")
+        load_tumor_predictor(folder, device="cpu")
     weights.unlink()
     with pytest.raises(ModelError, match="no readable weights"):
-        TumorPredictor.load(folder, device="cpu")
+        load_tumor_predictor(folder, device="cpu")
 
 
 @pytest.mark.parametrize("device", ["tpu-ish", "meta", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(bundle: Path, device: str) -> None:
     """Asking for a device this machine lacks fails at the start, in words."""
     with pytest.raises(ModelError):
-        TumorPredictor.load(bundle, device=device)
+        load_tumor_predictor(bundle, device=device)
 
 
 def test_what_is_found_at_warm_up_is_served(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The arithmetic that won is what later scans are computed in, at the threads from before."""
-    loaded = TumorPredictor.load(bundle, device="cpu", precision="auto", threads=2)
+    """The mode that was chosen is what later scans are computed in, at the threads from before."""
+    loaded = load_tumor_predictor(bundle, device="cpu", precision="auto", threads=2)
     last = ComputeMode("fp32", "channels_last_3d")
     tried: list[ComputeMode] = []
 
-    def choose(ways: Sequence[ComputeMode], thread_counts: Sequence[int], run: Run) -> ComputeMode:
-        for way in ways:
-            assert run(way, thread_counts[0]).shape == (48, 48, 48)
-            tried.append(loaded.arithmetic)
+    def choose(modes: Sequence[ComputeMode], thread_counts: Sequence[int], run: Run) -> ComputeMode:
+        for mode in modes:
+            assert run(mode, thread_counts[0]).shape == (48, 48, 48)
+            tried.append(loaded.compute_mode)
         assert list(thread_counts) == [1, 2]
         return last
 
-    monkeypatch.setattr(predictor_module, "choose_way", choose)
+    monkeypatch.setattr(predictor_module, "measure_modes", choose)
     loaded.warm_up()
     assert tried[0] == PLAIN
-    assert loaded.arithmetic == last
+    assert loaded.compute_mode == last
     assert torch.get_num_threads() == 2
     weights = next(weight for weight in loaded._network.parameters() if weight.ndim == 5)
     assert weights.is_contiguous(memory_format=torch.channels_last_3d)
-    exact = TumorPredictor.load(bundle, device="cpu", precision="fp32", threads=1)
+    exact = load_tumor_predictor(bundle, device="cpu", precision="fp32", threads=1)
     prepared = exact.preprocess([(scan(1), AFFINE)])
     one, other = (each.predict([prepared])[0] for each in (exact, loaded))
     assert np.allclose(one.probability, other.probability, atol=1e-4)
@@ -156,6 +157,6 @@ def test_what_is_found_at_warm_up_is_served(bundle: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_precision_that_was_asked_for_is_kept(bundle: Path, precision: str) -> None:
     """Only auto chooses among number formats; what is named is obeyed."""
-    loaded = TumorPredictor.load(bundle, device="cpu", precision=precision, threads=1)
+    loaded = load_tumor_predictor(bundle, device="cpu", precision=precision, threads=1)
     loaded.warm_up()
-    assert loaded.arithmetic.precision == precision
+    assert loaded.compute_mode.precision == precision

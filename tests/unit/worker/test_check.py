@@ -31,12 +31,11 @@ def test_every_fault_of_a_configuration_is_told(tmp_path: Path) -> None:
         **one_channel(),
         "inferer": component("torch.load", f="x"),
         "postprocessing": "@nowhere",
-        "run": ["$os.system('x')"],
     }
     (folder / "configs" / "inference.json").write_text(json.dumps(wrong))
     details = [finding.detail for finding in check(folder) if not finding.ok]
-    assert len(details) == 3
-    for detail, words in zip(details, ("torch.load", "@nowhere", "os.system"), strict=True):
+    assert len(details) == 2
+    for detail, words in zip(details, ("torch.load", "@nowhere"), strict=True):
         assert words in detail
 
 
@@ -51,7 +50,7 @@ def test_every_fault_of_a_configuration_is_told(tmp_path: Path) -> None:
 def test_a_missing_or_broken_file_is_told(
     tmp_path: Path, file: str, content: bytes | None, step: str, words: str
 ) -> None:
-    """What is wrong with the files themselves is told before anything is loaded."""
+    """A problem of the files themselves is found before anything is loaded."""
     folder = write_bundle(tmp_path, "bad", ONE_CHANNEL, one_channel())
     (folder / file).unlink()
     if content is not None:

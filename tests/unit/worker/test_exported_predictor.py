@@ -1,4 +1,4 @@
-"""TorchScript and exported networks: run by the metadata, and judged before they are loaded."""
+"""TorchScript and exported networks: run as the metadata says, validated before loading."""
 
 import io
 import json
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from shared.errors import BadScan, ModelError
+from tests.support.loading import load_bundle
 from tests.support.monai_bundles import metadata, save_torchscript, write_bundle
 from worker.models.exported.predictor import ExportedPredictor
 from worker.models.exported.recipe import ExportedRecipe
-from worker.models.loader import load_predictor
 from worker.models.safe_load.torch_export import validate_parts
 from worker.models.safe_load.torchscript import validate_program
 from worker.models.safe_load.zip_archive import pack, read_parts
@@ -85,7 +85,7 @@ def test_what_is_bright_is_marked_in_the_scan_s_grid(
     tmp_path: Path, file: str, described: dict[str, Any]
 ) -> None:
     """Whatever grid and window the metadata asks for, the mask lies where the scan shows it."""
-    predictor = load_predictor(bundle(tmp_path, file, **described), device="cpu", threads=1)
+    predictor = load_bundle(bundle(tmp_path, file, **described), device="cpu", threads=1)
     assert isinstance(predictor, ExportedPredictor)
     predictor.warm_up()
     data = scan()
@@ -108,7 +108,7 @@ def test_one_channel_is_one_region(tmp_path: Path) -> None:
     """A network of a single output marks its label where the probability passes one half."""
     folder = write_bundle(tmp_path, "single", metadata(["image"], ["lesion"]))
     save_torchscript(nn.Conv3d(1, 1, 1), folder / "models" / "model.ts")
-    predictor = load_predictor(folder, device="cpu")
+    predictor = load_bundle(folder, device="cpu")
     prepared = predictor.preprocess([(scan(), AFFINE)])
     answer = torch.where(prepared.image > 1, 4.0, -4.0)
     mask = predictor.postprocess(prepared, answer).mask
@@ -144,16 +144,16 @@ def test_normalisation_is_per_channel_and_survives_flat_ones() -> None:
 def test_metadata_that_asks_for_the_impossible_is_refused(
     tmp_path: Path, wrong: dict[str, Any]
 ) -> None:
-    """What the metadata says wrongly is told at load."""
+    """Wrong metadata is refused when the bundle is loaded."""
     with pytest.raises(ModelError, match="cannot be run"):
-        load_predictor(bundle(tmp_path, **wrong), device="cpu")
+        load_bundle(bundle(tmp_path, **wrong), device="cpu")
 
 
 def test_a_folder_that_nothing_runs_is_refused(tmp_path: Path) -> None:
     """A bundle with a card and no network says what a bundle should have."""
     folder = write_bundle(tmp_path, "empty", metadata(["image"], ["lesion"]))
     with pytest.raises(ModelError, match=r"inference\.json.*model\.ts.*model\.pt2"):
-        load_predictor(folder, device="cpu")
+        load_bundle(folder, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_folder_that_nothing_runs_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_torchscript_that_does_more_than_compute_is_refused(program: str, named: str) -> None:
-    """A program that touches files, prints, or calls foreign operators is told by name."""
+    """A program that touches files, prints, or calls foreign operators is refused by name."""
     with pytest.raises(ModelError) as refusal:
         validate_program(program)
     assert named in refusal.value.detail
@@ -193,17 +193,17 @@ def test_a_network_that_writes_files_is_not_even_loaded(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path, "writer", metadata(["image"], ["lesion"]))
     save_torchscript(Writer(), folder / "models" / "model.ts")
     with pytest.raises(ModelError, match=r"\.save"):
-        load_predictor(folder, device="cpu")
+        load_bundle(folder, device="cpu")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", pickle.dumps({"a": 1})])
 @pytest.mark.parametrize("file", SAVERS)
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path, file: str, content: bytes) -> None:
-    """Anything but the file's own format is told in words."""
+    """Anything but the file's own format is refused with a reason."""
     folder = write_bundle(tmp_path, "broken", metadata(["image"], ["lesion"]))
     (folder / "models" / file).write_bytes(content)
     with pytest.raises(ModelError, match=rf"{file} is (not|refused)"):
-        load_predictor(folder, device="cpu")
+        load_bundle(folder, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +247,8 @@ def test_an_archive_that_can_be_read_in_two_ways_is_refused(
         read_parts(zipped(entries))
 
 
-def test_what_is_loaded_is_what_was_judged() -> None:
-    """An archive written anew has the judged parts and nothing that lay round them."""
+def test_what_is_loaded_is_what_was_validated() -> None:
+    """The new archive has the validated parts and nothing else of the file."""
     parts = {"code/x.py": b"good", "data.pkl": b"1"}
     content = b"before" + zipped([(f"a/{name}", part) for name, part in parts.items()])
     again = pack(read_parts(content))
@@ -272,7 +272,7 @@ def test_an_honest_archive_passes(archive: dict[str, bytes]) -> None:
         ("model.json", '"expr_str": "', '"expr_str": "__import__(\'os\') + ', "__import__"),
         ("model.json", '"expr_str": "', '"expr_str": "().__class__ + ', "Attribute"),
         ("model.json", '"guards_code": []', '"guards_code": ["exec(\'1\')"]', "exec"),
-        ("model.json", '"name": "images"', '"name": "images, x=exec(1)"', "a name that is none"),
+        ("model.json", '"name": "images"', '"name": "images, x=exec(1)"', "not an identifier"),
         ("model.json", "builtins.tuple", "collections.defaultdict", "collections.defaultdict"),
         ("model_weights_config.json", '"use_pickle": false', '"use_pickle": true', "is pickled"),
     ],
@@ -280,7 +280,7 @@ def test_an_honest_archive_passes(archive: dict[str, bytes]) -> None:
 def test_an_archive_that_would_run_something_is_refused(
     archive: dict[str, bytes], end: str, old: str, new: str, named: str
 ) -> None:
-    """Foreign operators, code in sizes, guards and names, and pickles are told by name."""
+    """Foreign operators, code in sizes, guards and names, and pickles are refused by name."""
     with pytest.raises(ModelError) as refusal:
         validate_parts(changed(archive, f"/{end}", old, new))
     assert named in refusal.value.detail
@@ -301,8 +301,8 @@ def test_foreign_parts_of_an_archive_are_refused(archive: dict[str, bytes]) -> N
         validate_parts(lacking)
 
 
-def test_the_judged_archive_is_what_torch_writes(archive: dict[str, bytes]) -> None:
-    """The program holds nodes, guards or sizes to judge; an empty one would prove nothing."""
+def test_the_validated_archive_is_what_torch_writes(archive: dict[str, bytes]) -> None:
+    """The program has nodes, guards or sizes to validate; an empty one would prove nothing."""
     name = next(name for name in archive if name.endswith("/model.json"))
     program = json.loads(archive[name])
     assert len(program["graph_module"]["graph"]["nodes"]) > 3

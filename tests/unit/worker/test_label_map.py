@@ -67,14 +67,14 @@ def test_mask_and_presence_agree(probability: float) -> None:
 
 
 def test_a_value_that_no_mask_can_hold_is_refused() -> None:
-    """Values below 0 or above 255 are told, not wrapped round."""
+    """Values below 0 or above 255 are refused, not wrapped around."""
     for value in (-1.0, 256.0, float("nan")):
         with pytest.raises(ModelError, match="0 to 255"):
             segmentation(torch.full((1, 2, 2, 2), value), AFFINE, LABELS, 0.5)
 
 
 def test_channels_that_fit_no_labels_are_refused() -> None:
-    """A model that answers with more channels than the card names is told so."""
+    """A model with more output channels than the card has labels is refused."""
     with pytest.raises(ModelError, match="5 channels"):
         segmentation(torch.zeros(5, 2, 2, 2), AFFINE, LABELS, 0.5)
 
@@ -88,8 +88,8 @@ def test_logits_become_probabilities_and_probabilities_stay() -> None:
     assert to_probabilities(kept, exclusive=True) is kept
 
 
-def test_the_most_suspicious_millilitre_tells_the_probability() -> None:
-    """One voxel that stands out is not believed; a millilitre is."""
+def test_the_likeliest_millilitre_gives_the_probability() -> None:
+    """One voxel with a high probability is not enough; a millilitre is."""
     answer = torch.zeros(3, 10, 10, 10)
     answer[1, 0, 0, 0] = 1.0
     assert presence_probability(answer, LABELS, voxel_ml=0.01) == pytest.approx(0.01)
@@ -99,21 +99,21 @@ def test_the_most_suspicious_millilitre_tells_the_probability() -> None:
 
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("scale", [1.0, 8.0])
-def test_probabilities_looked_at_piece_by_piece_are_the_same(channels: int, scale: float) -> None:
-    """Neither planes at a time nor channel by channel changes what a whole answer says."""
+def test_probabilities_by_parts_are_those_of_the_whole(channels: int, scale: float) -> None:
+    """Processing planes or channels one by one gives the result of the whole output."""
     answer = scale * torch.rand((channels, 40, 6, 5), generator=torch.Generator().manual_seed(1))
     exclusive = channels == 4
     whole = to_probabilities(answer, exclusive=exclusive)
     by_channel = torch.stack(list(channel_probabilities(answer, exclusive=exclusive)))
     torch.testing.assert_close(by_channel, whole)
-    suspicion = 1 - whole[0] if exclusive else whole.amax(dim=0)
-    expected = float(suspicion.flatten().sort(descending=True).values[:100].mean())
+    score = 1 - whole[0] if exclusive else whole.amax(dim=0)
+    expected = float(score.flatten().sort(descending=True).values[:100].mean())
     assert presence_probability(answer, LABELS, voxel_ml=0.01) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_an_answer_that_is_no_number_is_told(channels: int) -> None:
-    """One NaN fails the scan in words, and does not pass for a probability."""
+def test_an_output_that_is_not_a_number_is_refused(channels: int) -> None:
+    """One NaN fails the scan with a reason, and is not taken as a probability."""
     answer = torch.zeros(channels, 20, 4, 4)
     answer[1, 18, 2, 2] = torch.nan
     with pytest.raises(InferenceFailed, match="no numbers"):

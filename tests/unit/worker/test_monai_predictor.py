@@ -19,6 +19,7 @@ from torch import Tensor
 
 from shared.errors import BadScan, ModelError
 from tests.support.bundles import write_tiny_bundle
+from tests.support.loading import load_bundle
 from tests.support.monai_bundles import (
     FOUR_CHANNELS,
     ONE_CHANNEL,
@@ -29,13 +30,11 @@ from tests.support.monai_bundles import (
     save_torchscript,
     write_bundle,
 )
-from worker.inference.forward_pass import Network
+from worker.inference.forward_pass import Network, PassContext, ScanInput
 from worker.inference.inferers import from_monai
 from worker.inference.oom import PassSizes
 from worker.inference.outputs import WholeOutput
-from worker.inference.progress import unheard
 from worker.inference.streaming_argmax import LikeliestLabels
-from worker.models.loader import load_predictor
 from worker.models.monai.predictor import MonaiPredictor, PreparedScan
 from worker.pipeline.batch_predict import predict_each
 from worker.volume.align_channels import Channel
@@ -56,7 +55,7 @@ def scan(channels: int) -> list[Channel]:
 def load(root: Path, described: dict[str, Any], configuration: dict[str, Any]) -> MonaiPredictor:
     """Write a bundle and load it as a worker does."""
     folder = write_bundle(root, "bundle", described, configuration)
-    predictor = load_predictor(folder, device="cpu", threads=1)
+    predictor = load_bundle(folder, device="cpu", threads=1)
     assert isinstance(predictor, MonaiPredictor)
     return predictor
 
@@ -252,7 +251,7 @@ def test_scans_of_unlike_shapes_share_a_batch(tmp_path: Path) -> None:
             assert isinstance(alone, LikeliestLabels)
             # a pass of another size may round otherwise where two labels are as likely
             assert float((answer.labels != alone.labels).float().mean()) < 1e-3
-            assert answer.suspicion.probability() == pytest.approx(alone.suspicion.probability())
+            assert answer.presence.probability() == pytest.approx(alone.presence.probability())
 
 
 def test_only_the_largest_piece_is_kept(tmp_path: Path) -> None:
@@ -275,7 +274,7 @@ def test_only_the_largest_piece_is_kept(tmp_path: Path) -> None:
 def test_weights_under_model_are_found(tmp_path: Path) -> None:
     """A checkpoint as MONAI's trainers write it serves as well as a bare state dict."""
     folder = write_bundle(tmp_path, "wrapped", ONE_CHANNEL, one_channel(), wrapped=True)
-    load_predictor(folder, device="cpu", threads=1).warm_up()
+    load_bundle(folder, device="cpu", threads=1).warm_up()
 
 
 def test_torchscript_stands_in_for_weights(tmp_path: Path) -> None:
@@ -283,7 +282,7 @@ def test_torchscript_stands_in_for_weights(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path, "scripted", ONE_CHANNEL, one_channel())
     (folder / "models" / "model.pt").unlink()
     save_torchscript(torch.nn.Conv3d(1, 2, 3, padding=1), folder / "models" / "model.ts")
-    load_predictor(folder, device="cpu", threads=1).warm_up()
+    load_bundle(folder, device="cpu", threads=1).warm_up()
 
 
 def test_channels_may_be_loaded_one_by_one(tmp_path: Path) -> None:
@@ -321,11 +320,11 @@ def test_channels_may_be_loaded_one_by_one(tmp_path: Path) -> None:
 def test_a_bundle_that_cannot_be_run_is_refused(
     tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
-    """What is wrong with a configuration is told at load, in words that name its place."""
+    """A wrong configuration is refused at load, with a reason that names the place."""
     folder = write_bundle(tmp_path, "broken", ONE_CHANNEL, one_channel())
     (folder / "configs" / "inference.json").write_text(json.dumps({**one_channel(), **change}))
     with pytest.raises(ModelError) as refusal:
-        load_predictor(folder, device="cpu")
+        load_bundle(folder, device="cpu")
     assert words in refusal.value.detail
 
 
@@ -334,7 +333,7 @@ def test_weights_that_are_more_than_weights_are_refused(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path, "evil", ONE_CHANNEL, one_channel())
     torch.save({"model": Path("x")}, folder / "models" / "model.pt")
     with pytest.raises(ModelError, match="as weights alone"):
-        load_predictor(folder, device="cpu")
+        load_bundle(folder, device="cpu")
 
 
 def test_unlike_grids_are_refused_unless_the_bundle_resamples(
@@ -355,7 +354,8 @@ def inferred(inferer: Any, volume: Tensor, network: Network) -> Tensor:
     """What the stand-in for one of MONAI's inferers makes of a volume."""
     answer = WholeOutput()
     inference = from_monai(inferer)
-    inference.run([volume], [answer], [unheard], network, torch.device("cpu"), PassSizes())
+    context = PassContext(network, torch.device("cpu"), PassSizes())
+    inference.run([ScanInput(volume, answer)], context)
     return answer.result()
 
 
@@ -383,9 +383,9 @@ def test_without_monai_the_refusal_names_the_extra(tmp_path: Path) -> None:
         "import sys; sys.modules['monai'] = None\n"
         "from pathlib import Path\n"
         "from shared.errors import ModelError\n"
-        "from worker.models.loader import load_predictor\n"
-        "load_predictor(Path(sys.argv[2]), device='cpu').warm_up()\n"
-        "try: load_predictor(Path(sys.argv[1]), device='cpu')\n"
+        "from tests.support.loading import load_bundle\n"
+        "load_bundle(Path(sys.argv[2]), device='cpu').warm_up()\n"
+        "try: load_bundle(Path(sys.argv[1]), device='cpu')\n"
         "except ModelError as error: print(error.detail)\n"
     )
     said = subprocess.run(

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from shared.errors import ModelError
 from tests.support.jobs import submission
+from tests.support.loading import load_bundle
 from tests.support.monai_bundles import metadata, write_bundle
-from worker.models.loader import load_predictor
 from worker.models.safe_load.torch_operators import OPERATORS
 from worker.models.safe_load.torchscript import validate_parts, validate_program, without_warnings
 from worker.models.safe_load.zip_archive import pack, read_parts
@@ -109,7 +109,7 @@ def test_the_list_names_nothing_that_torch_lacks() -> None:
         ("print = x", "print"),
         ("hasattr(x, 'y')", "hasattr"),
         ("open('f')", "open"),
-        ("[x][0]()", "no name"),
+        ("[x][0]()", "without a name"),
         ("x.nothing_that_is_known()", "nothing_that_is_known"),
         ("y = getattr(x, 'warn')('x')", "getattr"),
     ],
@@ -160,7 +160,7 @@ def test_a_network_that_warns_of_a_scan_is_silent(
     """It is served, and nothing of what it would have said reaches the log."""
     folder = write_bundle(tmp_path, "telltale", metadata(["image"], ["lesion"]))
     torch.jit.save(torch.jit.script(Telltale()), folder / "models" / "model.ts")
-    predictor = load_predictor(folder, device="cpu")
+    predictor = load_bundle(folder, device="cpu")
     predictor.warm_up()
     assert "mean" not in "".join(capfd.readouterr())
 
@@ -182,7 +182,7 @@ def test_what_a_network_says_as_it_fails_is_neither_logged_nor_returned(
     described = metadata(["image"], ["lesion"], normalization="none")
     folder = write_bundle(tmp_path, "confession", described)
     torch.jit.save(torch.jit.script(Confession()), folder / "models" / "model.ts")
-    predictor = load_predictor(folder, device="cpu")
+    predictor = load_bundle(folder, device="cpu")
     predictor.warm_up()
     prepared = predictor.preprocess([(np.full((32, 32, 32), 200, np.float32), np.eye(4))])
     with pytest.raises(Exception, match="Jane Doe") as failure:

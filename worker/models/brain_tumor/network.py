@@ -1,8 +1,8 @@
 """The network: a residual 3D U-Net that outlines a tumour and says whether there is one.
 
-It works at half the grid's resolution, where a voxel costs an eighth, and loses none of it: the
-eight voxels of a 2x2x2 cube come in as eight channels, and go out as eight logits (Shi et al.
-2016, doi:10.1109/CVPR.2016.207).
+It works at half the grid's resolution, which costs an eighth, and loses no resolution: the eight
+voxels of a 2x2x2 cube are eight input channels, and eight output logits (Shi et al. 2016,
+doi:10.1109/CVPR.2016.207).
 After Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) and its residual successors.
 """
 

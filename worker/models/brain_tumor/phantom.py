@@ -1,4 +1,4 @@
-"""A volume that looks a little like a head with a bright lesion, to try a network on."""
+"""A volume that resembles a head with a bright lesion, for a network's warm-up."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,8 @@ Mask = NDArray[np.bool_]
 def sample_head(shape: tuple[int, int, int]) -> NDArray[np.float32]:
     """Return a noisy ellipsoid with a shell, and in it a ball of a fiftieth of the volume.
 
-    The ball is so large that a network that loses it disagrees in more voxels than are allowed to
-    differ between two arithmetics.
+    The ball is so large that a network that misses it disagrees in more voxels than may differ
+    between two compute modes.
     """
     steps = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
     radius = np.sqrt(sum(step**2 for step in steps))

@@ -1,46 +1,49 @@
-"""The default model in service: whole scans on one grid, an outline and a presence."""
+"""Runs VoxelQ's own network: whole scans on one grid, an outline and a presence."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
+import structlog
 import torch
 from torch import Tensor
 
+from shared.bundles.contents import BundleContents
 from shared.bundles.model_card import ModelCard
 from worker.device.compute_mode import PLAIN, ComputeMode, candidates
+from worker.device.compute_options import ComputeOptions
 from worker.device.select import (
     PRECISION_NAMES,
     PRECISIONS,
-    choose_device,
     choose_precision,
     cores,
-    limit_gpu_memory,
     precisions,
     set_threads,
 )
 from worker.inference.oom import PassSizes
-from worker.inference.progress import OnShare
-from worker.models.brain_tumor.autotune import choose_way
+from worker.inference.progress import OnProgress
+from worker.models.brain_tumor.agreed_mode import ComputeModeStore, agreed_mode
+from worker.models.brain_tumor.autotune import measure_modes
 from worker.models.brain_tumor.network import UNet3D, tumour_probability
 from worker.models.brain_tumor.phantom import Mask, sample_head
-from worker.models.brain_tumor.recipe import Recipe, load_network, read_recipe
+from worker.models.brain_tumor.recipe import Recipe, load_network
 from worker.volume import postprocess, preprocess
 from worker.volume.align_channels import Channel
 from worker.volume.postprocess import Segmentation
 from worker.volume.preprocess import Prepared
 from worker.volume.resample import Volume
 
-#: Batches that are run once before the first scan comes. The second has a compiler see that sizes
-#: differ, and so compile once for all of them.
+log = structlog.get_logger()
+
+#: Batches that are run once before the first scan. The second shows a compiler that sizes differ,
+#: so that it compiles once for all of them.
 _WARM_SIZES = (1, 2)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The network's answer for one scan: probabilities ``[D, H, W]``, presence as a logit."""
+    """The network's output for one scan: probabilities ``[D, H, W]``, presence as a logit."""
 
     probability: Volume
     presence_logit: float
@@ -55,8 +58,8 @@ class TumorPredictor:
         recipe: Recipe,
         network: UNet3D,
         device: torch.device,
-        ways: Sequence[ComputeMode],
-        start: ComputeMode,
+        modes: Sequence[ComputeMode],
+        mode_store: ComputeModeStore | None,
     ) -> None:
         self.card = card
         self.device = str(device)
@@ -64,91 +67,90 @@ class TumorPredictor:
         self._recipe = recipe
         self._network = network.to(device)
         self._device = device
-        self._ways = ways
-        self.arithmetic = PLAIN
+        self._modes = modes
+        self._mode_store = mode_store
+        self.compute_mode = PLAIN
         self._forward: Callable[[Tensor], tuple[Tensor, Tensor]] = self._network
-        self._use(start)
 
     @classmethod
     def load(
         cls,
-        bundle: Path,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int = 0,
-        memory_growth: bool = True,
-        memory_fraction: float = 1.0,
-        compile_network: bool = False,
+        contents: BundleContents,
+        options: ComputeOptions,
+        mode_store: ComputeModeStore | None = None,
     ) -> Self:
-        """Read a bundle and put its network on a device.
-
-        Args:
-            bundle: The folder with ``configs/metadata.json`` and ``models/model.pt``.
-            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-            precision: ``fp32``, ``bf16``, ``fp16``, or ``auto`` for what `warm_up` finds best.
-            threads: Threads of a forward pass on a CPU; 0 leaves torch's choice.
-            memory_growth: Whether GPU memory is taken piece by piece.
-            memory_fraction: The largest share of the GPU's memory.
-            compile_network: Whether `warm_up` tries ``torch.compile`` as well.
+        """Put a bundle's network on a device; see `worker.models.loader.load_predictor`.
 
         Raises:
-            ModelError: The bundle cannot be read or run, or the device is not there.
+            ModelError: The bundle cannot be run, or the device does not exist.
         """
-        card, recipe = ModelCard.read(bundle), read_recipe(bundle)
-        place = choose_device(device)
-        limit_gpu_memory(place, growth=memory_growth, fraction=memory_fraction)
-        set_threads(threads)
-        network = load_network(bundle, recipe.network)
-        ways = candidates(precisions(precision, place), compiled=compile_network)
-        start = ComputeMode(PRECISION_NAMES[choose_precision(precision, place)])
-        return cls(card, recipe, network, place, ways, start)
+        recipe = Recipe.of(contents.metadata, contents.folder.name)
+        device = options.open_device()
+        network = load_network(contents, recipe.network)
+        modes = candidates(precisions(options.precision, device), compiled=options.compile_network)
+        predictor = cls(contents.card, recipe, network, device, modes, mode_store)
+        precision = choose_precision(options.precision, device)
+        predictor._use(ComputeMode(PRECISION_NAMES[precision]))
+        return predictor
 
     def warm_up(self) -> None:
-        """Find the fastest arithmetic that gives the same mask, and be ready for any batch.
+        """Choose the fastest compute mode that gives the same mask, and run batches in it.
 
         Raises:
-            RuntimeError: The network cannot be run in the precision that was asked for.
+            RuntimeError: The network cannot run in the precision of the options.
         """
         grid = self._recipe.network_grid
         affine = np.diag([*[grid.spacing_mm] * 3, 1.0])
         sample = preprocess.to_network_grid(sample_head(grid.shape), affine, grid)
-        every = cores()
-        # Under load each lane has one core, and a scan that comes alone has them all.
-        shares = [1, every] if self.device == "cpu" and every > 1 else [every]
+        all_cores = cores()
+        # Under load each lane has one core; a single scan has all cores.
+        thread_counts = [1, all_cores] if self.device == "cpu" and all_cores > 1 else [all_cores]
 
-        def outline(way: ComputeMode, threads: int) -> Mask:
-            self._use(way)
+        def outline(mode: ComputeMode, threads: int) -> Mask:
+            self._use(mode)
             set_threads(threads)
             (prediction,) = self.predict([sample])
             return prediction.probability > self._recipe.mask.threshold
 
+        def measure() -> ComputeMode:
+            return measure_modes(self._modes, thread_counts, outline)
+
+        def is_usable(mode: ComputeMode) -> bool:
+            if mode not in self._modes:
+                return False
+            try:
+                outline(mode, all_cores)
+            except Exception as error:  # a backend may lack any operation
+                log.warning("compute_mode_failed", mode=str(mode), error=type(error).__name__)
+                return False
+            return True
+
         try:
             if self.device != "cpu":
-                outline(self.arithmetic, every)  # a GPU's first pass of all loads its libraries
-            self._use(choose_way(self._ways, shares, outline))
-            for threads in shares if self.arithmetic.compiled else [every]:
+                outline(self.compute_mode, all_cores)  # a GPU's first pass loads its libraries
+            self._use(agreed_mode(self._mode_store, measure, is_usable))
+            for threads in thread_counts if self.compute_mode.compiled else [all_cores]:
                 set_threads(threads)
                 for size in _WARM_SIZES:
                     self.predict([sample] * size)
         finally:
-            set_threads(every)
+            set_threads(all_cores)
 
     def preprocess(self, channels: Sequence[Channel]) -> Prepared:
-        """Bring a scan of one channel to the network's grid."""
+        """Resample a scan of one channel to the network's grid."""
         ((data, affine),) = channels
         return preprocess.to_network_grid(data, affine, self._recipe.network_grid)
 
     def pass_kind(self, prepared: Prepared) -> Hashable:
-        """Return what is the same for all: every scan is on the network's one grid."""
+        """Return None: all scans are of one kind, because they are on the network's one grid."""
         return None
 
     def predict(
-        self, batch: Sequence[Prepared], on_shares: Sequence[OnShare] = ()
+        self, batch: Sequence[Prepared], on_progress: Sequence[OnProgress] = ()
     ) -> list[Prediction]:
-        """Run one forward pass over the batch and return its answers in the same order."""
+        """Run one forward pass over the batch and return its outputs in the same order."""
         images = torch.from_numpy(np.stack([prepared.volume for prepared in batch]))
-        precision = PRECISIONS[self.arithmetic.precision]
+        precision = PRECISIONS[self.compute_mode.precision]
         with (
             torch.inference_mode(),
             torch.autocast(self._device.type, precision, enabled=precision != torch.float32),
@@ -162,16 +164,16 @@ class TumorPredictor:
         ]
         if len(predictions) != len(batch):
             raise RuntimeError(
-                f"The network answered {len(predictions)} times to {len(batch)} scans; "
+                f"The network returned {len(predictions)} outputs for {len(batch)} scans; "
                 "its forward pass must keep the first axis."
             )
         return predictions
 
     def postprocess(self, prepared: Prepared, prediction: Prediction) -> Segmentation:
-        """Return mask, presence and statistics in the scan's own grid, in agreement.
+        """Return mask, presence and statistics in the scan's own grid.
 
-        A tumour is present when its probability reaches one half and the mask shows it; else
-        the mask is empty and the probability stays below one half.
+        A tumour is present if its probability is at least one half and the mask is not empty;
+        otherwise the mask is emptied and the probability is below one half.
         """
         frame = prepared.frame
         mask = postprocess.to_scan_grid(prediction.probability, frame, self._recipe.mask_rules)
@@ -182,13 +184,13 @@ class TumorPredictor:
             return Segmentation(mask, True, probability, labels)
         return postprocess.empty_segmentation(mask, probability)
 
-    def _use(self, way: ComputeMode) -> None:
-        """Compute in this way from now on; not while a pass runs."""
-        if way == self.arithmetic:
+    def _use(self, mode: ComputeMode) -> None:
+        """Compute in this mode from now on; not to be called while a pass runs."""
+        if mode == self.compute_mode:
             return
-        self.arithmetic = way
-        plain = way.memory_format == "contiguous"
-        order = torch.contiguous_format if plain else torch.channels_last_3d
-        # The weights' order decides that of everything that is computed from them.
+        self.compute_mode = mode
+        contiguous = mode.memory_format == "contiguous"
+        order = torch.contiguous_format if contiguous else torch.channels_last_3d
+        # The memory format of the weights decides that of all that is computed from them.
         self._network.to(memory_format=order)  # type: ignore[call-overload]
-        self._forward = torch.compile(self._network) if way.compiled else self._network
+        self._forward = torch.compile(self._network) if mode.compiled else self._network

@@ -1,20 +1,18 @@
-"""A model bundle as the worker reads it: how to build the network and how to read its answer.
+"""How to build VoxelQ's own network and read its output, from ``configs/metadata.json``.
 
-``configs/metadata.json`` serves two readers: `shared.bundles.model_card.ModelCard` takes what a
-client may know, and `Recipe` what it takes to run the model.
+`shared.bundles.model_card.ModelCard` takes from the same file what a client may know.
 """
 
 import math
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from shared.bundles.files import read_json
-from shared.bundles.model_card import METADATA
+from shared.bundles.contents import BundleContents
+from shared.bundles.files import METADATA, STATE_DICT
 from shared.errors import ModelError
 from worker.models.brain_tumor.network import STRIDE, UNet3D
-from worker.models.safe_load.state_dict import WEIGHTS, read_state
+from worker.models.safe_load.state_dict import read_state
 from worker.volume.postprocess import MaskRules
 from worker.volume.preprocess import Grid
 
@@ -49,7 +47,7 @@ class GridRecipe(_Frozen):
 
 
 class MaskRecipe(_Frozen):
-    """When a voxel, and when a piece of the mask, counts."""
+    """The least probability of a voxel, and the least volume of a component, to be tumour."""
 
     threshold: float = Field(gt=0, lt=1)
     min_component_ml: float = Field(ge=0)
@@ -70,12 +68,24 @@ class PresenceRecipe(_Frozen):
 
 
 class Recipe(_Frozen):
-    """All that is needed to run a bundle, besides its weights."""
+    """Everything that is needed to run a bundle, besides its weights."""
 
     network: NetworkArguments
     grid: GridRecipe
     mask: MaskRecipe
     presence: PresenceRecipe
+
+    @classmethod
+    def of(cls, metadata: dict[str, Any], name: str) -> Self:
+        """Return what a bundle's metadata says; ``name`` is what an error calls the bundle.
+
+        Raises:
+            ModelError: A field is missing or has a value that is not possible.
+        """
+        try:
+            return cls.model_validate(metadata)
+        except (ValueError, ValidationError) as error:
+            raise ModelError(f"{name}: {METADATA} cannot be run: {error}") from error
 
     @property
     def network_grid(self) -> Grid:
@@ -84,36 +94,23 @@ class Recipe(_Frozen):
 
     @property
     def mask_rules(self) -> MaskRules:
-        """What counts as tumour."""
+        """What is tumour."""
         return MaskRules(self.mask.threshold, self.mask.min_component_ml)
 
 
-def read_recipe(bundle: Path) -> Recipe:
-    """Read how to run the bundle.
-
-    Raises:
-        ModelError: The metadata is missing, unreadable or lacks something.
-    """
-    metadata = read_json(bundle / METADATA, f"{bundle.name}: {METADATA}")
-    try:
-        return Recipe.model_validate(metadata)
-    except (ValueError, ValidationError) as error:
-        raise ModelError(f"{bundle.name}: {METADATA} cannot be run: {error}") from error
-
-
-def load_network(bundle: Path, arguments: NetworkArguments) -> UNet3D:
+def load_network(contents: BundleContents, arguments: NetworkArguments) -> UNet3D:
     """Build the network and fill in its weights, as fp32 and ready for inference.
 
     Raises:
         ModelError: The weights are missing, unreadable, or of another network.
     """
-    network = UNet3D(**arguments.model_dump())
+    network, name = UNet3D(**arguments.model_dump()), contents.folder.name
     try:
-        state = read_state(bundle)
+        state = read_state(contents.folder)
     except ModelError as error:
-        raise ModelError(f"{bundle.name}: {error.detail}") from error.__cause__
+        raise ModelError(f"{name}: {error.detail}") from error.__cause__
     try:
         network.load_state_dict(state)
-    except Exception as error:  # a user's own file may hold anything
-        raise ModelError(f"{bundle.name}: {WEIGHTS} does not fit the network.") from error
+    except Exception as error:  # a user's file may contain anything
+        raise ModelError(f"{name}: {STATE_DICT} does not fit the network.") from error
     return network.eval().requires_grad_(False)

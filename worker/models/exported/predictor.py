@@ -1,29 +1,31 @@
-"""A bundle that is a TorchScript or ``torch.export`` file in service.
+"""Runs a bundle that is a TorchScript or ``torch.export`` file.
 
-Such a file brings its network and nothing else, so what happens before and after it follows the
-metadata (`worker.models.exported.recipe`): resampled, normalised, run in Gaussian-blended windows,
-brought back as probabilities and cut to labels in the scan's own grid.
+Such a file contains only its network, so the steps before and after it follow the metadata
+(`worker.models.exported.recipe`): a scan is resampled, normalised, and run in windows that are
+blended by Gaussian weights; the probabilities are resampled to the scan's grid and become labels.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from shared.bundles.contents import BundleContents
+from shared.bundles.files import EXPORTED_PROGRAM, TORCHSCRIPT
 from shared.bundles.model_card import ModelCard
 from shared.errors import ModelError
 from shared.volumes.geometry import voxel_volume_ml
 from worker.device.compute_mode import PLAIN
-from worker.device.select import choose_device, choose_precision, limit_gpu_memory, set_threads
+from worker.device.compute_options import ComputeOptions
+from worker.device.select import choose_precision
 from worker.inference.batched_windows import WindowedScan, run_windows
-from worker.inference.forward_pass import Network, first_output
+from worker.inference.forward_pass import Network, PassContext, ScanInput, first_output
 from worker.inference.oom import PassSizes
 from worker.inference.outputs import WholeOutput
-from worker.inference.progress import OnShare, unheard
+from worker.inference.progress import OnProgress, ignore_progress
 from worker.models.exported.recipe import ExportedRecipe
 from worker.models.safe_load.torch_export import load_exported
 from worker.models.safe_load.torchscript import load_torchscript
@@ -32,13 +34,13 @@ from worker.volume.align_channels import Channel, on_first_grid
 from worker.volume.postprocess import Segmentation
 from worker.volume.resample import Affine, Volume, sample_affine
 
-TORCHSCRIPT = Path("models") / "model.ts"
-EXPORTED = Path("models") / "model.pt2"
-
 
 @dataclass(frozen=True)
 class PreparedScan:
-    """One scan on the network's grid: ``image`` is ``[C, D, H, W]``, ``to_scan`` the way back."""
+    """One scan on the network's grid: ``image`` is ``[C, D, H, W]``.
+
+    ``to_scan`` maps the grid's voxels to the scan's.
+    """
 
     image: Tensor
     to_scan: Affine
@@ -47,7 +49,7 @@ class PreparedScan:
 
 
 class ExportedPredictor:
-    """A `worker.models.loader.Predictor` round a network that came as one file."""
+    """A `worker.models.loader.Predictor` for a network that is one file."""
 
     def __init__(
         self, card: ModelCard, recipe: ExportedRecipe, network: Network, device: torch.device
@@ -55,44 +57,32 @@ class ExportedPredictor:
         self.card = card
         self.device = str(device)
         self.pass_sizes = PassSizes()
-        self.arithmetic = PLAIN
+        self.compute_mode = PLAIN
         self._recipe = recipe
-        self._network = network
-        self._device = device
+        self._context = PassContext(first_output(network), device, self.pass_sizes)
 
     @classmethod
-    def load(
-        cls,
-        bundle: Path,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int = 0,
-        memory_growth: bool = True,
-        memory_fraction: float = 1.0,
-    ) -> Self:
-        """Read a bundle and put its network on a device; see `worker.models.loader.load_predictor`.
+    def load(cls, contents: BundleContents, options: ComputeOptions) -> Self:
+        """Put a bundle's network on a device; see `worker.models.loader.load_predictor`.
 
-        An exported network computes in the arithmetic that it was exported with; ``precision``
-        is only checked to be one.
+        An exported network computes in the precision that it was exported with; the option
+        ``precision`` is only validated.
 
         Raises:
-            ModelError: The bundle cannot be read or run safely, or the device is not there.
+            ModelError: The bundle cannot be run safely, or the device does not exist.
         """
-        card = ModelCard.read(bundle)
-        place = choose_device(device)
-        limit_gpu_memory(place, growth=memory_growth, fraction=memory_fraction)
-        choose_precision(precision, place)
-        set_threads(threads)
+        card = contents.card
+        device = options.open_device()
+        choose_precision(options.precision, device)
         try:
-            recipe = ExportedRecipe.read(bundle)
-            if (bundle / TORCHSCRIPT).exists():
-                network: Network = load_torchscript(bundle / TORCHSCRIPT).to(place)
+            recipe = ExportedRecipe.of(contents.metadata)
+            if TORCHSCRIPT in contents.weights:
+                network: Network = load_torchscript(contents.folder / TORCHSCRIPT).to(device)
             else:
-                network = load_exported(bundle / EXPORTED, place)
+                network = load_exported(contents.folder / EXPORTED_PROGRAM, device)
         except ModelError as error:
             raise ModelError(f"{card.ref}: {error.detail}") from error
-        return cls(card, recipe, network, place)
+        return cls(card, recipe, network, device)
 
     def warm_up(self) -> None:
         """Run one small blank scan through everything."""
@@ -105,44 +95,41 @@ class ExportedPredictor:
         """Bring the scan's channels to the network's grid and normalise them.
 
         Raises:
-            BadScan: The channels lie in unlike grids, and the bundle does not resample.
+            BadScan: The channels have different grids, and the bundle does not resample.
         """
         affine = np.asarray(channels[0][1], dtype=np.float64)
         volumes = on_first_grid(channels, self.card)
         shape, to_scan = self._recipe.grid(volumes[0].shape, affine)
-        drawn = [
+        resampled = [
             sample_affine(np.ascontiguousarray(volume, dtype=np.float32), shape, to_scan)
             for volume in volumes
         ]
-        image = self._recipe.normalised(torch.from_numpy(np.stack(drawn)))
+        image = self._recipe.normalised(torch.from_numpy(np.stack(resampled)))
         return PreparedScan(image, to_scan, volumes[0].shape, affine)
 
     def pass_kind(self, prepared: PreparedScan) -> Hashable:
-        """Return what is the same for all: windows go through whatever the scans' shapes."""
+        """Return None: all scans are of one kind, because their windows share passes."""
         return None
 
     def predict(
-        self, batch: Sequence[PreparedScan], on_shares: Sequence[OnShare] = ()
+        self, batch: Sequence[PreparedScan], on_progress: Sequence[OnProgress] = ()
     ) -> list[Tensor]:
-        """Return the network's answers ``[L, D, H, W]``, float32 in the computer's own memory."""
-        answers = [WholeOutput() for _ in batch]
+        """Return the network's outputs ``[L, D, H, W]``, float32 in the host's memory."""
+        sinks = [WholeOutput() for _ in batch]
+        callbacks = on_progress or [ignore_progress] * len(batch)
         scans = (
             WindowedScan(
-                prepared.image,
+                ScanInput(prepared.image, sink, callback),
                 self._recipe.windows(tuple(prepared.image.shape[1:])),
-                answer,
-                on_share,
             )
-            for prepared, answer, on_share in zip(
-                batch, answers, on_shares or [unheard] * len(batch), strict=True
-            )
+            for prepared, sink, callback in zip(batch, sinks, callbacks, strict=True)
         )
         with torch.inference_mode():
-            run_windows(scans, first_output(self._network), self._device, self.pass_sizes)
-        return [answer.result() for answer in answers]
+            run_windows(scans, self._context)
+        return [sink.result() for sink in sinks]
 
     def postprocess(self, prepared: PreparedScan, prediction: Tensor) -> Segmentation:
-        """Cut the probabilities to labels in the scan's own grid.
+        """Return the labels that the probabilities mean in the scan's grid.
 
         Raises:
             ModelError: The network's channels do not fit the card's labels.
@@ -152,28 +139,28 @@ class ExportedPredictor:
         probability = label_map.presence_probability(prediction, labels, voxel_ml)
         exclusive = label_map.has_background(prediction, labels)
         to_network = np.asarray(np.linalg.inv(prepared.to_scan), dtype=np.float64)
-        drawn = (
-            sample_affine(np.ascontiguousarray(chance.numpy()), prepared.shape, to_network)
-            for chance in label_map.channel_probabilities(prediction, exclusive=exclusive)
+        channels = (
+            sample_affine(np.ascontiguousarray(channel.numpy()), prepared.shape, to_network)
+            for channel in label_map.channel_probabilities(prediction, exclusive=exclusive)
         )
         if exclusive:
-            answer = _likeliest(drawn)
+            output = _argmax(channels)
         else:
-            answer = torch.from_numpy(np.stack(list(drawn)))
-            if answer.shape[0] == 1 and len(labels) == 1:
-                answer = (answer > 0.5) * float(labels[0].value)  # the region is the label map
-        return label_map.segmentation(answer, prepared.affine, labels, probability)
+            output = torch.from_numpy(np.stack(list(channels)))
+            if output.shape[0] == 1 and len(labels) == 1:
+                output = (output > 0.5) * float(labels[0].value)  # the region is the label map
+        return label_map.segmentation(output, prepared.affine, labels, probability)
 
 
-def _likeliest(channels: Iterable[Volume]) -> Tensor:
-    """Return the argmax ``[1, I, J, K]`` of channels that come one by one, none of which is kept.
+def _argmax(channels: Iterable[Volume]) -> Tensor:
+    """Return the argmax ``[1, I, J, K]`` of channels, of which no more than two are in memory.
 
-    Where some are equal the first counts, as in any argmax.
+    Of equal channels the first is taken, as in any argmax.
     """
-    coming = iter(channels)
-    most = next(coming)
-    winner = np.zeros(most.shape, np.float32)
-    for index, chances in enumerate(coming, start=1):
-        winner[chances > most] = index
-        np.maximum(most, chances, out=most)
-    return torch.from_numpy(winner[None])
+    remaining = iter(channels)
+    highest = next(remaining)
+    argmax = np.zeros(highest.shape, np.float32)
+    for index, channel in enumerate(remaining, start=1):
+        argmax[channel > highest] = index
+        np.maximum(highest, channel, out=highest)
+    return torch.from_numpy(argmax[None])

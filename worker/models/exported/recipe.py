@@ -1,19 +1,18 @@
-"""What a bundle without a configuration says of its preprocessing, in ``configs/metadata.json``.
+"""The preprocessing of a bundle without a configuration, from ``configs/metadata.json``.
 
-Read from the top of the file, or from where MONAI's model zoo describes the image:
+The fields are at the top of the file, or in the image description of MONAI's model zoo:
 
-- ``spacing``: edges of a voxel in mm, along the network's axes; absent, scans keep their own.
-- ``orientation``: axis codes such as ``RAS``; absent, axes stay as the file stores them.
+- ``spacing``: edges of a voxel in mm, along the network's axes; without it, scans keep theirs.
+- ``orientation``: axis codes such as ``RAS``; without it, axes keep the order of the file.
 - ``spatial_shape``: the window, voxels along each axis. The zoo's ``"8*n"`` means whole volumes,
   padded to multiples of 8.
-- ``overlap``: how much neighbouring windows share, 0.5 unless it is said.
-- ``normalization``: ``z-score-nonzero`` (each channel over its voxels that are not 0, which stay
+- ``overlap``: the share that neighbouring windows have in common, 0.5 by default.
+- ``normalization``: ``z-score-nonzero`` (each channel over its voxels that are not 0; zeros stay
   0), ``z-score``, ``unit-range`` or ``none``.
 """
 
 import re
-from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import nibabel as nib
 import numpy as np
@@ -21,9 +20,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor
 
-from shared.bundles.files import read_json
+from shared.bundles.files import METADATA
 from shared.bundles.metadata import input_format
-from shared.bundles.model_card import METADATA
 from shared.errors import ModelError
 from worker.inference.sliding_window import WindowRules
 from worker.volume.grid_bound import check_grid
@@ -37,7 +35,7 @@ _MIN_MM, _MAX_MM, _MAX_EDGE = 0.01, 100.0, 2048
 
 
 class ExportedRecipe(BaseModel):
-    """How a scan is brought to a TorchScript or exported network; see the module."""
+    """How a scan is prepared for a TorchScript or exported network; see the module."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -74,23 +72,22 @@ class ExportedRecipe(BaseModel):
         return shape
 
     @classmethod
-    def read(cls, bundle: Path) -> Self:
-        """Read how to run the bundle.
+    def of(cls, metadata: dict[str, Any]) -> Self:
+        """Return what a bundle's metadata says.
 
         Raises:
-            ModelError: The metadata is missing, unreadable or says something impossible.
+            ModelError: A field has a value that is not possible.
         """
-        metadata = read_json(bundle / METADATA, str(METADATA))
         try:
-            said = {**input_format(metadata), **metadata}
-            return cls.model_validate({name: said[name] for name in _FIELDS if name in said})
+            fields = {**input_format(metadata), **metadata}
+            return cls.model_validate({name: fields[name] for name in _FIELDS if name in fields})
         except (ValueError, ValidationError) as error:
             raise ModelError(f"{METADATA} cannot be run: {error}") from error
 
     def windows(self, shape: tuple[int, ...]) -> WindowRules:
-        """Return the windows for a volume of ``shape``; one window where whole volumes are wanted.
+        """Return the windows for a volume of ``shape``; one window if ``spatial_shape`` says so.
 
-        Windows go one by one, for a network may have been exported with a batch of one.
+        Each pass has one window, because a network may have been exported with a batch of one.
         """
         roi = [
             wanted if isinstance(wanted, int) else _next_multiple(length, wanted)
@@ -101,10 +98,10 @@ class ExportedRecipe(BaseModel):
         )
 
     def grid(self, shape: tuple[int, ...], affine: Affine) -> tuple[tuple[int, int, int], Affine]:
-        """Return the network's grid for a scan: its shape, and its voxels' way to the scan's.
+        """Return the network's grid for a scan: its shape, and the matrix to the scan's voxels.
 
         Args:
-            shape: The scan's.
+            shape: The scan's shape.
             affine: 4x4, from the scan's voxels to RAS+ millimetres.
 
         Raises:
@@ -121,14 +118,14 @@ class ExportedRecipe(BaseModel):
         check_grid(lengths / scale)
         new_shape = np.maximum(1, np.ceil(lengths / scale - 1e-6)).astype(int)
         stretch = np.diag([*scale, 1.0])
-        stretch[:3, 3] = (scale - 1) / 2  # the outer faces of both grids meet
+        stretch[:3, 3] = (scale - 1) / 2  # so that both grids begin at the same outer face
         return (
             (int(new_shape[0]), int(new_shape[1]), int(new_shape[2])),
             np.asarray(to_scan @ stretch, dtype=np.float64),
         )
 
     def normalised(self, image: Tensor) -> Tensor:
-        """Return ``[C, D, H, W]`` normalised, each channel by itself; flat channels become 0."""
+        """Return ``[C, D, H, W]`` normalised, channel by channel; constant channels become 0."""
         if self.normalization == "none":
             return image
         return torch.stack([self._normalised(channel) for channel in image])

@@ -1,4 +1,4 @@
-"""Where a bundle's postprocessing begins with an argmax that may be taken slab by slab."""
+"""Whether a bundle's postprocessing begins with an argmax that can run slab by slab."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,17 +9,18 @@ from worker.models.monai.config_resolver import locate
 
 
 def split_argmax(transforms: Sequence[Any], key: str) -> tuple[list[Any], list[Any]]:
-    """Split MONAI's transforms after an argmax that only activations go before.
+    """Split MONAI's transforms after an argmax that follows activations only.
 
-    These look at each voxel by itself. What resamples probabilities before the argmax, as
-    ``Invertd`` does in many bundles, needs its neighbours too: then there is no such head.
+    Activations and an argmax process each voxel by itself. A transform that resamples probabilities
+    before the argmax, as ``Invertd`` does in many bundles, needs neighbouring voxels too; then the
+    postprocessing has no such head.
 
     Args:
-        transforms: What the postprocessing does, in order.
-        key: The answer's key.
+        transforms: The postprocessing, in order.
+        key: The output's key.
 
     Returns:
-        The head, empty if the postprocessing has none, and the rest.
+        The head, empty if there is none, and the rest.
     """
     activations, as_discrete = locate("Activationsd"), locate("AsDiscreted")
     for place, transform in enumerate(transforms):

@@ -1,8 +1,8 @@
-"""From a judged configuration to objects: components built, references followed, on demand.
+"""From a validated configuration to objects: components built and references followed on demand.
 
-MONAI's own parser imports what a configuration names and evaluates what it says. This one builds
-only what is asked for, only from names that `shared.bundles.allow_list` lists, and evaluates only
-expressions that `shared.bundles.expressions` has judged.
+MONAI's own parser imports whatever a configuration names and evaluates whatever it says. This one
+builds only what is requested, only from names in `shared.bundles.allow_list`, and evaluates only
+expressions that `shared.bundles.expressions` has validated.
 """
 
 import functools
@@ -13,23 +13,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.bundles.allow_list import full_name
-from shared.bundles.config import Configuration, arguments, is_component, is_passed_over
+from shared.bundles.config import Configuration, arguments, is_component, is_skipped
 from shared.bundles.expressions import BUILTINS, SOURCE, is_expression, is_reference, validate
 from shared.errors import MissingRequirement, ModelError
 
 Path = tuple[str, ...]
 
-#: Most parts that are being built at the same time, each for the one before.
+#: Longest chain of parts that refer to each other.
 _MAX_DEPTH = 100
 
 _MODULES = ("torch", "numpy", "monai", "monai.transforms", "monai.networks.nets", "monai.inferers")
 
 
 class Resolver:
-    """Builds each part of a configuration once, whoever refers to it."""
+    """Builds each part of a configuration once, however many parts refer to it."""
 
     def __init__(self, configuration: Configuration, given: Mapping[str, Any]) -> None:
-        """Take a configuration and the sections that are not to be built but are ``given``."""
+        """Create a resolver; sections in ``given`` have those values and are not built."""
         self._configuration = configuration
         self._given = given
         self._built: dict[Path, Any] = {}
@@ -37,10 +37,10 @@ class Resolver:
         self._depth = 0
 
     def get(self, reference: str) -> Any:
-        """Return the object that ``section``, ``section::part`` or ``section#0`` stands for.
+        """Return the object that ``section``, ``section::part`` or ``section#0`` refers to.
 
         Raises:
-            ModelError: It is not there, not allowed, refers to itself, or cannot be built.
+            ModelError: It is missing, not allowed, refers to itself, or cannot be built.
         """
         return self._get(tuple(re.split(r"::|#", reference)))
 
@@ -67,7 +67,7 @@ class Resolver:
             kept = [
                 index
                 for index, item in enumerate(value)
-                if not (is_component(item) and is_passed_over(item))
+                if not (is_component(item) and is_skipped(item))
             ]
             return [self._get((*path, str(index))) for index in kept]
         if is_expression(value):
@@ -81,10 +81,10 @@ class Resolver:
             return functools.partial(target, **given)
         try:
             with warnings.catch_warnings():
-                # MONAI announces its own changes to come; a worker can do nothing about them.
+                # MONAI warns of changes in its future versions, which a worker cannot act on.
                 warnings.simplefilter("ignore", FutureWarning)
                 return target(**given)
-        except Exception as error:  # what a constructor may raise has no bounds
+        except Exception as error:  # a constructor may raise anything
             raise ModelError(
                 f"{'::'.join(path)}: {component['_target_']} cannot be built: {error}"
             ) from error
@@ -99,17 +99,17 @@ class Resolver:
         names["np"] = names.get("numpy") or _module("numpy")
         names |= {name: self.get(to) for name, to in expression.references.items()}
         try:
-            return eval(compile(expression.tree, SOURCE, "eval"), names)  # noqa: S307 - judged
-        except Exception as error:  # it is the bundle's, and may raise anything
+            return eval(compile(expression.tree, SOURCE, "eval"), names)  # noqa: S307 - validated
+        except Exception as error:  # a bundle's expression may raise anything
             raise ModelError(f"{'::'.join(path)} cannot be evaluated: {error}") from error
 
 
 def locate(name: str) -> Any:
-    """Return the callable that a ``_target_`` stands for.
+    """Return the callable that a ``_target_`` names.
 
     Raises:
         ModelError: It is not allowed.
-        MissingRequirement: This MONAI does not have it, or there is no MONAI.
+        MissingRequirement: This MONAI does not have it, or MONAI is not installed.
     """
     module, _, last = full_name(name).rpartition(".")
     try:

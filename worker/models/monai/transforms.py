@@ -1,4 +1,4 @@
-"""A bundle's transforms: what its configuration does to a scan before and after the network."""
+"""A bundle's transforms: its configuration's steps before and after the network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ from worker.volume.grid_bound import with_grid_bounds
 
 @dataclass(frozen=True)
 class BundleTransforms:
-    """One instance of a bundle's transforms: they keep state, so each scan has one to itself.
+    """One instance of a bundle's transforms: they keep state, so each scan has its own instance.
 
-    ``argmax`` is how the postprocessing begins, where that is done while the answer comes in.
+    ``argmax`` is the beginning of the postprocessing, if that can run while the output becomes
+    final.
     """
 
     before: Any
@@ -24,13 +25,13 @@ class BundleTransforms:
     after: Any
 
 
-def build_transforms(resolver: Resolver, sections: dict[str, Any], answer: str) -> BundleTransforms:
-    """Build the sections ``preprocessing`` and ``postprocessing``, or nothing where there are none.
+def build_transforms(resolver: Resolver, sections: dict[str, Any], output: str) -> BundleTransforms:
+    """Build the sections ``preprocessing`` and ``postprocessing``; a missing one does nothing.
 
     Args:
         resolver: Of the bundle's configuration.
-        sections: The configuration's.
-        answer: The key under which the postprocessing finds the network's answer.
+        sections: The sections of the configuration.
+        output: The key under which the postprocessing finds the network's output.
 
     Raises:
         ModelError: A section is not a Compose, or names what is not allowed.
@@ -44,9 +45,9 @@ def build_transforms(resolver: Resolver, sections: dict[str, Any], answer: str) 
         raise ModelError("preprocessing and postprocessing are each a Compose of transforms.")
     before.transforms = with_grid_bounds(before.transforms)
     if not any(hasattr(transform, "inverse") for transform in before.transforms):
-        # There is nothing to invert, and MONAI would warn of it at every scan.
+        # Nothing can be inverted, and MONAI would log a warning for every scan.
         invert = locate("Invertd")
-        after.transforms = tuple(one for one in after.transforms if type(one) is not invert)
-    head, rest = split_argmax(after.transforms, answer)
+        after.transforms = tuple(step for step in after.transforms if type(step) is not invert)
+    head, rest = split_argmax(after.transforms, output)
     after.transforms = tuple(rest)
-    return BundleTransforms(before, as_function(head, answer) if head else None, after)
+    return BundleTransforms(before, as_function(head, output) if head else None, after)

@@ -1,9 +1,9 @@
-"""``torch.export`` files, judged before torch reads them.
+"""``torch.export`` files, validated before torch reads them.
 
 ``torch.export.load`` trusts its file: it unpickles weights that are marked so, falls back to the
-full unpickler for sample inputs, finds operators by walking torch's attributes, gives symbolic
-sizes to sympy's ``eval`` and guards to ``exec``, and starts compiled libraries. What
-``torch.export.save`` writes for a network needs none of that, so a file is read only if it holds
+full unpickler for sample inputs, resolves operators attribute by attribute, passes symbolic sizes
+to sympy's ``eval`` and guards to ``exec``, and loads compiled libraries. The files that
+``torch.export.save`` writes for networks need none of that, so a file is loaded only if it contains
 raw tensors, ATen operators, and sizes and guards that are plain arithmetic.
 """
 
@@ -75,16 +75,16 @@ def load_exported(path: Path, device: torch.device) -> Network:
 
             program = move_to_device_pass(program, device)
         network: Network = program.module()
-    except Exception as error:  # a torch of another age may raise anything
+    except Exception as error:  # another version of torch may raise anything
         raise ModelError(f"{path.name} cannot be loaded by torch {torch.__version__}.") from error
     return network
 
 
 def validate_parts(parts: dict[str, bytes]) -> None:
-    """Refuse an archive that ``torch.export.load`` would not only read.
+    """Refuse an archive for which ``torch.export.load`` would run more than tensor operators.
 
     Args:
-        parts: Its parts by their names.
+        parts: The archive's parts by their names.
 
     Raises:
         ModelError: What of it is not allowed, by name.
@@ -93,7 +93,7 @@ def validate_parts(parts: dict[str, bytes]) -> None:
         if not _ENTRIES.fullmatch(name):
             raise ModelError(f"it holds {name}, which a network does not need.")
     if any(len(part) > _MAX_PROGRAM_BYTES for name, part in parts.items() if name.endswith("json")):
-        raise ModelError("its program is too long to be judged.")
+        raise ModelError("its program is too long to be validated.")
     try:
         for kind in ("weights", "constants"):
             _validate_tensors(json.loads(parts[f"data/{kind}/model_{kind}_config.json"]))
@@ -135,7 +135,7 @@ def _validate_program(program: dict[str, Any]) -> None:
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every key and value of a JSON document but for what nodes tell about their origin."""
+    """Yield every key and value of a JSON document, except the metadata of nodes."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key != "metadata":
@@ -147,7 +147,7 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _validate_arithmetic(text: str, names: frozenset[str]) -> None:
-    """Allow sums and comparisons of sizes, and nothing that could be called besides."""
+    """Allow arithmetic and comparisons of sizes, and calls of listed names only."""
     if len(text) > _MAX_EXPRESSION:
         raise ModelError("one of its sizes or guards is too long.")
     try:
@@ -168,7 +168,7 @@ def _validate_arithmetic(text: str, names: frozenset[str]) -> None:
 
 
 def _validate_power(call: ast.Call) -> None:
-    """Allow small powers: sympy would work out any, of numbers, whatever memory it takes."""
+    """Allow small powers only, because sympy computes any power, however much memory it takes."""
     match call.args:
         case [_, ast.Constant(value=int() as power)] if power <= _MAX_POWER:
             return
@@ -192,4 +192,4 @@ def _validate_container(spec: dict[str, Any]) -> None:
 
 def _require(pattern: re.Pattern[str], name: object) -> None:
     if not isinstance(name, str) or not pattern.fullmatch(name):
-        raise ModelError("it gives a part a name that is none.")
+        raise ModelError("it gives a part a name that is not an identifier.")

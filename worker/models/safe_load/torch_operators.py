@@ -1,8 +1,8 @@
 """Which of torch's operators a TorchScript or exported network may call: an allow-list.
 
-torch registers some 1,700 operators beside those of libraries. Nearly all compute; but some write
+torch registers some 1,700 operators, and libraries add theirs. Nearly all compute; but some write
 files, print, warn, seed generators, or start work elsewhere, and a release may add more of them. So
-what is not known to compute is refused by name.
+an operator that is not known to compute is refused by name.
 """
 
 from shared.bundles.allow_list import words
@@ -103,14 +103,14 @@ _LAYERS = words("""
     cross_entropy_loss huber_loss kl_div l1_loss mse_loss nll_loss nll_loss_nd smooth_l1_loss
 """)
 
-#: Draws that a variational part of a network makes; they change nothing but a generator's state.
+#: Random numbers, for variational parts of networks; they change only a generator's state.
 _RANDOM = words("""
     bernoulli multinomial normal poisson rand rand_like randint randint_like randn randn_like
     randperm uniform
 """)
 
-#: Lists, dictionaries, texts and numbers of TorchScript itself. A text can go nowhere but into an
-#: error, whose message is neither logged nor returned.
+#: Lists, dictionaries, texts and numbers of TorchScript itself. A text can only end in an error's
+#: message, which is neither logged nor returned.
 _LANGUAGE = words("""
     count capitalize center get_autocast_dtype hash isalnum isalpha isdigit islower isnumeric
     isspace isupper ljust lstrip percentFormat rfind rindex rjust rsplit rstrip set_grad_enabled
@@ -127,7 +127,7 @@ _LANGUAGE = words("""
     unchecked_cast unchecked_unwrap_optional abs index
 """)
 
-#: What an exported program checks of its sizes.
+#: An exported program's checks of its sizes.
 _CHECKS = words("""
     _assert_async _assert_scalar _assert_tensor_metadata sym_constrain_range
     sym_constrain_range_for_size _local_scalar_dense

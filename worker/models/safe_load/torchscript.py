@@ -1,11 +1,11 @@
-"""TorchScript files, judged by their text before torch reads them.
+"""TorchScript files, validated by their text before torch reads them.
 
-``torch.jit.load`` runs no Python: a file holds programs in TorchScript's own small language, and
-its pickled parts are read by an unpickler that knows nothing but tensors, containers and those
-programs' classes. But the language can write files, print and warn (of what it computes, so of a
-scan), call operators that other libraries registered, and make objects of classes in C++; and a
-module's ``__setstate__`` runs while it is loaded. So every program is parsed first, and may only
-call what is listed: torch's operators that compute, and what the file itself defines.
+``torch.jit.load`` runs no Python: a file contains programs in TorchScript's own small language, and
+its pickled parts are read by an unpickler that knows only tensors, containers and those programs'
+classes. But the language can write files, print and log warnings (which may quote a scan), call
+operators that other libraries registered, and create objects of C++ classes; and a module's
+``__setstate__`` runs while it is loaded. So every program is parsed first, and may call only what
+is listed: torch's operators that compute, and what the file itself defines.
 """
 
 import ast
@@ -22,12 +22,12 @@ from shared.errors import ModelError
 from worker.models.safe_load.torch_operators import OPERATORS
 from worker.models.safe_load.zip_archive import pack, read_parts
 
-#: Largest file of programs (bytes). A network of hundreds of layers has 300 KB.
+#: Largest program (bytes). That of a network of hundreds of layers has 300 KB.
 _MAX_PROGRAM_BYTES = 4 << 20
 _OPERATOR_FAMILIES = frozenset({"aten", "prim"})
-#: Names that stand for torch itself: only ever the beginning of a dotted name.
+#: Names of torch itself, allowed only at the beginning of a dotted name.
 _ROOTS = frozenset({"torch", "ops"})
-#: What TorchScript knows without a definition, and may be used.
+#: Names that TorchScript knows without a definition, and that may be used.
 _KNOWN_NAMES = words("""
     AnyType Any CONSTANTS Device Dict Final Future Generator List Module NamedTuple NoneType
     Optional Tensor Tuple Union __annotations__ __torch__ abs all annotate any bool complex dict
@@ -35,8 +35,8 @@ _KNOWN_NAMES = words("""
     range reversed sorted str sum torch tuple unchecked_cast uninitialized zip Enum Interface
     Scalar Layout ScalarType MemoryFormat object super self
 """)
-#: What TorchScript knows besides. A program may not even call a variable so, for elsewhere in it
-#: the name would not be the variable's.
+#: Other names that TorchScript knows. A program may not even have a variable of such a name,
+#: because elsewhere in the program the name would not mean the variable.
 _FORBIDDEN_NAMES = frozenset({"print", "fork", "awaitable", "rpc_async", "rpc_remote", "rpc_sync"})
 #: Classes in C++ that libraries register.
 _FOREIGN_CLASSES = ("__torch__", "torch", "classes")
@@ -59,7 +59,7 @@ def load_torchscript(path: Path) -> torch.jit.ScriptModule:
         raise ModelError(f"{path.name} is not a TorchScript file: it holds no program.")
     try:
         with warnings.catch_warnings():
-            # torch would rather have torch.export; the files that are there stay what they are.
+            # torch recommends torch.export instead, but existing files are TorchScript.
             warnings.simplefilter("ignore", DeprecationWarning)
             network = torch.jit.load(pack(validated), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
@@ -69,10 +69,10 @@ def load_torchscript(path: Path) -> torch.jit.ScriptModule:
 
 
 def validate_parts(parts: dict[str, bytes]) -> dict[str, bytes]:
-    """Return an archive's parts with warnings taken out; refuse what could do more than compute.
+    """Return an archive's parts without warnings; refuse programs that could do more than compute.
 
     Raises:
-        ModelError: What of it is not allowed, by name.
+        ModelError: The name of what is not allowed.
     """
     if any(b"torch.classes" in part for name, part in parts.items() if name.endswith(".pkl")):
         raise ModelError("its TorchScript holds objects of torch.classes, which may not be used.")
@@ -92,16 +92,16 @@ def validate_program(text: str) -> None:
     """Refuse a program in TorchScript that could do more than compute.
 
     Raises:
-        ModelError: What of it is not allowed, by name.
+        ModelError: The name of what is not allowed.
     """
     tree = _parsed(text)
     _validate(tree, _definitions(tree))
 
 
 def without_warnings(text: str) -> str:
-    """Return a program with every statement that only warns blanked, and all else at its place.
+    """Return a program in which statements that only warn are blanked; all else keeps its place.
 
-    Parts of torch itself warn, as its attention does; a warning could hold what was computed.
+    Parts of torch itself warn, for example its attention; a warning could quote what was computed.
 
     Raises:
         ModelError: It cannot be parsed.
@@ -125,12 +125,12 @@ def _is_program(name: str) -> bool:
 
 def _parsed(text: str) -> ast.Module:
     if len(text) > _MAX_PROGRAM_BYTES:
-        raise ModelError("its TorchScript is too long to be judged.")
+        raise ModelError("its TorchScript is too long to be validated.")
     try:
         return ast.parse(text, SOURCE)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # None of these tells of the machine: a parser gives up by them at what is nested too deep.
-        raise ModelError("its TorchScript cannot be parsed, and so not be judged.") from None
+        # None of these is a problem of this machine: the parser raises them at too deep nesting.
+        raise ModelError("its TorchScript cannot be parsed.") from None
 
 
 def _definitions(tree: ast.Module) -> frozenset[str]:
@@ -143,8 +143,8 @@ def _validate(tree: ast.Module, defined: frozenset[str]) -> None:
     bound = _bound_names(tree) | defined
     based = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    # Parts whose names are numbers, as those of nn.Sequential, are asked for by getattr.
-    parts = {id(node.func) for node in ast.walk(tree) if _asks_for_part(node)}
+    # Parts whose names are numbers, as those of nn.Sequential, are read by getattr.
+    parts = {id(node.func) for node in ast.walk(tree) if _reads_part(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             is_read = isinstance(node.ctx, ast.Load)
@@ -159,18 +159,18 @@ def _validate(tree: ast.Module, defined: frozenset[str]) -> None:
                 _validate_path(node, defined, is_called=id(node) in called)
         elif isinstance(node, ast.Call) and not isinstance(node.func, (ast.Name, ast.Attribute)):
             if not isinstance(node.func, ast.Call):
-                raise ModelError("its TorchScript calls what has no name.")
+                raise ModelError("its TorchScript calls something without a name.")
         elif isinstance(node, (ast.Import, ast.ImportFrom)) and _imports_more(node):
             raise ModelError("its TorchScript imports something.")
 
 
 def _validate_path(node: ast.Attribute, defined: frozenset[str], *, is_called: bool) -> None:
-    """Allow ``a.b.c`` by where it begins and, if it is called, by its last part."""
+    """Allow ``a.b.c`` by its beginning and, if it is called, by its last part."""
     path = dotted(node)
     if path is not None and path[: len(_FOREIGN_CLASSES)] == _FOREIGN_CLASSES:
         raise ModelError("its TorchScript uses torch.classes, which may not be used.")
     if path is not None and path[0] == "ops" and len(path) == 2 and is_called:
-        path = None  # a part of a network that is called ops: torch's own have two more names
+        path = None  # a part of a network that is called ops: torch's operators have two more names
     if path is not None and path[0] in _ROOTS:
         family, *rest = path[1:] if path[0] == "ops" else ("aten", *path[1:])
         if family not in _OPERATOR_FAMILIES:
@@ -186,7 +186,7 @@ def _validate_path(node: ast.Attribute, defined: frozenset[str], *, is_called: b
 
 @cache
 def _torchs_operators() -> frozenset[str]:
-    """Return every operator that there is: what a value may be asked for as ``x.name()``."""
+    """Return the names of all operators: those that ``x.name()`` could call on a value."""
     return frozenset(schema.name.partition("::")[2] for schema in torch._C._jit_get_all_schemas())
 
 
@@ -203,7 +203,7 @@ def _bound_names(tree: ast.Module) -> set[str]:
     return bound - _ROOTS
 
 
-def _asks_for_part(node: ast.AST) -> TypeGuard[ast.Call]:
+def _reads_part(node: ast.AST) -> TypeGuard[ast.Call]:
     match node:
         case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str() as name)]):
             return name in OPERATORS or name not in _torchs_operators()

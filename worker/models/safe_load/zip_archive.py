@@ -1,8 +1,8 @@
-"""torch's zip archives, so that what is judged is what is loaded.
+"""torch's zip archives: exactly the parts that were validated are loaded.
 
-torch reads archives by a library of its own, which ignores the case of names and may see another
-directory in a file that was made to have two. So an archive is read once, here, judged, and torch
-is given one written anew from the parts that were judged.
+torch reads archives with its own library, which ignores the case of names, and may use the other
+directory of a file that was made to have two. So an archive is read once, here, and torch gets a
+new archive that is written from the parts that were validated.
 """
 
 import io
@@ -15,19 +15,19 @@ from shared.errors import ModelError
 _ROOT = "network"
 #: Most parts of an archive. A large network has a few thousand.
 _MAX_PARTS = 50_000
-#: Most bytes that all compressed parts unpack to: torch compresses nothing but programs.
+#: Most bytes of all compressed parts once decompressed: torch compresses only programs.
 _MAX_DECOMPRESSED = 1 << 26
-#: What Python raises on a file that is none, or is damaged.
+#: What Python raises on a file that is damaged, or not an archive.
 _NOT_AN_ARCHIVE = (
     zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, NotImplementedError, EOFError,
 )  # fmt: skip
 
 
 def read_parts(content: bytes) -> dict[str, bytes]:
-    """Return an archive's parts by their names, without the folder that all of them lie in.
+    """Return an archive's parts by their names, without the folder that all of them are in.
 
     Raises:
-        ModelError: It is not an archive, lies in several folders, or has two parts of one name.
+        ModelError: It is not an archive, has several folders, or has two parts of one name.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -43,10 +43,11 @@ def read_parts(content: bytes) -> dict[str, bytes]:
 
 
 def check_archive(path: Path) -> None:
-    """Return if the file is no archive, or one that unpacks to what it holds; raises OSError.
+    """Check that the file, if it is an archive, is not far larger once decompressed.
 
     Raises:
-        ModelError: It is an archive that unpacks to far more.
+        ModelError: It is larger, or a damaged archive.
+        OSError: It cannot be read.
     """
     if not zipfile.is_zipfile(path):
         return
@@ -58,7 +59,7 @@ def check_archive(path: Path) -> None:
 
 
 def pack(parts: dict[str, bytes]) -> io.BytesIO:
-    """Return an archive of these parts and no others, as torch reads it."""
+    """Return an archive of exactly these parts, in the form that torch reads."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in parts.items():
@@ -68,11 +69,11 @@ def pack(parts: dict[str, bytes]) -> io.BytesIO:
 
 
 def _check_sizes(parts: list[zipfile.ZipInfo], length: int) -> None:
-    """Refuse an archive of ``length`` bytes that unpacks to far more than it holds.
+    """Refuse an archive of ``length`` bytes that is far larger once decompressed.
 
-    Parts may be compressed a thousandfold, and many may lie in the same place of the file.
+    Parts may be compressed a thousandfold, and several may share the same bytes of the file.
     """
     stored = sum(part.file_size for part in parts if part.compress_type == zipfile.ZIP_STORED)
     decompressed = sum(part.file_size for part in parts if part.compress_type != zipfile.ZIP_STORED)
     if len(parts) > _MAX_PARTS or stored > length or decompressed > _MAX_DECOMPRESSED:
-        raise ModelError("it unpacks to more than it holds.")
+        raise ModelError("it would be far larger once decompressed.")
