@@ -14,7 +14,7 @@ from voxelq.protocol.flows import Flows
 from voxelq.protocol.http_messages import HttpMessages
 from voxelq.protocol.steps import Flow, Give, OnProgress, Pause, Send, Step, Tell
 from voxelq.protocol.upload_body import UploadBody
-from voxelq.records import Models, Queue
+from voxelq.records import JobPage, Model, Models, Queue
 from voxelq.scans import Scan
 
 T = TypeVar("T")
@@ -103,6 +103,12 @@ class AsyncClient:
         async for state in self._each(self._flows.jobs(status, limit)):
             yield AsyncJob(self, state)
 
+    async def job_page(
+        self, status: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> JobPage:
+        """Return one page of the service's jobs; as `voxelq.Client.job_page`."""
+        return await self._run(self._flows.job_page(status, limit, cursor))
+
     def as_completed(
         self, jobs: Iterable[AsyncJob], timeout_s: float | None = None
     ) -> AsyncIterator[AsyncJob]:
@@ -118,6 +124,10 @@ class AsyncClient:
     async def models(self) -> Models:
         """Return the models that are served, and those that are not and why."""
         return await self._run(self._flows.models())
+
+    async def model(self, name: str) -> Model:
+        """Return the model that a name stands for; as `voxelq.Client.model`."""
+        return await self._run(self._flows.model(name))
 
     async def queue(self) -> Queue:
         """Return how the queue stands: jobs, workers, seconds a scan costs, estimated wait."""

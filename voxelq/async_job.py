@@ -8,9 +8,9 @@ from anyio import to_thread
 
 from voxelq.handles import JobHandle, PredictionFacts, result_of
 from voxelq.images import decode_mask
-from voxelq.mask_file import write_mask
 from voxelq.protocol.steps import OnProgress
 from voxelq.records import JobState
+from voxelq.whole_file import write_mask, write_whole
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Image
@@ -45,6 +45,10 @@ class AsyncPrediction(PredictionFacts):
     async def preview(self) -> bytes:
         """Fetch a PNG of the slice with the largest lesion; as `voxelq.Prediction.preview`."""
         return await self.job.client._run(self.job.client._flows.file(self.job.id, "preview.png"))
+
+    async def save_preview(self, path: str | Path) -> Path:
+        """Write the picture to ``path`` and return it; as `voxelq.Prediction.save_preview`."""
+        return await to_thread.run_sync(write_whole, await self.preview(), Path(path))
 
 
 class AsyncJob(JobHandle):

@@ -12,7 +12,7 @@ from voxelq.protocol.flows import Flows
 from voxelq.protocol.http_messages import HttpMessages
 from voxelq.protocol.steps import Flow, Give, OnProgress, Pause, Send, Step, Tell
 from voxelq.protocol.upload_body import UploadBody
-from voxelq.records import Models, Queue
+from voxelq.records import JobPage, Model, Models, Queue
 from voxelq.scans import Scan
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class Client:
             scan: A path to a NIfTI file (``.nii``, ``.nii.gz``), its bytes, a binary file open
                 for reading, a nibabel image, or ``(array, affine)``: an array of shape (X, Y, Z)
                 and the 4 x 4 affine from its indices to RAS+ millimetres. For a model of several
-                channels a dict of these by the names of its inputs, which `models` tells.
+                channels a dict of these by the names of its inputs, which `model` returns.
             model: ``name`` or ``name@version``; by default the service's default model.
             priority: ``stat``, ``routine`` (the default) or ``bulk``.
             wait_s: How long to wait at most once the scan is submitted; None waits without end.
@@ -140,6 +140,21 @@ class Client:
         for state in self._each(self._flows.jobs(status, limit)):
             yield Job(self, state)
 
+    def job_page(
+        self, status: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> JobPage:
+        """Return one page of the service's jobs, newest first, for a program that shows pages.
+
+        Args:
+            status: Only jobs with this status.
+            limit: How many at most; by default as many as the service puts on a page.
+            cursor: ``next_cursor`` of the page before; None for the first page.
+
+        Raises:
+            BadRequest: A parameter is not taken.
+        """
+        return self._run(self._flows.job_page(status, limit, cursor))
+
     def as_completed(self, jobs: Iterable[Job], timeout_s: float | None = None) -> Iterator[Job]:
         """Yield each job once it has ended, over one connection however many there are.
 
@@ -170,6 +185,14 @@ class Client:
     def models(self) -> Models:
         """Return the models that are served, and those that are not and why."""
         return self._run(self._flows.models())
+
+    def model(self, name: str) -> Model:
+        """Return the model that ``name`` or ``name@version`` stands for.
+
+        Raises:
+            NotFound: There is no such model, or it is not served.
+        """
+        return self._run(self._flows.model(name))
 
     def queue(self) -> Queue:
         """Return how the queue stands: jobs, workers, seconds a scan costs, estimated wait."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from voxelq.errors import JobCanceled, JobFailed, UnexpectedAnswer
-from voxelq.records import JobState, Label, ModelRef, Result, ScanWarning
+from voxelq.records import JobState, JobStatus, Label, ModelRef, Result, ScanWarning
 
 
 class JobHandle:
@@ -96,7 +96,7 @@ def result_of(state: JobState) -> tuple[Result, Mapping[str, float], ModelRef]:
         JobCanceled: It was canceled.
         UnexpectedAnswer: It says neither that it failed nor what was found.
     """
-    if state.status == "canceled":
+    if state.status == JobStatus.CANCELED:
         raise JobCanceled(state.id)
     if state.error is not None:
         raise JobFailed(state.id, state.error)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Self
 
 from voxelq.handles import JobHandle, PredictionFacts, result_of
 from voxelq.images import decode_mask
-from voxelq.mask_file import write_mask
 from voxelq.protocol.steps import OnProgress
 from voxelq.records import JobState
+from voxelq.whole_file import write_mask, write_whole
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Image
@@ -62,6 +62,15 @@ class Prediction(PredictionFacts):
             NotFound: The job was purged.
         """
         return self.job.client._run(self.job.client._flows.file(self.job.id, "preview.png"))
+
+    def save_preview(self, path: str | Path) -> Path:
+        """Write the picture to ``path`` and return the path; whole or not at all.
+
+        Raises:
+            OSError: It cannot be written.
+            NotFound: The job was purged.
+        """
+        return write_whole(self.preview(), Path(path))
 
 
 class Job(JobHandle):

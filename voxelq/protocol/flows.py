@@ -20,7 +20,7 @@ from voxelq.protocol.http_messages import HttpMessages
 from voxelq.protocol.sending import Sender, left_s, pause_for, transient
 from voxelq.protocol.steps import Flow, Give, OnProgress, Pause, Tell
 from voxelq.protocol.upload_body import UploadBody
-from voxelq.records import JobPage, JobState, Models, Queue
+from voxelq.records import JobPage, JobState, JobStatus, Model, Models, Priority, Queue
 
 H = TypeVar("H", bound=JobHandle)
 
@@ -34,7 +34,7 @@ LEAST_HOLD_S = 0.1
 #: Of the jobs that are watched, so many are looked at in one round besides the next to end.
 LOOKS_A_ROUND = 16
 MAX_PAGE = 200
-_PRIORITIES = {"stat": 0, "routine": 1, "bulk": 2}
+_RANKS: dict[str, int] = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 class Flows:
@@ -148,12 +148,8 @@ class Flows:
         """Give the state of each job, newest first, page by page."""
         left, cursor = limit, None
         while left is None or left > 0:
-            params = {
-                "status": status,
-                "limit": MAX_PAGE if left is None else min(left, MAX_PAGE),
-                "cursor": cursor,
-            }
-            page = self._read(JobPage, (yield from self._sender.send("GET", "/jobs", params)))
+            size = MAX_PAGE if left is None else min(left, MAX_PAGE)
+            page = yield from self.job_page(status, size, cursor)
             for state in page.jobs:
                 yield Give(state)
             if left is not None:
@@ -161,6 +157,11 @@ class Flows:
             if page.next_cursor is None or not page.jobs:
                 return
             cursor = page.next_cursor
+
+    def job_page(self, status: str | None, limit: int | None, cursor: str | None) -> Flow[JobPage]:
+        """Fetch one page of jobs, newest first."""
+        params = {"status": status, "limit": limit, "cursor": cursor}
+        return self._read(JobPage, (yield from self._sender.send("GET", "/jobs", params)))
 
     def file(self, job_id: str, name: str) -> Flow[bytes]:
         """Fetch one of a job's files."""
@@ -170,6 +171,11 @@ class Flows:
     def models(self) -> Flow[Models]:
         """Ask which models are served."""
         return self._read(Models, (yield from self._sender.send("GET", "/models")))
+
+    def model(self, name: str) -> Flow[Model]:
+        """Fetch one model."""
+        path = f"/models/{quote(name, safe='@')}"
+        return self._read(Model, (yield from self._sender.send("GET", path)))
 
     def queue(self) -> Flow[Queue]:
         """Ask how the queue stands."""
@@ -225,4 +231,5 @@ def _differ(told: JobState | None, state: JobState) -> bool:
 def _expected_turn(job: JobHandle) -> tuple[bool, int, object]:
     """Sort started jobs first, then urgent ones, then those that were submitted first."""
     state = job.state
-    return state.status != "started", _PRIORITIES.get(state.priority, 1), state.created_at
+    rank = _RANKS.get(state.priority, _RANKS[Priority.ROUTINE])
+    return state.status != JobStatus.STARTED, rank, state.created_at
