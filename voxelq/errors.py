@@ -48,7 +48,7 @@ class RequestRefused(VoxelQError):
     """
 
     def __init__(self, problem: Problem, *, retry_after_s: float | None = None) -> None:
-        super().__init__(problem.detail or problem.title)
+        super().__init__(str(problem))
         self.status = problem.status
         self.type = problem.type
         self.title = problem.title
@@ -106,7 +106,7 @@ class JobFailed(VoxelQError):
     """
 
     def __init__(self, job_id: str, problem: Problem) -> None:
-        super().__init__(f"Job {job_id} failed: {problem.detail or problem.title}")
+        super().__init__(f"Job {job_id} failed: {problem}")
         self.job_id = job_id
         self.problem = problem
 

@@ -55,6 +55,9 @@ class Problem:
     status: int = 0
     detail: str = ""
 
+    def __str__(self) -> str:
+        return self.detail or self.title
+
 
 @dataclass(frozen=True)
 class ModelRef:

@@ -62,7 +62,7 @@ def test_components_add_up_and_make_a_plan(tmp_path: Path, scan: Path) -> None:
         assert sum(found["scans"] for found in one["batches"].values()) == one["requests"]
 
     made = ran(
-        *("client", "plan", "--measured", str(written), "--load", "100", "--within", "60"),
+        *("voxelq", "plan", "--measured", str(written), "--load", "100", "--within", "60"),
         *("--scans", "1000", "--json"),
     )
     assert made.returncode == 0, made.stdout + made.stderr
