@@ -1,4 +1,4 @@
-"""A job and its prediction, for the client that awaits."""
+"""A job and its prediction, for the asynchronous client."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AsyncPrediction(PredictionFacts):
-    """What the network found in one scan, and the way to its mask and picture.
+    """What the network found in one scan, with methods to fetch its mask and picture.
 
     The calls are those of `voxelq.Prediction`, awaited.
 
@@ -65,7 +65,7 @@ class AsyncJob(JobHandle):
         self.client = client
 
     async def refresh(self) -> Self:
-        """Ask how the job stands, and return it; as `voxelq.Job.refresh`."""
+        """Fetch the job's state, and return the job; as `voxelq.Job.refresh`."""
         await self.client._run(self.client._flows.refresh(self))
         return self
 

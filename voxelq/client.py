@@ -1,4 +1,4 @@
-"""The client that blocks: submit a scan, wait for it, read what was found, fetch its mask."""
+"""The blocking client: submit a scan, wait for it, read its result, fetch its mask."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ import httpx
 from voxelq.job import Job, Prediction
 from voxelq.protocol.flows import Flows
 from voxelq.protocol.http_messages import HttpMessages
-from voxelq.protocol.steps import Flow, Give, OnProgress, Pause, Send, Step, Tell
+from voxelq.protocol.steps import Emit, Flow, OnProgress, Pause, Report, Send, Step
 from voxelq.protocol.upload_body import UploadBody
 from voxelq.records import JobPage, Model, Models, Queue
 from voxelq.scans import Scan
@@ -22,18 +22,18 @@ class Client:
     """One VoxelQ service. Close it, or use it as a context manager; threads may share it.
 
     A call that meets a broken connection, a full queue or a service that is away for a moment is
-    sent again, after as long as the service asks for (30 s at most). A scan is submitted once
-    however often it is sent, for each submit has an idempotency key.
+    retried, after as long as the service asks for (30 s at most). A retried submit makes no second
+    job, because each submit has an idempotency key.
 
     Args:
         url: The service's address; by default ``VOXELQ_URL`` of the environment, and else
             ``http://127.0.0.1:8080``.
         key: The API key, where the service asks for one.
-        timeout_s: How long the service may keep silent, beside the time that it is asked to wait.
-        retries: How often one call is sent again before its error is raised.
+        timeout_s: How long the service may take to answer, besides the time it is asked to wait.
+        retries: How often one call is retried before its error is raised.
 
-    Every method raises what `voxelq.errors` draws: `ServiceUnreachable` without an answer,
-    `RequestRefused` and its kinds when refused.
+    Every method raises errors of the tree in `voxelq.errors`: `ServiceUnreachable` without an
+    answer, `RequestRefused` and its kinds when the service refuses the call.
 
     Example:
         >>> from voxelq import Client
@@ -187,7 +187,7 @@ class Client:
         return self._run(self._flows.models())
 
     def model(self, name: str) -> Model:
-        """Return the model that ``name`` or ``name@version`` stands for.
+        """Return the model with this ``name`` or ``name@version``.
 
         Raises:
             NotFound: There is no such model, or it is not served.
@@ -195,7 +195,7 @@ class Client:
         return self._run(self._flows.model(name))
 
     def queue(self) -> Queue:
-        """Return how the queue stands: jobs, workers, seconds a scan costs, estimated wait."""
+        """Return the state of the queue: jobs, workers, seconds per scan, estimated wait."""
         return self._run(self._flows.queue())
 
     def ready(self) -> bool:
@@ -203,7 +203,7 @@ class Client:
         return self._run(self._flows.ready())
 
     def _run(self, flow: Flow[T]) -> T:
-        """Take a flow to its end."""
+        """Run a flow and return its result."""
         answer: Any = None
         while True:
             try:
@@ -214,14 +214,14 @@ class Client:
             answer = self._perform(step)
 
     def _each(self, flow: Flow[None]) -> Iterator[Any]:
-        """Yield what a flow gives."""
+        """Run a flow and yield the items that it emits."""
         answer: Any = None
         while True:
             try:
                 step = flow.send(answer)
             except StopIteration:
                 return
-            if isinstance(step, Give):
+            if isinstance(step, Emit):
                 yield step.item
             answer = self._perform(step)
 
@@ -234,7 +234,7 @@ class Client:
                     return error
             case Pause(seconds):
                 time.sleep(seconds)
-            case Tell(on_progress, state):
+            case Report(on_progress, state):
                 on_progress(state)
         return None
 

@@ -1,4 +1,4 @@
-"""A job and its prediction, for the client that blocks."""
+"""A job and its prediction, for the blocking client."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prediction(PredictionFacts):
-    """What the network found in one scan, and the way to its mask and picture.
+    """What the network found in one scan, with methods to fetch its mask and picture.
 
     Example:
         >>> prediction = client.predict("scan.nii.gz")
@@ -74,7 +74,7 @@ class Prediction(PredictionFacts):
 
 
 class Job(JobHandle):
-    """A job of the service. Its properties tell what was last heard; `refresh` asks anew.
+    """A job of the service. Its properties are its last known state; `refresh` updates them.
 
     Example:
         >>> job = client.submit("scan.nii.gz", priority="bulk")
@@ -89,7 +89,7 @@ class Job(JobHandle):
         self.client = client
 
     def refresh(self) -> Self:
-        """Ask how the job stands, and return it.
+        """Fetch the job's state, and return the job.
 
         Raises:
             NotFound: It was purged.
@@ -102,12 +102,12 @@ class Job(JobHandle):
     ) -> Prediction:
         """Block until the job has ended, and return what was found.
 
-        Of a job that has ended already it returns at once, without a call.
+        If the job has ended already it returns at once, without a call.
 
         Args:
             timeout_s: How long to wait at most; None waits without end.
             on_progress: Called with a `JobState` at first and on every change of status,
-                position, stage and progress, seen twice a second.
+                position, stage and progress, which are polled twice a second.
 
         Raises:
             JobFailed: The job failed.

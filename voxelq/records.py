@@ -1,4 +1,4 @@
-"""What the service says of jobs, models and its queue, as frozen dataclasses.
+"""What the service answers about jobs, models and its queue, as frozen dataclasses.
 
 Times of day are aware datetimes in UTC, durations are in seconds, volumes in millilitres and
 places in millimetres. Members that a newer service adds have no field, and stay in ``document``.
@@ -82,7 +82,7 @@ class Label:
 
     Attributes:
         value: The label's value in the mask.
-        name: What it stands for.
+        name: What it means.
         voxels: How many voxels have it.
         volume_ml: Their volume in millilitres.
         centroid_mm: Their centre in the scanner's RAS+ millimetres (the affine's space).
@@ -193,7 +193,7 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class ModelLabel:
-    """One value of a model's masks and what it stands for."""
+    """One value of a model's masks and its meaning."""
 
     value: int
     name: str

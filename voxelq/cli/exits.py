@@ -1,4 +1,4 @@
-"""The exit codes of the command line, and the error that stands for wrong usage."""
+"""The exit codes of the command line, and the error for wrong usage."""
 
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
 
