@@ -135,26 +135,26 @@ def test_progress_is_told(service: TinyService, client: Any) -> None:
     service.on("POST", "/jobs", 202, job())
     service.on("GET", "/jobs/01JOB", 200, job(status="started", progress=0.5))
     service.on("GET", "/jobs/01JOB", 200, job(status="finished", progress=1.0))
-    told: list[JobState] = []
-    client.predict(SCAN, on_progress=told.append)
-    assert [state.status for state in told] == ["queued", "started", "finished"]
+    reported: list[JobState] = []
+    client.predict(SCAN, on_progress=reported.append)
+    assert [state.status for state in reported] == ["queued", "started", "finished"]
 
 
 def test_a_coroutine_may_follow_the_progress(service: TinyService) -> None:
     """The asynchronous client awaits a callback that is a coroutine function."""
     service.on("GET", "/jobs/01JOB", 200, job(status="finished"))
-    told: list[str] = []
+    reported: list[str] = []
 
     async def note(state: JobState) -> None:
         await asyncio.sleep(0)
-        told.append(state.status)
+        reported.append(state.status)
 
     async def follow() -> None:
         async with AsyncClient(service.url) as client:
             await (await client.job("01JOB")).wait(on_progress=note)
 
     asyncio.run(follow())
-    assert told == ["finished"]
+    assert reported == ["finished"]
 
 
 def test_a_canceled_task_leaves_nothing_open(tmp_path: Path) -> None:

@@ -168,10 +168,10 @@ def test_a_refusal_is_raised_at_once_as_its_kind(
     flows: Flows, status: int, slug: str, kind: type[RequestRefused]
 ) -> None:
     """What the service will not do however often it is asked is not asked again."""
-    told = {**problem(status, "Because."), "type": f"urn:voxelq:problem:{slug}", "new": [1]}
-    steps, error = play(flows.queue(), answer(status, told))
+    document = {**problem(status, "Because."), "type": f"urn:voxelq:problem:{slug}", "new": [1]}
+    steps, error = play(flows.queue(), answer(status, document))
     assert type(error) is kind
-    assert (error.status, error.type, error.title) == (status, told["type"], "Refused")
+    assert (error.status, error.type, error.title) == (status, document["type"], "Refused")
     assert (error.detail, str(error)) == ("Because.", "Because.")
     assert len(steps) == 1
 
@@ -259,12 +259,12 @@ def test_progress_is_told_on_every_change(flows: Flows) -> None:
         job(status="started", progress=0.5, stage="inference"),
         job(status="finished", progress=1.0),
     ]
-    told: list[tuple[str, float]] = []
+    reported: list[tuple[str, float]] = []
     steps, _ = play(
-        flows.wait(handle(), None, lambda state: told.append((state.status, state.progress))),
+        flows.wait(handle(), None, lambda state: reported.append((state.status, state.progress))),
         *[answer(200, one) for one in seen],
     )
-    assert told == [("queued", 0.0), ("started", 0.5), ("finished", 1.0)]
+    assert reported == [("queued", 0.0), ("started", 0.5), ("finished", 1.0)]
     assert set(sent(steps)) == {"GET /mri/jobs/01JOB?wait=0.5"}
 
 
