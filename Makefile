@@ -10,13 +10,14 @@ CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11
 VOXELQ_PORT ?= 8080
 BENCHMARKS := bench-queue bench-batching bench-mixed bench-scan bench-gpu bench-scale bench-soak bench-blocked bench-components bench-plan bench-faults
 
-.PHONY: help setup demo up test test-faults lint docs bench train clean $(BENCHMARKS)
+.PHONY: help setup demo up test test-faults test-wheel lint docs bench train clean $(BENCHMARKS)
 
 help:
 	@echo "make demo         set up, send a sample scan through the service, leave mask and picture in demo/"
 	@echo "make up           set up and run the service until Ctrl-C"
 	@echo "make test         set up and run every test"
 	@echo "make test-faults  what must hold when things die, fill up, hang or lose each other (ten minutes)"
+	@echo "make test-wheel   install the whole service from its wheel, and run its demo"
 	@echo "make lint         formatting, types, import contracts"
 	@echo "make docs         build the documentation into build/site, and check its links"
 	@echo "make bench        every benchmark; make bench-queue, bench-batching, bench-mixed, bench-scan, bench-gpu: one alone"
@@ -39,6 +40,9 @@ test: setup
 
 test-faults: setup
 	$(BIN)/pytest tests/faults
+
+test-wheel: setup
+	$(BIN)/pytest tests/wheel
 
 lint: setup
 	$(BIN)/ruff check

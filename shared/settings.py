@@ -7,7 +7,11 @@ from typing import Literal
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-BUNDLED_MODELS = Path(__file__).resolve().parent.parent / "models"
+_HERE = Path(__file__).resolve().parent
+_IN_WHEEL = _HERE / "bundled_models"
+#: The models that come with VoxelQ: in a wheel inside this package (see ``setup.py``), in a
+#: checkout and in the images beside it.
+BUNDLED_MODELS = _IN_WHEEL if _IN_WHEEL.is_dir() else _HERE.parent / "models"
 
 
 class Settings(BaseSettings):

@@ -34,7 +34,19 @@ from voxelq.errors import (
     WaitTimeout,
 )
 from voxelq.job import Job, Prediction
-from voxelq.records import JobState, Label, Model, Models, Problem, Queue, Result, ScanWarning
+from voxelq.records import (
+    JobPage,
+    JobState,
+    JobStatus,
+    Label,
+    Model,
+    Models,
+    Priority,
+    Problem,
+    Queue,
+    Result,
+    ScanWarning,
+)
 from voxelq.scans import Scan
 
 __all__ = [
@@ -47,7 +59,9 @@ __all__ = [
     "Job",
     "JobCanceled",
     "JobFailed",
+    "JobPage",
     "JobState",
+    "JobStatus",
     "KeyConflict",
     "Label",
     "Model",
@@ -57,6 +71,7 @@ __all__ = [
     "NotFound",
     "PackageMissing",
     "Prediction",
+    "Priority",
     "Problem",
     "Queue",
     "QueueFull",

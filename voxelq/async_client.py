@@ -1,4 +1,4 @@
-"""The client that awaits: `voxelq.client` for asyncio and trio, from the same flows."""
+"""The asynchronous client: `voxelq.client` for asyncio and trio, with the same flows."""
 
 import inspect
 from collections.abc import AsyncIterator, Iterable
@@ -12,9 +12,9 @@ from anyio import to_thread
 from voxelq.async_job import AsyncJob, AsyncPrediction
 from voxelq.protocol.flows import Flows
 from voxelq.protocol.http_messages import HttpMessages
-from voxelq.protocol.steps import Flow, Give, OnProgress, Pause, Send, Step, Tell
+from voxelq.protocol.steps import Emit, Flow, OnProgress, Pause, Report, Send, Step
 from voxelq.protocol.upload_body import UploadBody
-from voxelq.records import Models, Queue
+from voxelq.records import JobPage, Model, Models, Queue
 from voxelq.scans import Scan
 
 T = TypeVar("T")
@@ -103,6 +103,12 @@ class AsyncClient:
         async for state in self._each(self._flows.jobs(status, limit)):
             yield AsyncJob(self, state)
 
+    async def job_page(
+        self, status: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> JobPage:
+        """Return one page of the service's jobs; as `voxelq.Client.job_page`."""
+        return await self._run(self._flows.job_page(status, limit, cursor))
+
     def as_completed(
         self, jobs: Iterable[AsyncJob], timeout_s: float | None = None
     ) -> AsyncIterator[AsyncJob]:
@@ -119,8 +125,12 @@ class AsyncClient:
         """Return the models that are served, and those that are not and why."""
         return await self._run(self._flows.models())
 
+    async def model(self, name: str) -> Model:
+        """Return the model with this name; as `voxelq.Client.model`."""
+        return await self._run(self._flows.model(name))
+
     async def queue(self) -> Queue:
-        """Return how the queue stands: jobs, workers, seconds a scan costs, estimated wait."""
+        """Return the state of the queue: jobs, workers, seconds per scan, estimated wait."""
         return await self._run(self._flows.queue())
 
     async def ready(self) -> bool:
@@ -128,7 +138,7 @@ class AsyncClient:
         return await self._run(self._flows.ready())
 
     async def _run(self, flow: Flow[T]) -> T:
-        """Take a flow to its end."""
+        """Run a flow and return its result."""
         answer: Any = None
         while True:
             try:
@@ -139,14 +149,14 @@ class AsyncClient:
             answer = await self._perform(step)
 
     async def _each(self, flow: Flow[None]) -> AsyncIterator[Any]:
-        """Yield what a flow gives."""
+        """Run a flow and yield the items that it emits."""
         answer: Any = None
         while True:
             try:
                 step = flow.send(answer)
             except StopIteration:
                 return
-            if isinstance(step, Give):
+            if isinstance(step, Emit):
                 yield step.item
             answer = await self._perform(step)
 
@@ -159,8 +169,8 @@ class AsyncClient:
                     return error
             case Pause(seconds):
                 await anyio.sleep(seconds)
-            case Tell(on_progress, state):
-                told = on_progress(state)
-                if inspect.isawaitable(told):
-                    await told
+            case Report(on_progress, state):
+                result = on_progress(state)
+                if inspect.isawaitable(result):
+                    await result
         return None

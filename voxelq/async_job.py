@@ -1,4 +1,4 @@
-"""A job and its prediction, for the client that awaits."""
+"""A job and its prediction, for the asynchronous client."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +8,9 @@ from anyio import to_thread
 
 from voxelq.handles import JobHandle, PredictionFacts, result_of
 from voxelq.images import decode_mask
-from voxelq.mask_file import write_mask
 from voxelq.protocol.steps import OnProgress
 from voxelq.records import JobState
+from voxelq.whole_file import write_mask, write_whole
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Image
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AsyncPrediction(PredictionFacts):
-    """What the network found in one scan, and the way to its mask and picture.
+    """What the network found in one scan, with methods to fetch its mask and picture.
 
     The calls are those of `voxelq.Prediction`, awaited.
 
@@ -46,6 +46,10 @@ class AsyncPrediction(PredictionFacts):
         """Fetch a PNG of the slice with the largest lesion; as `voxelq.Prediction.preview`."""
         return await self.job.client._run(self.job.client._flows.file(self.job.id, "preview.png"))
 
+    async def save_preview(self, path: str | Path) -> Path:
+        """Write the picture to ``path`` and return it; as `voxelq.Prediction.save_preview`."""
+        return await to_thread.run_sync(write_whole, await self.preview(), Path(path))
+
 
 class AsyncJob(JobHandle):
     """A job of the service; the calls are those of `voxelq.Job`, awaited.
@@ -61,7 +65,7 @@ class AsyncJob(JobHandle):
         self.client = client
 
     async def refresh(self) -> Self:
-        """Ask how the job stands, and return it; as `voxelq.Job.refresh`."""
+        """Fetch the job's state, and return the job; as `voxelq.Job.refresh`."""
         await self.client._run(self.client._flows.refresh(self))
         return self
 

@@ -1,4 +1,4 @@
-"""The client that blocks: submit a scan, wait for it, read what was found, fetch its mask."""
+"""The blocking client: submit a scan, wait for it, read its result, fetch its mask."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -10,9 +10,9 @@ import httpx
 from voxelq.job import Job, Prediction
 from voxelq.protocol.flows import Flows
 from voxelq.protocol.http_messages import HttpMessages
-from voxelq.protocol.steps import Flow, Give, OnProgress, Pause, Send, Step, Tell
+from voxelq.protocol.steps import Emit, Flow, OnProgress, Pause, Report, Send, Step
 from voxelq.protocol.upload_body import UploadBody
-from voxelq.records import Models, Queue
+from voxelq.records import JobPage, Model, Models, Queue
 from voxelq.scans import Scan
 
 T = TypeVar("T")
@@ -22,18 +22,18 @@ class Client:
     """One VoxelQ service. Close it, or use it as a context manager; threads may share it.
 
     A call that meets a broken connection, a full queue or a service that is away for a moment is
-    sent again, after as long as the service asks for (30 s at most). A scan is submitted once
-    however often it is sent, for each submit has an idempotency key.
+    retried, after as long as the service asks for (30 s at most). A retried submit makes no second
+    job, because each submit has an idempotency key.
 
     Args:
         url: The service's address; by default ``VOXELQ_URL`` of the environment, and else
             ``http://127.0.0.1:8080``.
         key: The API key, where the service asks for one.
-        timeout_s: How long the service may keep silent, beside the time that it is asked to wait.
-        retries: How often one call is sent again before its error is raised.
+        timeout_s: How long the service may take to answer, besides the time it is asked to wait.
+        retries: How often one call is retried before its error is raised.
 
-    Every method raises what `voxelq.errors` draws: `ServiceUnreachable` without an answer,
-    `RequestRefused` and its kinds when refused.
+    Every method raises errors of the tree in `voxelq.errors`: `ServiceUnreachable` without an
+    answer, `RequestRefused` and its kinds when the service refuses the call.
 
     Example:
         >>> from voxelq import Client
@@ -86,7 +86,7 @@ class Client:
             scan: A path to a NIfTI file (``.nii``, ``.nii.gz``), its bytes, a binary file open
                 for reading, a nibabel image, or ``(array, affine)``: an array of shape (X, Y, Z)
                 and the 4 x 4 affine from its indices to RAS+ millimetres. For a model of several
-                channels a dict of these by the names of its inputs, which `models` tells.
+                channels a dict of these by the names of its inputs, which `model` returns.
             model: ``name`` or ``name@version``; by default the service's default model.
             priority: ``stat``, ``routine`` (the default) or ``bulk``.
             wait_s: How long to wait at most once the scan is submitted; None waits without end.
@@ -140,6 +140,21 @@ class Client:
         for state in self._each(self._flows.jobs(status, limit)):
             yield Job(self, state)
 
+    def job_page(
+        self, status: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> JobPage:
+        """Return one page of the service's jobs, newest first, for a program that shows pages.
+
+        Args:
+            status: Only jobs with this status.
+            limit: How many at most; by default as many as the service puts on a page.
+            cursor: ``next_cursor`` of the page before; None for the first page.
+
+        Raises:
+            BadRequest: A parameter is not taken.
+        """
+        return self._run(self._flows.job_page(status, limit, cursor))
+
     def as_completed(self, jobs: Iterable[Job], timeout_s: float | None = None) -> Iterator[Job]:
         """Yield each job once it has ended, over one connection however many there are.
 
@@ -171,8 +186,16 @@ class Client:
         """Return the models that are served, and those that are not and why."""
         return self._run(self._flows.models())
 
+    def model(self, name: str) -> Model:
+        """Return the model with this ``name`` or ``name@version``.
+
+        Raises:
+            NotFound: There is no such model, or it is not served.
+        """
+        return self._run(self._flows.model(name))
+
     def queue(self) -> Queue:
-        """Return how the queue stands: jobs, workers, seconds a scan costs, estimated wait."""
+        """Return the state of the queue: jobs, workers, seconds per scan, estimated wait."""
         return self._run(self._flows.queue())
 
     def ready(self) -> bool:
@@ -180,7 +203,7 @@ class Client:
         return self._run(self._flows.ready())
 
     def _run(self, flow: Flow[T]) -> T:
-        """Take a flow to its end."""
+        """Run a flow and return its result."""
         answer: Any = None
         while True:
             try:
@@ -191,14 +214,14 @@ class Client:
             answer = self._perform(step)
 
     def _each(self, flow: Flow[None]) -> Iterator[Any]:
-        """Yield what a flow gives."""
+        """Run a flow and yield the items that it emits."""
         answer: Any = None
         while True:
             try:
                 step = flow.send(answer)
             except StopIteration:
                 return
-            if isinstance(step, Give):
+            if isinstance(step, Emit):
                 yield step.item
             answer = self._perform(step)
 
@@ -211,7 +234,7 @@ class Client:
                     return error
             case Pause(seconds):
                 time.sleep(seconds)
-            case Tell(on_progress, state):
+            case Report(on_progress, state):
                 on_progress(state)
         return None
 

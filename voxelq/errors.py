@@ -48,7 +48,7 @@ class RequestRefused(VoxelQError):
     """
 
     def __init__(self, problem: Problem, *, retry_after_s: float | None = None) -> None:
-        super().__init__(problem.detail or problem.title)
+        super().__init__(str(problem))
         self.status = problem.status
         self.type = problem.type
         self.title = problem.title
@@ -101,12 +101,12 @@ class JobFailed(VoxelQError):
 
     Attributes:
         job_id: The job.
-        problem: Why it failed. ``problem.type`` tells a fault of the scan
-            (``urn:voxelq:problem:bad-scan``) from others.
+        problem: Why it failed. ``problem.type`` is ``urn:voxelq:problem:bad-scan``
+            for a fault of the scan.
     """
 
     def __init__(self, job_id: str, problem: Problem) -> None:
-        super().__init__(f"Job {job_id} failed: {problem.detail or problem.title}")
+        super().__init__(f"Job {job_id} failed: {problem}")
         self.job_id = job_id
         self.problem = problem
 
@@ -179,7 +179,7 @@ _BY_STATUS: dict[int, type[RequestRefused]] = {
 
 
 def refusal(problem: Problem, retry_after_s: float | None = None) -> RequestRefused:
-    """Return the error that stands for ``problem``."""
+    """Return the error for ``problem``."""
     by_status = _BY_STATUS.get(problem.status, RequestRefused)
     kind = _BY_TYPE.get(problem.type, by_status)
     return kind(problem, retry_after_s=retry_after_s)

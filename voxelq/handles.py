@@ -1,14 +1,14 @@
-"""What `Client` and `AsyncClient` have in common: facts of a job and of its prediction."""
+"""What `Client` and `AsyncClient` have in common: the data of a job and of its prediction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from voxelq.errors import JobCanceled, JobFailed, UnexpectedAnswer
-from voxelq.records import JobState, Label, ModelRef, Result, ScanWarning
+from voxelq.records import JobState, JobStatus, Label, ModelRef, Result, ScanWarning
 
 
 class JobHandle:
-    """A job of the service, with what was last heard of it in ``state``."""
+    """A job of the service, with its last known state in ``state``."""
 
     def __init__(self, state: JobState) -> None:
         self.state = state
@@ -23,22 +23,22 @@ class JobHandle:
 
     @property
     def status(self) -> str:
-        """``queued``, ``started``, ``finished``, ``failed`` or ``canceled``, as last heard."""
+        """``queued``, ``started``, ``finished``, ``failed`` or ``canceled``, as last known."""
         return self.state.status
 
     @property
     def position(self) -> int | None:
-        """How many jobs were ahead of it when last heard of; None unless it is queued."""
+        """How many jobs were ahead of it, as last known; None unless it is queued."""
         return self.state.position
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds until it is finished, as the service estimated when last heard of."""
+        """Seconds until it is finished, as the service last estimated."""
         return self.state.eta_s
 
     @property
     def progress(self) -> float:
-        """How far it had come when last heard of, from 0 to 1."""
+        """Its progress from 0 to 1, as last known."""
         return self.state.progress
 
     @property
@@ -52,7 +52,7 @@ class PredictionFacts:
     """What the network found in one scan.
 
     Attributes:
-        result: All that the service said of it.
+        result: The whole result.
         timings_s: Seconds by stage (``queue``, ``load``, ``preprocess``, ``inference``,
             ``postprocess``, ``store``) and their ``total``.
         model: The name and version of the model.
@@ -94,9 +94,9 @@ def result_of(state: JobState) -> tuple[Result, Mapping[str, float], ModelRef]:
     Raises:
         JobFailed: It failed.
         JobCanceled: It was canceled.
-        UnexpectedAnswer: It says neither that it failed nor what was found.
+        UnexpectedAnswer: It has neither an error nor a result.
     """
-    if state.status == "canceled":
+    if state.status == JobStatus.CANCELED:
         raise JobCanceled(state.id)
     if state.error is not None:
         raise JobFailed(state.id, state.error)

@@ -1,4 +1,4 @@
-"""A job and its prediction, for the client that blocks."""
+"""A job and its prediction, for the blocking client."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Self
 
 from voxelq.handles import JobHandle, PredictionFacts, result_of
 from voxelq.images import decode_mask
-from voxelq.mask_file import write_mask
 from voxelq.protocol.steps import OnProgress
 from voxelq.records import JobState
+from voxelq.whole_file import write_mask, write_whole
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Image
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prediction(PredictionFacts):
-    """What the network found in one scan, and the way to its mask and picture.
+    """What the network found in one scan, with methods to fetch its mask and picture.
 
     Example:
         >>> prediction = client.predict("scan.nii.gz")
@@ -63,9 +63,18 @@ class Prediction(PredictionFacts):
         """
         return self.job.client._run(self.job.client._flows.file(self.job.id, "preview.png"))
 
+    def save_preview(self, path: str | Path) -> Path:
+        """Write the picture to ``path`` and return the path; whole or not at all.
+
+        Raises:
+            OSError: It cannot be written.
+            NotFound: The job was purged.
+        """
+        return write_whole(self.preview(), Path(path))
+
 
 class Job(JobHandle):
-    """A job of the service. Its properties tell what was last heard; `refresh` asks anew.
+    """A job of the service. Its properties are its last known state; `refresh` updates them.
 
     Example:
         >>> job = client.submit("scan.nii.gz", priority="bulk")
@@ -80,7 +89,7 @@ class Job(JobHandle):
         self.client = client
 
     def refresh(self) -> Self:
-        """Ask how the job stands, and return it.
+        """Fetch the job's state, and return the job.
 
         Raises:
             NotFound: It was purged.
@@ -93,12 +102,12 @@ class Job(JobHandle):
     ) -> Prediction:
         """Block until the job has ended, and return what was found.
 
-        Of a job that has ended already it returns at once, without a call.
+        If the job has ended already it returns at once, without a call.
 
         Args:
             timeout_s: How long to wait at most; None waits without end.
             on_progress: Called with a `JobState` at first and on every change of status,
-                position, stage and progress, seen twice a second.
+                position, stage and progress, which are polled twice a second.
 
         Raises:
             JobFailed: The job failed.

@@ -1,15 +1,49 @@
-"""What the service says of jobs, models and its queue, as frozen dataclasses.
+"""What the service answers about jobs, models and its queue, as frozen dataclasses.
 
 Times of day are aware datetimes in UTC, durations are in seconds, volumes in millilitres and
-places in millimetres. Members that a newer service adds are ignored.
+places in millimetres. Members that a newer service adds have no field, and stay in ``document``.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Priority(StrEnum):
+    """How urgent a scan is. The order in this class is the order in which scans are served."""
+
+    STAT = "stat"  #: A patient waits for the result.
+    ROUTINE = "routine"  #: The default.
+    BULK = "bulk"  #: Research, served when nothing else waits.
+
+
+class JobStatus(StrEnum):
+    """The state of a job."""
+
+    QUEUED = "queued"  #: The job waits for a worker.
+    STARTED = "started"  #: A worker computes it.
+    FINISHED = "finished"  #: The mask can be fetched.
+    FAILED = "failed"  #: It ended with a problem.
+    CANCELED = "canceled"  #: It was canceled by a client.
+
 
 #: The states that a job never leaves.
-TERMINAL = frozenset({"finished", "failed", "canceled"})
+TERMINAL = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELED})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of the service.
+
+    Attributes:
+        document: The whole JSON of the answer, with members that this version has no field for.
+    """
+
+    document: Mapping[str, Any] = field(
+        default_factory=dict, repr=False, compare=False, kw_only=True
+    )
 
 
 @dataclass(frozen=True)
@@ -20,6 +54,9 @@ class Problem:
     title: str = "The service refused"
     status: int = 0
     detail: str = ""
+
+    def __str__(self) -> str:
+        return self.detail or self.title
 
 
 @dataclass(frozen=True)
@@ -45,7 +82,7 @@ class Label:
 
     Attributes:
         value: The label's value in the mask.
-        name: What it stands for.
+        name: What it means.
         voxels: How many voxels have it.
         volume_ml: Their volume in millilitres.
         centroid_mm: Their centre in the scanner's RAS+ millimetres (the affine's space).
@@ -97,8 +134,8 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class JobState:
-    """A job as it stood when the service answered.
+class JobState(Answer):
+    """A job as it was when the service answered.
 
     Attributes:
         id: The job's id.
@@ -111,6 +148,7 @@ class JobState:
         stage: What is being done while it is started, such as ``inference``.
         timings_s: Seconds by stage, and their ``total``; None until it is finished.
         error: Why it failed.
+        document: The whole JSON of the answer.
     """
 
     id: str
@@ -138,7 +176,7 @@ class JobState:
 
 
 @dataclass(frozen=True)
-class JobPage:
+class JobPage(Answer):
     """Jobs, newest first; ``next_cursor`` is None on the last page."""
 
     jobs: tuple[JobState, ...]
@@ -155,7 +193,7 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class ModelLabel:
-    """One value of a model's masks and what it stands for."""
+    """One value of a model's masks and its meaning."""
 
     value: int
     name: str
@@ -185,8 +223,8 @@ class UnservedModel:
 
 
 @dataclass(frozen=True)
-class Models:
-    """The models that are served, those that are broken, and those on their way.
+class Models(Answer):
+    """The models that are served, those that are broken, and those that are being copied.
 
     Iterating over it gives those that are served.
     """

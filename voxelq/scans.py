@@ -1,4 +1,4 @@
-"""What a scan may be given as, and how each becomes bytes that can be sent more than once."""
+"""The kinds of scans that a user may submit, each as bytes that can be sent more than once."""
 
 import io
 import os
@@ -32,7 +32,7 @@ class Source(Protocol):
     """The bytes of one volume, which can be read again for a retry."""
 
     def open(self) -> AbstractContextManager[IO[bytes]]:
-        """Open them at their beginning."""
+        """Open them at the start."""
 
     def size_bytes(self) -> int:
         """Return how many there are."""
@@ -70,18 +70,18 @@ class BytesSource:
 
 @dataclass(frozen=True)
 class StreamSource:
-    """A caller's open file, read from where it stood, and left open."""
+    """A caller's open file, read from its position, and left open."""
 
     stream: IO[bytes]
     start: int
 
     def open(self) -> AbstractContextManager[IO[bytes]]:
-        """Go back to where the file stood."""
+        """Return to the file's first position."""
         self.stream.seek(self.start)
         return nullcontext(self.stream)
 
     def size_bytes(self) -> int:
-        """Return how many bytes lie between there and the end."""
+        """Return the number of bytes from there to the end."""
         return self.stream.seek(0, io.SEEK_END) - self.start
 
 
@@ -122,4 +122,4 @@ def source(volume: Volume) -> Source:
 def _stream_source(stream: Any) -> Source:
     if stream.seekable():
         return StreamSource(stream, stream.tell())
-    return BytesSource(stream.read())  # a pipe cannot be sent again unless it is kept
+    return BytesSource(stream.read())  # a pipe can only be sent again from memory

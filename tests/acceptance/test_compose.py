@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.support.scans import nifti, voxels
-from voxelq.cli.http_client import VoxelQClient
+from voxelq import Client
 from voxelq.local.valkey import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,9 +90,9 @@ class Project:
         return answer.status_code == httpx.codes.OK
 
     def listening(self) -> set[str]:
-        """Return the ids of the workers that the service tells of."""
-        with VoxelQClient(self.url) as client:
-            return {worker["id"] for worker in client.queue()["workers"]}
+        """Return the ids of the live workers."""
+        with Client(self.url) as client:
+            return {worker.id for worker in client.queue().workers}
 
 
 def _engine_is_there() -> bool:
@@ -142,11 +142,9 @@ def scan(tmp_path: Path) -> Path:
 
 
 def test_a_scan_goes_through_the_containers(project: Project, scan: Path, tmp_path: Path) -> None:
-    """A scan handed in at the published port comes back as a mask, through the shared volume."""
-    with VoxelQClient(project.url) as client:
-        job = client.wait(client.submit(scan).id)
-        assert job.status == "finished", job.error
-        client.mask(job.id, tmp_path / "mask.nii.gz")
+    """A scan submitted at the published port comes back as a mask, through the shared volume."""
+    with Client(project.url) as client:
+        client.predict(scan).save_mask(tmp_path / "mask.nii.gz")
     assert (tmp_path / "mask.nii.gz").stat().st_size > 0
 
 
@@ -213,10 +211,10 @@ def test_a_killed_worker_costs_no_job_and_comes_back(project: Project, scan: Pat
     """A kill -9 of one worker under load: every job finishes, and its container starts again."""
     before = project.listening()
     victim = project.containers("worker")[0]
-    with VoxelQClient(project.url) as client:
-        ids = [client.submit(scan).id for _ in range(12)]
+    with Client(project.url) as client:
+        jobs = [client.submit(scan) for _ in range(12)]
         project.docker("exec", victim, "python", "-c", KILL_WORKER)
-        assert {client.wait(job_id).status for job_id in ids} == {"finished"}
+        assert {job.wait().job.status for job in jobs} == {"finished"}
     project.until(lambda: project.inspect(victim)["RestartCount"] >= 1, "it was started again")
     project.until(
         lambda: (
@@ -229,9 +227,9 @@ def test_a_killed_worker_costs_no_job_and_comes_back(project: Project, scan: Pat
 def test_what_was_accepted_survives_the_queue_server(project: Project, scan: Path) -> None:
     """A kill -9 of Redis: its append-only file brings every job back, and all of them finish."""
     container = project.containers("redis")[0]
-    with VoxelQClient(project.url) as client:
-        ids = [client.submit(scan).id for _ in range(3)]
+    with Client(project.url) as client:
+        jobs = [client.submit(scan) for _ in range(3)]
         os.kill(project.inspect(container)["State"]["Pid"], 9)
         project.until(lambda: project.inspect(container)["RestartCount"] >= 1, "Redis came back")
         project.until(project.is_ready, "the service was ready again")
-        assert {client.wait(job_id).status for job_id in ids} == {"finished"}
+        assert {job.wait().job.status for job in jobs} == {"finished"}

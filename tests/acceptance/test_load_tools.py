@@ -133,7 +133,7 @@ def test_a_service_that_runs_already_is_measured_as_it_is(tmp_path: Path) -> Non
         (row,) = rows(tmp_path / "cpu" / "summary.csv")
         assert service.is_ready()
         with service.client() as client:
-            left = client.jobs().jobs
+            left = list(client.jobs())
     check_row(row, rows(tmp_path / "cpu" / "csv" / "1_2_20_stats.csv"))
     assert (row["workers"], row["max_batch_size"]) == ("1", "")
     assert left == []

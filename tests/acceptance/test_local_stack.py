@@ -47,7 +47,7 @@ def _end(service: LocalService, number: signal.Signals) -> int:
 
 def _finish_all(service: LocalService, ids: list[str]) -> set[str]:
     with service.client() as client:
-        return {client.wait(job_id).status for job_id in ids}
+        return {client.job(job_id).wait(BOUND_S).job.status for job_id in ids}
 
 
 def test_the_demo_leaves_a_mask_in_the_scans_own_grid(tmp_path: Path) -> None:

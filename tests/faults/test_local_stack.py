@@ -99,4 +99,4 @@ def test_a_part_that_hangs_is_started_again(data_dir: Path, scan: Path, words: s
         until(service.is_ready, "the service was ready again")
         assert "has not answered" in service.words()
         with service.client() as client:
-            assert client.wait(client.submit(scan).id).status == "finished"
+            assert client.predict(scan).job.status == "finished"

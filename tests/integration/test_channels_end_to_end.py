@@ -17,7 +17,7 @@ from tests.support.api_server import RAW, ApiServer, assert_problem
 from tests.support.monai_bundles import FOUR_CHANNELS, four_channels, write_bundle
 from tests.support.scans import AFFINE, gz, nifti
 from tests.support.worker_process import worker_process
-from voxelq.cli.http_client import VoxelQClient
+from voxelq import Client
 
 SHAPE = (24, 28, 20)
 INPUTS = ["t1c", "t1", "t2", "flair"]
@@ -78,9 +78,8 @@ async def test_four_channels_become_one_mask(
         path.mkdir()
         for name, content in FILES.items():
             (path / name).write_bytes(content)
-        with VoxelQClient(server.url) as python:
-            again = python.submit({name: path / name for name in INPUTS})
-            assert python.wait(again.id).status == "finished"
+        with Client(server.url) as python:
+            again = python.predict({name: path / name for name in INPUTS}).job
 
     assert job["result"]["scan"]["shape"] == list(SHAPE)
     first = (await queue.get(job["id"])).submission

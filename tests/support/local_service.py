@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from voxelq.cli.http_client import VoxelQClient
+from voxelq import Client
 from voxelq.local.valkey import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,11 +32,11 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    """Return once ``condition`` holds; fail the test if it does not come to."""
+    """Return once ``condition`` holds; fail the test after `BOUND_S`."""
     deadline = time.monotonic() + BOUND_S
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"it did not come about that {what}")
+            raise AssertionError(f"not within {BOUND_S:.0f} s: {what}")
         time.sleep(0.05)
 
 
@@ -81,18 +81,18 @@ class LocalService:
             return False
         return answer.status_code == httpx.codes.OK
 
-    def client(self) -> VoxelQClient:
+    def client(self) -> Client:
         """Return a client of this service."""
-        return VoxelQClient(self.url)
+        return Client(self.url)
 
     def words(self) -> str:
-        """Return what it said on the terminal so far."""
+        """Return what it has printed on the terminal so far."""
         return (self.data_dir.parent / "terminal.txt").read_text(encoding="utf-8")
 
 
 @contextmanager
 def local_service(data_dir: Path, *options: str, **variables: str) -> Iterator[LocalService]:
-    """Start a stack on ``data_dir``, wait until it is ready, and see to it that it ends."""
+    """Start a stack on ``data_dir``, wait until it is ready, and stop it at the end."""
     port = free_port()
     command = [*VOXELQ, "up", "--port", str(port), "--data-dir", str(data_dir), *options]
     with (data_dir.parent / "terminal.txt").open("a") as terminal:

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def job(job_id: str = "01JOB", status: str = "queued", **members: Any) -> dict[str, Any]:
-    """Return a job as the service tells it."""
+    """Return a job as the service answers it."""
     return {
         "id": job_id,
         "status": status,
@@ -31,15 +31,6 @@ def problem(status: int, detail: str) -> dict[str, Any]:
     return {"type": "urn:test", "title": "Refused", "status": status, "detail": detail}
 
 
-def events(*jobs: dict[str, Any], first_id: int = 1) -> bytes:
-    """Return jobs as a stream of server-sent events."""
-    messages = [
-        f"event: job\nid: {number}\ndata: {json.dumps(one)}\n\n"
-        for number, one in enumerate(jobs, start=first_id)
-    ]
-    return "".join(["event: other\ndata: {}\n\n: a comment\n\n", *messages]).encode()
-
-
 @dataclass(frozen=True)
 class Request:
     """What a client sent."""
@@ -52,7 +43,7 @@ class Request:
 
 @dataclass
 class TinyService:
-    """Answers a method and path with the next of its scripted answers, the last one for ever.
+    """Answers a method and path with the next of its scripted answers, and then with the last.
 
     The next ``cuts`` connections break once their request was read.
     """
@@ -63,9 +54,11 @@ class TinyService:
     requests: list[Request] = field(default_factory=list)
 
     def on(
-        self, method: str, path: str, status: int, body: Any, media_type: str = "application/json"
+        self, method: str, path: str, status: int, body: Any, media_type: str | None = None
     ) -> None:
-        """Script one more answer; ``body`` is bytes, or anything for JSON."""
+        """Script one more answer; ``body`` is bytes, or anything for JSON (a problem from 400)."""
+        if media_type is None:
+            media_type = "application/problem+json" if status >= 400 else "application/json"
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.answers.setdefault((method, path), []).append((status, content, media_type))
 

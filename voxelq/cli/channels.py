@@ -1,20 +1,22 @@
-"""Scans of several channels, as a user names them: files one by one, or a folder of them."""
+"""Scans of several channels, as a user names them: one file at a time, or a folder of files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from voxelq.cli.exits import UsageError
+
 _ENDINGS = (".nii.gz", ".nii")
 
 
-class BadChannels(Exception):
-    """What the user named is not one file for each channel; ``str`` says what is wrong."""
+class BadChannels(UsageError):
+    """The user did not name one file for each channel."""
 
 
 def parse(options: Sequence[str]) -> dict[str, Path]:
     """Read ``name=file`` options into the channels of one scan.
 
     Raises:
-        BadChannels: An option is malformed, a channel is named twice, or a file is not there.
+        BadChannels: An option is malformed, a channel is named twice, or a file does not exist.
     """
     channels: dict[str, Path] = {}
     for option in options:
@@ -40,14 +42,14 @@ def in_folder(folder: Path, inputs: Sequence[str]) -> dict[str, Path]:
     for name in inputs:
         exact = [path for path, stem in stems.items() if stem == name]
         endings = tuple(f"{mark}{name}" for mark in "-_.")
-        found = exact or [path for path, stem in stems.items() if stem.endswith(endings)]
-        if len(found) != 1:
-            count = "no file" if not found else f"{len(found)} files"
+        files = exact or [path for path, stem in stems.items() if stem.endswith(endings)]
+        if len(files) != 1:
+            count = "no file" if not files else f"{len(files)} files"
             raise BadChannels(
                 f"{folder} has {count} for the channel {name}; the model takes "
                 f"{', '.join(inputs)}, each as a file such as {name}.nii.gz."
             )
-        channels[name] = found[0]
+        channels[name] = files[0]
     return channels
 
 

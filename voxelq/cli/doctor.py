@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from voxelq.cli import tables
+from voxelq.cli.exits import FAILED, UNREACHABLE
+from voxelq.cli.extras import SHARED, require
 from voxelq.cli.options import JsonOption, UrlOption
-from voxelq.doctor.doctor import examine
-from voxelq.doctor.finding import Diagnosis
 
-PROBLEM, UNREACHABLE = 1, 3
+if TYPE_CHECKING:
+    from voxelq.doctor.diagnosis import Diagnosis
+
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
@@ -26,24 +28,28 @@ def doctor(
 ) -> None:
     """Say in words what is wrong with the service, and what to do about it.
 
-    It looks at Redis, store, disk, models, workers, clocks, the API, settings and versions, as
+    It checks Redis, store, disk, models, workers, clocks, the API, settings and versions, as
     seen from here. Exit code 1 if there is a problem, 3 if neither Redis nor the API answers.
     """
-    found = examine(url, data_dir)
+    require("doctor", SHARED)
+
+    from voxelq.doctor.examination import examine  # needs more than a base install
+
+    diagnoses = examine(url, data_dir)
     if as_json:
-        tables.print_json({"checks": [asdict(diagnosis) for diagnosis in found]})
+        tables.print_json({"checks": [asdict(diagnosis) for diagnosis in diagnoses]})
     else:
-        _print(found)
-    away = {diagnosis.what for diagnosis in found if not diagnosis.reached}
+        _print(diagnoses)
+    away = {diagnosis.what for diagnosis in diagnoses if not diagnosis.reached}
     if away >= {"Redis", "API"}:
         raise typer.Exit(UNREACHABLE)
-    if any(diagnosis.state == "problem" for diagnosis in found):
-        raise typer.Exit(PROBLEM)
+    if any(diagnosis.state == "problem" for diagnosis in diagnoses):
+        raise typer.Exit(FAILED)
 
 
-def _print(found: Sequence[Diagnosis]) -> None:
+def _print(diagnoses: Sequence["Diagnosis"]) -> None:
     console = tables.stdout()
-    for diagnosis in found:
+    for diagnosis in diagnoses:
         state = Text(f"{diagnosis.state:8}", style=_STYLES[diagnosis.state])
         line = state + Text(f" {diagnosis.what}: {diagnosis.says}")
         console.print(line, soft_wrap=True)

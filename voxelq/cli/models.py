@@ -1,4 +1,4 @@
-"""The commands on models: list what is on offer, and check a bundle before it is served."""
+"""The commands on models: `voxelq models` lists them, `voxelq models check` checks a bundle."""
 
 import os
 import subprocess
@@ -9,23 +9,24 @@ from typing import Annotated
 import typer
 
 from voxelq.cli import tables
-from voxelq.cli.http_client import VoxelQClient
+from voxelq.cli.connection import connect
+from voxelq.cli.extras import WORKER, require
 from voxelq.cli.options import JsonOption, UrlOption
 
-app = typer.Typer(help="List the models on offer, or check a bundle.")
+app = typer.Typer(help="List the models that are served, or check a bundle.")
 
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context, url: UrlOption = None, as_json: JsonOption = False) -> None:
-    """List the models on offer, and those that are broken with the reason."""
+    """List the models that are served, and those that are broken with the reason."""
     if context.invoked_subcommand is not None:
         return
-    with VoxelQClient(url) as client:
-        answer = client.models()
+    with connect(url) as client:
+        listed = client.models()
     if as_json:
-        tables.print_json(answer.model_dump(mode="json"))
+        tables.print_json(listed.document)
     else:
-        tables.print_models(answer)
+        tables.print_models(listed)
 
 
 @app.command()
@@ -42,8 +43,9 @@ def check(
 
     Exit code 1 if it cannot be served.
     """
+    require("models check", WORKER, "worker")
     command = [sys.executable, "-m", "worker.models.check", str(bundle.resolve())]
-    # safe path: a folder named worker where the user stands must not be taken for ours
+    # safe path: Python must not import a folder named worker in the current directory
     env = {**os.environ, "PYTHONSAFEPATH": "1"}
     done = subprocess.run([*command, *(["--json"] if as_json else [])], env=env, check=False)  # noqa: S603
     raise typer.Exit(done.returncode)

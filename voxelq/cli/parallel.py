@@ -1,4 +1,4 @@
-"""Several waits at once, whose answers come in order."""
+"""Several blocking calls at once, whose results come in order."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -8,33 +8,33 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Waits under way at once; each holds a connection.
-AT_ONCE = 8
+#: Calls that run at once; each holds a connection.
+CONCURRENT_CALLS = 8
 
 
-def all_of(waits: Sequence[Callable[[], T]]) -> Iterator[T]:
-    """Do all waits, several at once; yield what they return in their order, or raise what one does.
+def run_all(calls: Sequence[Callable[[], T]]) -> Iterator[T]:
+    """Run all calls, several at once; yield their results in order, and raise what a call raises.
 
-    They end with the process, so that whoever presses Ctrl-C need not wait for them.
+    The threads are daemons, so that Ctrl-C ends the process without waiting for them.
     """
     todo: SimpleQueue[tuple[Callable[[], T], Future[T]]] = SimpleQueue()
-    answers: list[Future[T]] = []
-    for wait in waits:
-        answers.append(Future())
-        todo.put((wait, answers[-1]))
+    futures: list[Future[T]] = []
+    for call in calls:
+        futures.append(Future())
+        todo.put((call, futures[-1]))
 
     def work() -> None:
         while True:
             try:
-                wait, answer = todo.get_nowait()
+                call, future = todo.get_nowait()
             except Empty:
                 return
             try:
-                answer.set_result(wait())
-            except BaseException as error:  # raised again where the answer is taken
-                answer.set_exception(error)
+                future.set_result(call())
+            except BaseException as error:  # raised again by the iterator below
+                future.set_exception(error)
 
-    for _ in range(min(AT_ONCE, len(answers))):
+    for _ in range(min(CONCURRENT_CALLS, len(futures))):
         threading.Thread(target=work, daemon=True).start()
-    for answer in answers:
-        yield answer.result()
+    for future in futures:
+        yield future.result()

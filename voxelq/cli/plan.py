@@ -1,18 +1,18 @@
-"""The command that says how many workers a load needs."""
+"""The command `voxelq plan`, which says how many workers a load needs."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planning.cost import BadMeasurement, MeasuredCost, read_cost
-from planning.forecast import Demand
-from planning.planner import GoalOutOfReach, make_plan
-from shared.batching.cost_model import BatchCost
 from voxelq.cli import tables
+from voxelq.cli.exits import FAILED, USAGE
+from voxelq.cli.extras import SHARED, require
 from voxelq.cli.options import JsonOption
-from voxelq.cli.plan_report import NoDrawing, check_drawing, plot_plan, print_plan
+
+if TYPE_CHECKING:
+    from planning.cost import MeasuredCost
 
 
 def plan(
@@ -42,7 +42,8 @@ def plan(
         float | None, typer.Option("--per-scan", min=0, help="Seconds that each scan in it adds.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Tell of so many, and do not look for the fewest.")
+        int | None,
+        typer.Option(min=1, help="Plan for this number of workers instead of the fewest."),
     ] = None,
     scans: Annotated[
         int | None, typer.Option(min=1000, help="Scans to simulate for each number of workers.")
@@ -55,9 +56,16 @@ def plan(
 ) -> None:
     """Say how many workers a load needs, the waits to expect, and what a failure does.
 
-    What a scan costs is measured on the machine that will do the work, by
-    `python -m benchmarks.components`, or given as two numbers. Needs no service.
+    The cost of a scan is measured on the machine that will do the work, by
+    `python -m benchmarks.components`, or given as two numbers. Needs no running service.
     """
+    require("plan", SHARED)
+
+    # these need more than a base install
+    from planning.forecast import Demand
+    from planning.planner import GoalOutOfReach, make_plan
+    from voxelq.cli.plan_report import NoDrawing, check_drawing, plot_plan, print_plan
+
     cost = _cost(measured, fixed_s, per_scan_s)
     try:
         if plot is not None:
@@ -75,17 +83,20 @@ def plan(
             plot_plan(made, cost, plot)
     except NoDrawing as error:
         tables.complain(str(error))
-        raise typer.Exit(2) from error
+        raise typer.Exit(USAGE) from error
     except GoalOutOfReach as error:
         tables.complain(str(error))
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAILED) from error
     if as_json:
         tables.print_json({"cost": asdict(cost), **asdict(made)})
     else:
         print_plan(made, cost)
 
 
-def _cost(measured: Path | None, fixed_s: float | None, per_scan_s: float | None) -> MeasuredCost:
+def _cost(measured: Path | None, fixed_s: float | None, per_scan_s: float | None) -> "MeasuredCost":
+    from planning.cost import BadMeasurement, MeasuredCost, read_cost
+    from shared.batching.cost_model import BatchCost
+
     numbers_given = fixed_s is not None or per_scan_s is not None
     if (measured is not None) == numbers_given:
         raise typer.BadParameter("give --measured, or --fixed and --per-scan")

@@ -1,4 +1,4 @@
-"""How a plan looks on a terminal and as a picture."""
+"""A plan as text on a terminal and as a picture."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ class NoDrawing(Exception):
 
 
 def print_plan(plan: Plan, measured: MeasuredCost) -> None:
-    """Print the answer, what each number of workers makes of the load, and what a failure does."""
+    """Print how many workers are needed, the forecast for each number, and a failure's effect."""
     out, unit = tables.stdout(), measured.unit
     out.print(_question(plan, measured), soft_wrap=True)
     out.print(_table(plan, measured))
@@ -33,7 +33,7 @@ def _question(plan: Plan, measured: MeasuredCost) -> str:
         f"{demand.within_s:g} s.\n"
         f"One worker{device}: {measured.cost.seconds(1):.3g} s for a scan alone, "
         f"{measured.scans_per_s:.3g} scans a second at most, with "
-        f"{lanes} batch{'es' if lanes > 1 else ''} in hand at once."
+        f"{lanes} batch{'es' if lanes > 1 else ''} at once."
     )
 
 
@@ -59,14 +59,14 @@ def _table(plan: Plan, measured: MeasuredCost) -> Table:
         title=f"simulated, {plan.scans:,} scans each",
         title_justify="left",
     )
-    for one in plan.forecasts:
+    for forecast in plan.forecasts:
         table.add_row(
-            str(one.workers),
-            f"{100 * one.utilisation:.0f}",
-            *_cells(one.wait_s),
-            *_cells(one.answer_s),
-            f"{'yes' if one.reached else 'no'} ({_brief(one.goal_s)})",
-            style="bold" if one.workers == plan.needed.workers else None,
+            str(forecast.workers),
+            f"{100 * forecast.utilisation:.0f}",
+            *_cells(forecast.wait_s),
+            *_cells(forecast.answer_s),
+            f"{'yes' if forecast.reached else 'no'} ({_brief(forecast.goal_s)})",
+            style="bold" if forecast.workers == plan.needed.workers else None,
         )
     return table
 
@@ -94,7 +94,7 @@ def _failure(plan: Plan, unit: str) -> str:
     else:
         lasting = _lasting(failure.left, plan)
     return (
-        f"If one fails, {lasting} with {pluralize(left, unit) if left else 'nobody'} left. "
+        f"If one fails, {lasting} with {pluralize(left, unit) if left else 'none'} left. "
         f"If it is away for {failure.lasts_s / 60:g} min, {_passing(failure)}."
     )
 
@@ -115,12 +115,12 @@ def _passing(failure: Failure) -> str:
 
 
 def _lasting(left: Forecast, plan: Plan) -> str:
-    verdict = "the goal is still reached" if left.reached else "the goal is missed"
-    return f"{verdict} (p{plan.demand.percentile:g} {_brief(left.goal_s)} s)"
+    outcome = "the goal is still reached" if left.reached else "the goal is missed"
+    return f"{outcome} (p{plan.demand.percentile:g} {_brief(left.goal_s)} s)"
 
 
 def check_drawing() -> None:
-    """Raise NoDrawing where no picture can be drawn, before anything long is begun."""
+    """Raise NoDrawing if no picture can be drawn, before the simulation starts."""
     try:
         import matplotlib  # noqa: F401 - only whether it is there
     except ImportError as error:
@@ -140,13 +140,13 @@ def plot_plan(plan: Plan, measured: MeasuredCost, path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     demand = plan.demand
     figure.suptitle(_load(demand))
-    counts = [one.workers for one in plan.forecasts]
+    counts = [forecast.workers for forecast in plan.forecasts]
     for name, style in (("mean", "--"), ("p95", "-"), ("p99", "-")):
-        seconds = [getattr(one.answer_s, name) for one in plan.forecasts]
+        seconds = [getattr(forecast.answer_s, name) for forecast in plan.forecasts]
         axes[0].plot(counts, seconds, style, marker="o", label=name)
     axes[0].axhline(demand.within_s, color="black", linewidth=0.8, label="goal")
     axes[0].set(title="time to the answer", ylabel="s", yscale="log")
-    axes[1].bar(counts, [100 * one.utilisation for one in plan.forecasts], width=0.6)
+    axes[1].bar(counts, [100 * forecast.utilisation for forecast in plan.forecasts], width=0.6)
     axes[1].set(title="load", ylabel="% of what they can do", ylim=(0, 100))
     for axis in axes:
         _mark(axis, plan.needed.workers)

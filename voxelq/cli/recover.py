@@ -1,4 +1,4 @@
-"""The command `voxelq recover`: jobs that the queue lost and the store still has."""
+"""The command `voxelq recover`: brings back jobs that are in the store and not in the queue."""
 
 import sys
 import time
@@ -7,19 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from redis.exceptions import RedisError
 
-from shared.errors import StoreFull, StoreUnavailable
 from voxelq.cli import tables
+from voxelq.cli.exits import FAILED, UNREACHABLE
+from voxelq.cli.extras import SHARED, require
 from voxelq.cli.options import JsonOption
-from voxelq.local.settings import local_settings
 
 if TYPE_CHECKING:
     from shared.recovery import Recovered, Recovery
 
-FAILED, UNREACHABLE = 1, 3
-
-#: How often jobs are tried that could not be told of the first time.
+#: How often jobs are tried whose state could not be decided the first time.
 _TRIES = 3
 
 
@@ -46,6 +43,13 @@ def recover(
     own ids. Run it where REDIS_URL and VOXELQ_STORE_URL are those of the service, or on the machine
     of a `voxelq up`. It may be run at any time, and again.
     """
+    require("recover", SHARED)
+
+    # these need more than a base install
+    from redis.exceptions import RedisError
+
+    from shared.errors import StoreFull, StoreUnavailable
+
     try:
         _recover(data_dir, adopt_all, adopt_store, dry_run, as_json)
     except RedisError as error:
@@ -62,12 +66,13 @@ def recover(
 def _recover(
     data_dir: Path, adopt_all: bool, adopt_store: bool, dry_run: bool, as_json: bool
 ) -> None:
-    # What reads jobs takes longer to import than all other commands together.
+    # these need more than a base install, and importing them takes longer than other commands do
     from shared.queue.connection import connect_blocking
     from shared.queue.data_set import DataSet
     from shared.recovery import Recovery
     from shared.storage.identity import StoreIdentity
     from shared.storage.store import ScanStore
+    from voxelq.local.settings import local_settings
 
     settings = local_settings(data_dir)
     store = ScanStore(settings.store_url)
@@ -90,10 +95,10 @@ def _recover(
                 "service uses this store, they are lost ones of this service. Recover them too?"
             )
         adopted = {service, *others} if adopt_all else {service}
-        _print_recovered(_until_decided(recovery, service, adopted), as_json)
+        _print_recovered(_recover_all(recovery, service, adopted), as_json)
 
 
-def _until_decided(recovery: "Recovery", service: str, adopted: set[str]) -> "Recovered":
+def _recover_all(recovery: "Recovery", service: str, adopted: set[str]) -> "Recovered":
     from shared.recovery import SETTLING_S
 
     total = recovery.recover(service, adopted)
@@ -116,28 +121,28 @@ def _print_lost(own: int, others: Counter[str], as_json: bool) -> None:
     _print_others(others)
 
 
-def _print_recovered(found: "Recovered", as_json: bool) -> None:
+def _print_recovered(total: "Recovered", as_json: bool) -> None:
     if as_json:
         tables.print_json(
             {
-                "queued": found.queued,
-                "finished": found.finished,
-                "waiting": found.waiting,
-                "unreadable": found.unreadable,
-                "others": dict(found.others),
+                "queued": total.queued,
+                "finished": total.finished,
+                "waiting": total.waiting,
+                "unreadable": total.unreadable,
+                "others": dict(total.others),
             }
         )
     else:
         tables.stdout().print(
-            f"{_scans(found.queued)} queued again, {_scans(found.finished)} back with their masks",
+            f"{_scans(total.queued)} queued again, {_scans(total.finished)} back with their masks",
             soft_wrap=True,
         )
-        _print_others(found.others)
-        if found.unreadable:
-            tables.complain(f"The records of {_scans(found.unreadable)} cannot be read.")
-        if found.waiting:
-            tables.complain(f"{_scans(found.waiting)} could not be recovered; run this once more.")
-    if found.waiting:
+        _print_others(total.others)
+        if total.unreadable:
+            tables.complain(f"The records of {_scans(total.unreadable)} cannot be read.")
+        if total.waiting:
+            tables.complain(f"{_scans(total.waiting)} could not be recovered; run this once more.")
+    if total.waiting:
         raise typer.Exit(FAILED)
 
 

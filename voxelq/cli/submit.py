@@ -1,167 +1,106 @@
-"""``voxelq submit``: hand scans in, wait if told to, and lay the answers on disk."""
+"""The command `voxelq submit`."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import webbrowser
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from voxelq.cli import tables
-from voxelq.cli.answers import JobAnswer
-from voxelq.cli.http_client import ClientError, VoxelQClient
-from voxelq.cli.parallel import all_of
-from voxelq.cli.progress import LiveLine, live_lines
+import typer
 
-BAD = ("failed", "canceled")
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One scan of the user's: ``path`` names it, a file or a folder; ``channels`` if several."""
-
-    path: Path
-    channels: Mapping[str, Path] | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes will be sent, but for what frames them."""
-        paths = self.channels.values() if self.channels else [self.path]
-        return sum(path.stat().st_size for path in paths)
+from voxelq.cli import channels, tables
+from voxelq.cli.connection import connect
+from voxelq.cli.exits import FAILED, USAGE, UsageError
+from voxelq.cli.options import JsonOption, UrlOption
+from voxelq.cli.scan_files import ScanFiles
+from voxelq.cli.submission import print_outcomes, submit_scans
+from voxelq.client import Client
+from voxelq.errors import BadRequest, NotFound, ServiceUnavailable, ServiceUnreachable
+from voxelq.records import JobState, Model, Priority
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one scan: its job as last known, and what the service refused, if it did."""
+def submit(
+    scans: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="SCAN...",
+            exists=True,
+            readable=True,
+            help=".nii or .nii.gz, or a folder with one file for each channel of the model.",
+        ),
+    ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE", help="One channel of a single scan; give it for each channel."
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Block until every scan is done.")] = False,
+    view: Annotated[
+        bool, typer.Option("--view", help="Open the first job's page in the browser.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for masks, pictures and JSON; waits for them."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model, as `name` or `name@version`.")] = None,
+    priority: Annotated[Priority | None, typer.Option(help="Default: routine.")] = None,
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Submit scans, each as a job of its own.
 
-    scan: Path
-    label: str
-    job: JobAnswer | None
-    refusal: ClientError | None = None
-
-    @property
-    def bad(self) -> bool:
-        """Whether there will be no mask for this scan."""
-        return self.refusal is not None or self.job is None or self.job.status in BAD
-
-    def document(self) -> dict[str, object]:
-        """Return the job as JSON has it, with the scan's path on this machine."""
-        if self.job is not None:
-            return {"file": str(self.scan), **self.job.model_dump(mode="json")}
-        error = {"status": self.refusal and self.refusal.status, "detail": str(self.refusal)}
-        return {"file": str(self.scan), "id": None, "status": "refused", "error": error}
-
-
-def submit_scans(
-    client: VoxelQClient,
-    scans: Sequence[Scan],
-    *,
-    model: str | None = None,
-    priority: str | None = None,
-    wait: bool = False,
-    output: Path | None = None,
-    view: Callable[[JobAnswer], None] | None = None,
-) -> list[Outcome]:
-    """Hand in every scan; with ``wait`` or ``output`` block until all are terminal.
-
-    ``output`` takes ``<stem>_mask.nii.gz``, ``<stem>_preview.png`` and ``<stem>.json`` of each
-    finished job. One refused scan, or a service that went away, does not hide what became of the
-    others. On a terminal the jobs are followed live. ``view`` is called with the first job.
-
-    Raises:
-        OSError: A scan cannot be read, or ``output`` cannot be written.
-        ClientError: A mask could not be fetched.
+    A model of several inputs takes a folder for each scan, or one scan by --channel.
     """
-    labels = distinct_stems([scan.path for scan in scans])
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-    with live_lines(tables.stderr()) as progress:
-        outcomes: list[Outcome] = []
-        lines: list[LiveLine] = []
-        for scan, label in zip(scans, labels, strict=True):
-            lines.append(LiveLine(progress, label, scan.size_bytes))
-            outcomes.append(_submit_scan(client, scan, label, model, priority, lines[-1]))
-            if view is not None and (job := outcomes[-1].job) is not None:
-                view(job)
-                view = None
-        if wait or output is not None:
-            ends = _ends(client, outcomes, lines, live=not progress.disable)
-            for index, outcome in enumerate(ends):
-                outcomes[index] = outcome
-                if output is not None:
-                    _fetch(client, outcome, output)
-    return outcomes
+    if bool(scans) == bool(channel):
+        raise typer.BadParameter("name scans, or the channels of one scan by --channel")
+    with connect(url) as client:
+        named = _named_scans(client, scans or [], channel or [], model)
+        open_page = partial(_open_page, client.url)
+    outcomes = submit_scans(
+        url,
+        named,
+        model=model,
+        priority=priority,
+        wait=wait,
+        output=output,
+        on_first_job=open_page if view else None,
+    )
+    print_outcomes(outcomes, as_json=as_json)
+    refusals = [outcome.refusal for outcome in outcomes if outcome.refusal is not None]
+    for refusal in refusals:
+        if isinstance(refusal, ServiceUnreachable | ServiceUnavailable):
+            raise refusal
+    if any(isinstance(refusal, BadRequest | NotFound) for refusal in refusals):
+        raise typer.Exit(USAGE)
+    if any(outcome.bad for outcome in outcomes):
+        raise typer.Exit(FAILED)
 
 
-def distinct_stems(scans: Sequence[Path]) -> list[str]:
-    """Name each scan by its stem, with as many folders before it as tell all of them apart."""
-    parts = [(*scan.resolve().parts[1:-1], _stem(scan)) for scan in scans]
-    for depth in range(1, max(map(len, parts)) + 1):
-        names = ["_".join(path[-depth:]) for path in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{_stem(scan)}_{number}" for number, scan in enumerate(scans, start=1)]
+def _open_page(service: str, job: JobState) -> None:
+    page = f"{service}/?job={job.id}"
+    if not webbrowser.open(page):
+        tables.say(f"No browser was found here. The job's page is {page}")
 
 
-def _submit_scan(
-    client: VoxelQClient,
-    scan: Scan,
-    label: str,
-    model: str | None,
-    priority: str | None,
-    line: LiveLine,
-) -> Outcome:
-    try:
-        job = client.submit(
-            scan.channels or scan.path, model=model, priority=priority, on_progress=line.sent
-        )
-    except ClientError as refusal:
-        line.refused()
-        return Outcome(scan.path, label, None, refusal)
-    line.submitted(job)
-    return Outcome(scan.path, label, job)
-
-
-def _ends(
-    client: VoxelQClient, outcomes: Sequence[Outcome], lines: Sequence[LiveLine], *, live: bool
-) -> Iterator[Outcome]:
-    """Yield what became of each scan, in order; all are followed side by side where it shows."""
-    waits = [
-        partial(_await, client, outcome, line, live=live)
-        for outcome, line in zip(outcomes, lines, strict=True)
+def _named_scans(
+    client: Client, paths: list[Path], options: list[str], model: str | None
+) -> list[ScanFiles]:
+    if options:
+        files = channels.parse(options)
+        return [ScanFiles(next(iter(files.values())), files)]
+    if not any(path.is_dir() for path in paths):
+        return [ScanFiles(path) for path in paths]
+    inputs = [channel.name for channel in _model(client, model).inputs]
+    return [
+        ScanFiles(path, channels.in_folder(path, inputs)) if path.is_dir() else ScanFiles(path)
+        for path in paths
     ]
-    return all_of(waits) if live else (wait() for wait in waits)
 
 
-def _await(client: VoxelQClient, outcome: Outcome, line: LiveLine, *, live: bool) -> Outcome:
-    if outcome.job is None:
-        return outcome
-    try:
-        job_id = outcome.job.id
-        job = client.follow(job_id, line.show) if live else client.wait(job_id)
-    except ClientError as refusal:
-        return replace(outcome, refusal=refusal)
-    return replace(outcome, job=job)
-
-
-def _fetch(client: VoxelQClient, outcome: Outcome, output: Path) -> None:
-    job, label = outcome.job, outcome.label
-    if job is None or job.status != "finished":
-        return
-    client.mask(job.id, output / f"{label}_mask.nii.gz")
-    client.preview(job.id, output / f"{label}_preview.png")
-    document = json.dumps(job.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    (output / f"{label}.json").write_text(document + "\n", encoding="utf-8")
-
-
-def _stem(scan: Path) -> str:
-    return scan.name.removesuffix(".gz").removesuffix(".nii")
-
-
-def print_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
-    """Print what became of the scans, as a table or as a JSON array."""
-    if as_json:
-        tables.print_json([outcome.document() for outcome in outcomes])
-    else:
-        tables.print_results(
-            (outcome.label, outcome.job, str(outcome.refusal)) for outcome in outcomes
-        )
+def _model(client: Client, name: str | None) -> Model:
+    if name is not None:
+        return client.model(name)
+    default = client.models().default
+    if default is None:
+        raise UsageError("The service has no default model just now; name one with --model.")
+    return default

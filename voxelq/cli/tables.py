@@ -1,15 +1,16 @@
-"""How answers look on a terminal. Results go to standard output, progress to standard error."""
+"""Results as tables and JSON on standard output, and messages on standard error."""
 
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from voxelq.cli.answers import JobAnswer, ModelsAnswer
+from voxelq.records import JobState, Models
 
 STATUS_STYLES = {"finished": "green", "failed": "red", "canceled": "yellow", "started": "cyan"}
 
@@ -25,12 +26,12 @@ def stderr() -> Console:
 
 
 def complain(words: str) -> None:
-    """Say what went wrong on standard error."""
+    """Print what went wrong on standard error."""
     stderr().print(Text(words, style="red"), soft_wrap=True)
 
 
 def say(words: str) -> None:
-    """Tell progress on standard error."""
+    """Print a message on standard error."""
     stderr().print(Text(words), soft_wrap=True)
 
 
@@ -39,36 +40,37 @@ def print_json(body: Any) -> None:
     sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
 
 
-def print_results(rows: Iterable[tuple[str, JobAnswer | None, str]]) -> None:
-    """Print scans with what became of them: label, job, and words for a refused scan."""
+def print_results(rows: Iterable[tuple[str, JobState | None, str]]) -> None:
+    """Print the outcome of scans: label, job, and the reason if the scan was refused."""
     table = _table("scan", "job", "status", "tumour", "probability", "volume ml", "seconds")
-    for label, job, words in rows:
+    for label, job, reason in rows:
         if job is None:
-            table.add_row(Text(label), "", Text(f"refused: {words}", style="red"))
+            table.add_row(Text(label), "", Text(f"refused: {reason}", style="red"))
         else:
             table.add_row(Text(label), job.id, _status(job), *_finding(job))
     stdout().print(table)
 
 
-def print_jobs(jobs: Sequence[JobAnswer]) -> None:
+def print_jobs(jobs: Sequence[JobState]) -> None:
     """Print jobs, one a row."""
     table = _table("job", "status", "priority", "model", "created", "tumour", "probability")
     for job in jobs:
         model = f"{job.model.name}@{job.model.version}"
         finding = _finding(job)[:2]
-        table.add_row(job.id, _status(job), job.priority, model, job.created_at, *finding)
+        created = _iso(job.created_at)
+        table.add_row(job.id, _status(job), job.priority, model, created, *finding)
     stdout().print(table)
 
 
-def print_job(job: JobAnswer) -> None:
-    """Print all that a person wants to know of one job."""
+def print_job(job: JobState) -> None:
+    """Print one job."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("job", job.id)
     table.add_row("status", _status(job))
     table.add_row("model", f"{job.model.name}@{job.model.version}")
     table.add_row("priority", job.priority)
     table.add_row("attempts", str(job.attempts))
-    table.add_row("created", job.created_at)
+    table.add_row("created", _iso(job.created_at))
     if job.position is not None:
         table.add_row("jobs ahead", str(job.position))
     if job.eta_s is not None:
@@ -80,38 +82,38 @@ def print_job(job: JobAnswer) -> None:
         table.add_row("volume", f"{volume} ml")
         table.add_row("took", f"{seconds} s")
     if job.error is not None:
-        table.add_row("error", Text(job.error.words()))
+        table.add_row("error", Text(str(job.error)))
     stdout().print(table)
 
 
-def print_models(answer: ModelsAnswer) -> None:
-    """Print the models on offer, and those that are not and why."""
+def print_models(models: Models) -> None:
+    """Print the models that are served, and those that are not with the reason."""
     table = _table("model", "version", "default", "inputs", "labels", "licence", "intended use")
-    for model in answer.models:
-        inputs = ", ".join(model.input_names)
-        labels = ", ".join(f"{label.get('value')} {label.get('name')}" for label in model.labels)
+    for model in models:
+        inputs = ", ".join(channel.name for channel in model.inputs)
+        labels = ", ".join(f"{label.value} {label.name}" for label in model.labels)
         default = "yes" if model.default else ""
         cells = (model.name, model.version, default, inputs, labels, model.license)
         table.add_row(*(Text(cell) for cell in (*cells, model.intended_use)))
     stdout().print(table)
-    if answer.broken or answer.arriving:
+    if models.broken or models.arriving:
         stdout().print()
-        stdout().print(_unserved_table(answer))
+        stdout().print(_unserved_table(models))
 
 
-def _unserved_table(answer: ModelsAnswer) -> Table:
+def _unserved_table(models: Models) -> Table:
     table = _table("not served", "version", "state", "reason")
-    for state, style, models in (
-        ("broken", "red", answer.broken),
-        ("on its way", "", answer.arriving),
+    for state, style, unserved in (
+        ("broken", "red", models.broken),
+        ("on its way", "", models.arriving),
     ):
-        for model in models:
+        for model in unserved:
             cells = (model.name, model.version, state, model.reason)
             table.add_row(*(Text(cell, style=style) for cell in cells))
     return table
 
 
-def _finding(job: JobAnswer) -> tuple[str, str, str, str]:
+def _finding(job: JobState) -> tuple[str, str, str, str]:
     total_s = (job.timings_s or {}).get("total")
     seconds = "" if total_s is None else f"{total_s:.2f}"
     if job.result is None:
@@ -121,10 +123,14 @@ def _finding(job: JobAnswer) -> tuple[str, str, str, str]:
     return present, f"{tumor.probability:.2f}", f"{tumor.volume_ml:.1f}", seconds
 
 
-def _status(job: JobAnswer) -> Text:
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _status(job: JobState) -> Text:
     words = job.status
     if job.error is not None:
-        words += f": {job.error.words()}"
+        words += f": {job.error}"
     return Text(words, style=STATUS_STYLES.get(job.status, ""))
 
 

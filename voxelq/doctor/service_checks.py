@@ -1,35 +1,35 @@
-"""What the doctor asks the API."""
+"""The check of the API."""
 
 from typing import Any
 
 import httpx
 
-from voxelq.cli.http_client import BadUrl, VoxelQClient
-from voxelq.doctor.finding import CALL_S, Diagnosis, Surroundings, ok, problem, warning
+from voxelq.client import Client
+from voxelq.doctor.diagnosis import CALL_TIMEOUT_S, CheckContext, Diagnosis, ok, problem, warning
 
 
-def look_at_api(here: Surroundings) -> list[Diagnosis]:
-    """Ask the API whether it is alive and ready, and take over what it notes."""
+def check_api(context: CheckContext) -> list[Diagnosis]:
+    """Check that the API is alive and ready, and report its own notes."""
     try:
-        VoxelQClient(here.url).close()
-    except BadUrl as error:
-        return [problem("API", str(error), "Look at --url and VOXELQ_URL.", reached=False)]
+        Client(context.url).close()
+    except ValueError as error:
+        return [problem("API", str(error), "Check --url and VOXELQ_URL.", reached=False)]
     try:
-        with httpx.Client(base_url=here.url, timeout=CALL_S, trust_env=False) as http:
+        with httpx.Client(base_url=context.url, timeout=CALL_TIMEOUT_S, trust_env=False) as http:
             alive = http.get("/livez")
             ready = http.get("/readyz")
     except httpx.HTTPError as error:
-        says = f"None answers at {here.url} ({type(error).__name__})."
-        todo = "Start it (`voxelq up`), or name where it is with --url or VOXELQ_URL."
+        says = f"Nothing answers at {context.url} ({type(error).__name__})."
+        todo = "Start it (`voxelq up`), or give its address with --url or VOXELQ_URL."
         return [problem("API", says, todo, reached=False)]
     if not alive.is_success:
-        says = f"What answers at {here.url} is not well: {_detail(alive)}"
+        says = f"The API at {context.url} does not work: {_detail(alive)}"
         return [problem("API", says, "Is it VoxelQ? Look at its log.")]
     if not ready.is_success:
-        says = f"{here.url} answers and serves no scans: {_detail(ready)}"
-        return [problem("API", says, "See what is said of Redis, store and workers.")]
+        says = f"{context.url} answers and serves no scans: {_detail(ready)}"
+        return [problem("API", says, "See the results for Redis, store and workers.")]
     notes = _member(ready, "notes")
-    found = [ok("API", f"{here.url} answers and serves scans.")]
+    found = [ok("API", f"{context.url} answers and serves scans.")]
     if isinstance(notes, list):
         found += [warning("API", f"It notes: {note}", "See there.") for note in notes]
     return found

@@ -1,4 +1,4 @@
-"""Starts a process anew that runs and does not answer: stopped, or with a loop that is stuck."""
+"""Restarts a process that runs and does not answer: stopped, or with a blocked event loop."""
 
 import asyncio
 import time
@@ -7,19 +7,19 @@ from contextlib import suppress
 
 from voxelq.local.process import Child
 
-#: Between two probes, and the longest that one waits for its answer (seconds).
+#: The interval of the probes, and the timeout of each (seconds).
 PROBE_S = 5.0
-#: A process that answered before has hung when so many probes in a row get no answer.
+#: A process that has answered before hangs once this many probes in a row get no answer.
 HUNG_MISSES = 6
-#: One that has only just been started may need longer for its first answer.
+#: A process that was just started may need longer for its first answer.
 STARTING_MISSES = 24
 
 
 class HangWatch:
-    """Probes one child for as long as it is kept alive.
+    """Probes one child for as long as it is kept running.
 
-    ``answers`` returns None where it cannot tell, which counts for nothing. Probes are counted,
-    and not seconds: where the whole stack was stopped for a while, nothing was missed.
+    ``answers`` returns None where it cannot know, which is not counted. Probes are counted and not
+    seconds, so that a stack that was suspended as a whole has missed nothing.
     """
 
     def __init__(

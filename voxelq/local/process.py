@@ -1,4 +1,4 @@
-"""One process of the local stack, kept alive until it is asked to leave."""
+"""One process of the local stack, restarted whenever it ends until it is asked to stop."""
 
 import asyncio
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 5.0
-#: A child that lived this long starts with the shortest delay again.
+#: A child that ran this long is restarted with the shortest delay again (seconds).
 STEADY_S = 30.0
-#: A log that is larger when a child is started begins anew.
+#: A larger log is rotated when its child is started.
 LARGEST_LOG_BYTES = 32 << 20
-_TETHER = str(Path(__file__).with_name("parent_death.py"))
+_PARENT_DEATH = str(Path(__file__).with_name("parent_death.py"))
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,10 @@ class ChildSpec:
 
 
 class Child:
-    """Starts a process in a session of its own, and again whenever it dies.
+    """Starts a process in a session of its own, and restarts it whenever it ends.
 
-    ``on_death`` is told the exit code (negative: the signal) and the seconds until the restart.
+    ``on_death`` is called with the exit code (negative: the signal) and the seconds until the
+    restart.
     """
 
     def __init__(self, spec: ChildSpec, on_death: Callable[["Child", int, float], None]) -> None:
@@ -41,68 +42,68 @@ class Child:
         self.log = spec.log
         self._spec = spec
         self._on_death = on_death
-        self._leaving = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._keep_alive_task: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
-        """The number of the process that runs now, if one does."""
+        """The id of the running process, or None."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Begin to keep the process alive."""
-        self._keeping = asyncio.create_task(self._keep(), name=self.name)
+        """Start the process and keep it running."""
+        self._keep_alive_task = asyncio.create_task(self._keep_alive(), name=self.name)
 
     async def stop(self, bound_s: float) -> bool:
         """Send SIGTERM, then SIGKILL after ``bound_s``; return whether SIGTERM was enough."""
-        self._leaving.set()
-        if self._keeping is None:
+        self._stopping.set()
+        if self._keep_alive_task is None:
             return True
         self._signal(signal.SIGTERM)
-        done, _ = await asyncio.wait([self._keeping], timeout=bound_s)
+        done, _ = await asyncio.wait([self._keep_alive_task], timeout=bound_s)
         if not done:
             self.kill()
-        await self._keeping
+        await self._keep_alive_task
         return bool(done)
 
     def kill(self) -> None:
-        """Send SIGKILL to the process and whatever it started in its session."""
-        self._leaving.set()
+        """Send SIGKILL to the process and to all that it started in its session."""
+        self._stopping.set()
         if self._process is not None:
             _kill_group(self._process.pid)
 
     def restart(self) -> None:
-        """Send SIGKILL to the process, which is then started again as after any other death."""
+        """Send SIGKILL to the process, which is then restarted as after any other end."""
         if self._process is not None:
             _kill_group(self._process.pid)
 
-    async def _keep(self) -> None:
+    async def _keep_alive(self) -> None:
         delay_s = FIRST_DELAY_S
-        while not self._leaving.is_set():
-            born = time.monotonic()
+        while not self._stopping.is_set():
+            started = time.monotonic()
             code = await self._run_once()
-            if self._leaving.is_set():
+            if self._stopping.is_set():
                 return
-            if time.monotonic() - born > STEADY_S:
+            if time.monotonic() - started > STEADY_S:
                 delay_s = FIRST_DELAY_S
             self._on_death(self, code, delay_s)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), delay_s)
+                await asyncio.wait_for(self._stopping.wait(), delay_s)
             delay_s = min(delay_s * 2, LONGEST_DELAY_S)
 
     async def _run_once(self) -> int:
-        _turn_over(self._spec.log)
+        _rotate(self._spec.log)
         with self._spec.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-IS", _TETHER, str(os.getpid()), *self._spec.command,
+                sys.executable, "-IS", _PARENT_DEATH, str(os.getpid()), *self._spec.command,
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self._spec.env},
                 pass_fds=self._spec.pass_fds,
                 start_new_session=True,
             )  # fmt: skip
         self._process = process
-        if self._leaving.is_set():  # asked to leave while it was being born
+        if self._stopping.is_set():  # asked to stop while it was being created
             self._signal(signal.SIGTERM)
         code = await process.wait()
         self._process = None
@@ -115,8 +116,8 @@ class Child:
                 self._process.send_signal(number)
 
 
-def _turn_over(log: Path) -> None:
-    """Begin a new log where the old one has grown large, as restarts without end would make it."""
+def _rotate(log: Path) -> None:
+    """Rotate a log that has grown large, as endless restarts would make it."""
     with suppress(FileNotFoundError):
         if log.stat().st_size > LARGEST_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))

@@ -1,4 +1,4 @@
-"""The settings of a service that runs here, for commands that look behind its API."""
+"""The settings of a service on this machine, for commands that use its queue and store."""
 
 import os
 from pathlib import Path

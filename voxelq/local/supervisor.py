@@ -1,8 +1,8 @@
 """All of VoxelQ on one machine: an embedded Valkey, the API and N workers, as `voxelq up` runs.
 
 Each part is a process in a session of its own, so that Ctrl-C reaches this one alone and the
-stack drains in order: the API takes no more, the workers finish what they have in hand, the
-queue closes last. Nothing outlives the stack, even if it is killed with SIGKILL.
+stack drains in order: the API accepts no more scans, the workers finish their batches, the queue
+closes last. No part outlives the stack, even if it is killed with SIGKILL.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from voxelq.local.hang_watch import PROBE_S, HangWatch
 from voxelq.local.process import Child, ChildSpec
 from voxelq.local.valkey import EmbeddedServer
 
-#: Bounds of the drain, in seconds; together they keep it under 30.
+#: The longest that each part may take to drain (seconds); together they are below 30.
 API_BOUND_S, WORKER_BOUND_S, SERVER_BOUND_S = 8.0, 16.0, 4.0
-#: Before it is killed, a worker has so long to give back what it has not finished (seconds).
+#: The time that a worker has to give back unfinished jobs before it is killed (seconds).
 GIVE_BACK_S = 4.0
-#: A worker that served has hung when the queue has not heard of it for so many probes: a minute,
-#: for an import or a load may keep its threads from beating for a while.
-UNHEARD_PROBES = 12
-#: What a worker may need, besides `LOAD_TIMEOUT_S`, until it is heard of (seconds).
+#: A worker that has served hangs once its heartbeat is missing for this many probes: a minute,
+#: because an import or a load may delay the heartbeat thread.
+MISSED_HEARTBEATS = 12
+#: What a worker may need, besides `LOAD_TIMEOUT_S`, until its first heartbeat (seconds).
 STARTING_S = 60.0
-#: A stack that is not ready says why this often.
-PATIENCE_S = 10.0
+#: How often a stack that is not ready says why (seconds).
+NOT_READY_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class StackPlan:
 
 
 class LocalStack:
-    """Brings the parts up, restarts what dies, and takes all of it down again.
+    """Starts the parts, restarts those that end, and stops all of them.
 
-    ``say`` is given one calm line for each thing a person should know; ``on_ready`` is called
-    when the service answers. ``lock_fd`` is handed to the server, so that the data folder stays
-    locked for as long as anything may still write to it.
+    ``say`` is called with one line for each event that a user should know; ``on_ready`` is called
+    once the service is ready. ``lock_fd`` is inherited by the server, so that the data folder stays
+    locked for as long as a process may still write to it.
     """
 
     def __init__(
@@ -89,38 +89,38 @@ class LocalStack:
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM.
 
-        Parts that die are started again however often they do: what keeps them from working may
-        pass, and what it is is said every `PATIENCE_S`.
+        Parts that end are restarted without limit, because the cause may pass; until the service is
+        ready, the cause is reported every `NOT_READY_EVERY_S`.
 
         Raises:
             OSError: The data folder cannot be written.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._ask_to_stop)
+            loop.add_signal_handler(number, self._on_stop_signal)
         server, api, workers = self._make_parts()
         self._parts = [server, api, workers]
-        bring_up = asyncio.create_task(self._bring_up())
+        start_up = asyncio.create_task(self._start_up())
         watches = [asyncio.create_task(watch.run()) for watch in self._watches()]
         stopping = asyncio.create_task(self._stop.wait())
         try:
-            await asyncio.wait([bring_up, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if bring_up.done():
-                bring_up.result()
+            await asyncio.wait([start_up, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if start_up.done():
+                start_up.result()
             await stopping
         finally:
-            for task in (bring_up, *watches):
+            for task in (start_up, *watches):
                 task.cancel()
             await self._drain(server, api, workers)
 
     def _make_parts(self) -> tuple[list[Child], list[Child], list[Child]]:
         plan = self._plan
-        # safe path: a folder named worker where the user stands must not be taken for ours
+        # safe path: Python must not import a folder named worker in the current directory
         env = {"PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
         plan.logs.mkdir(parents=True, exist_ok=True)
         if not os.environ.get("VOXELQ_STORE_URL"):
             env["VOXELQ_STORE_URL"] = f"file://{plan.data_dir / 'store'}"
-        # who has it listen on a name wants it to answer to that name
+        # a host name to listen on is one that clients will use
         allowed = [os.environ.get("VOXELQ_ALLOWED_HOSTS"), plan.host]
         env["VOXELQ_ALLOWED_HOSTS"] = ",".join(host for host in allowed if host)
         server = []
@@ -153,10 +153,10 @@ class LocalStack:
         return Child(ChildSpec(name, command, log, env, pass_fds), self._on_death)
 
     def _watches(self) -> list[HangWatch]:
-        """Return what looks for parts that hang.
+        """Return a hang watch for each part.
 
-        A worker has a watchdog while it loads and computes; here it is missed when it is stopped
-        as it starts or rests.
+        A worker has its own watchdog while it loads and computes; this one finds a worker that
+        hangs while it starts or is idle.
         """
         server, api, workers = self._parts
         watches = [HangWatch(child, self._api_answers, self._say) for child in api]
@@ -166,23 +166,23 @@ class LocalStack:
         watches += [
             HangWatch(
                 child,
-                partial(self._worker_is_heard, child),
+                partial(self._worker_has_heartbeat, child),
                 self._say,
-                hung_misses=UNHEARD_PROBES,
+                hung_misses=MISSED_HEARTBEATS,
                 starting_misses=loading_probes,
             )
             for child in workers
         ]
         return watches
 
-    async def _worker_is_heard(self, child: Child) -> bool | None:
+    async def _worker_has_heartbeat(self, child: Child) -> bool | None:
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=PROBE_S / 2) as http:
                 answer = await http.get(f"{self._plan.url}/queue")
             # a worker's id is <host>-<process>-<random>
             return any(f"-{child.pid}-" in worker["id"] for worker in answer.json()["workers"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            return None  # with the API or Redis away no worker is heard of
+            return None  # without the API or Redis no heartbeat can be seen
 
     async def _api_answers(self) -> bool:
         async with httpx.AsyncClient(trust_env=False, timeout=None) as http:  # noqa: S113 - bounded by the probe
@@ -192,7 +192,7 @@ class LocalStack:
                 return False
         return not answer.is_server_error
 
-    async def _bring_up(self) -> None:
+    async def _start_up(self) -> None:
         server, api, workers = self._parts
         for child in server:
             child.start()
@@ -204,14 +204,14 @@ class LocalStack:
         self._on_ready()
 
     async def _until(self, why_not: Callable[[], Awaitable[str | None]]) -> None:
-        told_at = time.monotonic()
+        said_at = time.monotonic()
         while (reason := await why_not()) is not None:
-            if time.monotonic() - told_at > PATIENCE_S:
-                told_at = time.monotonic()
-                self._say(f"not ready yet: {' '.join([reason, *self._deaths_told()])}")
+            if time.monotonic() - said_at > NOT_READY_EVERY_S:
+                said_at = time.monotonic()
+                self._say(f"not ready yet: {' '.join([reason, *self._describe_deaths()])}")
             await asyncio.sleep(0.1)
 
-    def _deaths_told(self) -> list[str]:
+    def _describe_deaths(self) -> list[str]:
         return [
             f"{name} ended {'once' if count == 1 else f'{count} times'}; "
             f"see {self._plan.logs / name}.log."
@@ -226,7 +226,7 @@ class LocalStack:
         return "the queue server does not answer, or still loads its data."
 
     async def _why_not_ready(self) -> str | None:
-        """Return ``None`` once the service is ready, and until then what it says is missing."""
+        """Return ``None`` once the service is ready, and until then the reason it gives."""
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=PROBE_S) as http:
                 answer = await http.get(f"{self._plan.url}/readyz")
@@ -242,12 +242,12 @@ class LocalStack:
             (workers, WORKER_BOUND_S),
             (server, SERVER_BOUND_S),
         ):
-            calm = await asyncio.gather(*(child.stop(bound_s) for child in children))
-            for child, in_time in zip(children, calm, strict=True):
+            stopped = await asyncio.gather(*(child.stop(bound_s) for child in children))
+            for child, in_time in zip(children, stopped, strict=True):
                 if not in_time:
                     self._say(f"{child.name} did not end in {bound_s:.0f} s and was killed")
 
-    def _ask_to_stop(self) -> None:
+    def _on_stop_signal(self) -> None:
         if self._stop.is_set():
             self._say("stopping at once; started jobs go back to the queue")
             for child in [child for children in self._parts for child in children]:

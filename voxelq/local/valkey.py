@@ -1,7 +1,7 @@
-"""The Valkey server that a local stack brings along, so that nobody has to install one.
+"""The Valkey server of a local stack, so that users need not install one.
 
-It listens on loopback only and asks for a password: whoever can write to the queue can make a
-worker run code. Everything accepted is in its append-only file, which survives kill -9.
+It listens on loopback only and asks for a password, because a process that can write to the queue
+can make a worker run code. Everything accepted is in its append-only file, which survives kill -9.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ hz 100
 """
 
 
-#: The most memory that the queue may take, on a machine that has plenty: it holds the default
-#: MAX_QUEUED and MAX_KEPT_JOBS twice over.
+#: The most memory that the queue may take on a large machine: twice what the default MAX_QUEUED
+#: and MAX_KEPT_JOBS need.
 MOST_MEMORY_BYTES = 2 << 30
 
 
@@ -76,11 +76,11 @@ class EmbeddedServer:
             await asyncio.sleep(0.05)
 
     async def takes_commands(self) -> bool:
-        """Tell whether the server has loaded its data and takes commands."""
+        """Return whether the server has loaded its data and takes commands."""
         return await self._ping() == b"+PONG\r\n"
 
     async def responds(self) -> bool:
-        """Tell whether the server says anything at all, as it does while it still loads."""
+        """Return whether the server answers at all, as it does while it still loads."""
         return await self._ping() != b""
 
     async def _ping(self) -> bytes:
@@ -100,11 +100,11 @@ class EmbeddedServer:
 
 
 def memory_bound_bytes() -> int:
-    """Return how much memory the queue may take: a quarter of what there is, at most 2 GB.
+    """Return how much memory the queue may take: a quarter of the machine's, at most 2 GB.
 
-    Beyond it submits are refused, where without a bound the system would kill the server. While
-    the append-only file is rewritten a forked copy may need as much again, and the workers need
-    the rest.
+    Beyond it submits are refused; without a limit the system would kill the server. While the
+    append-only file is rewritten a forked copy may need as much again, and the workers need the
+    rest.
     """
     return min(MOST_MEMORY_BYTES, _memory_bytes() // 4)
 
@@ -120,7 +120,7 @@ def _memory_bytes() -> int:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on."""
+    """Return a TCP port of 127.0.0.1 that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""JSON into frozen dataclasses, by their annotations; members that none has a field for are left.
+"""JSON into frozen dataclasses, by their annotations; members without a field are ignored.
 
 So a newer service may say more than this client knows, and a missing member is an error only
 where its field has no default.
@@ -10,6 +10,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from voxelq.records import Answer
 
 T = TypeVar("T")
 
@@ -29,6 +31,8 @@ def decode(kind: type[T], members: object) -> T:
             values[name] = _value(hint, members[name], f"{kind.__name__}.{name}")
         elif required:
             raise ValueError(f"{kind.__name__}.{name} is missing")
+    if issubclass(kind, Answer):
+        values["document"] = members
     return kind(**values)
 
 
@@ -37,20 +41,25 @@ def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
     assert is_dataclass(kind)  # noqa: S101 - only this package's own kinds come here
     hints = get_type_hints(kind)
     return [
-        (one.name, hints[one.name], one.default is MISSING and one.default_factory is MISSING)
-        for one in fields(kind)
+        (
+            member.name,
+            hints[member.name],
+            member.default is MISSING and member.default_factory is MISSING,
+        )
+        for member in fields(kind)
+        if member.name != "document"
     ]
 
 
 def _value(hint: Any, value: object, place: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):  # the only unions here are with None
-        (inner,) = (one for one in arguments if one is not types.NoneType)
+        (inner,) = (kind for kind in arguments if kind is not types.NoneType)
         return None if value is None else _value(inner, value, place)
     if origin is tuple:
         return _items(arguments, value, place)
     if origin is Mapping and isinstance(value, Mapping):
-        return {str(name): _value(arguments[1], one, place) for name, one in value.items()}
+        return {str(name): _value(arguments[1], item, place) for name, item in value.items()}
     if is_dataclass(hint) and isinstance(hint, type):
         return decode(hint, value)
     if hint is datetime and isinstance(value, str):
@@ -66,7 +75,7 @@ def _items(hints: tuple[Any, ...], value: object, place: str) -> tuple[Any, ...]
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise ValueError(f"{place} is not a list")  # noqa: TRY004 - wrong data, not code
     if hints[-1] is Ellipsis:
-        return tuple(_value(hints[0], one, place) for one in value)
+        return tuple(_value(hints[0], item, place) for item in value)
     if len(value) != len(hints):
         raise ValueError(f"{place} has {len(value)} items, not {len(hints)}")
-    return tuple(_value(hint, one, place) for hint, one in zip(hints, value, strict=True))
+    return tuple(_value(hint, item, place) for hint, item in zip(hints, value, strict=True))

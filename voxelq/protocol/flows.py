@@ -1,7 +1,7 @@
-"""All that the client does, without doing any input or output itself.
+"""The client's logic without input and output.
 
-Each method is a flow (`voxelq.protocol.steps`): it says what to send, is sent the answer, and
-returns the outcome. `Client` performs the steps by blocking and `AsyncClient` by awaiting, so that
+Each method is a flow (`voxelq.protocol.steps`): it yields requests, is sent the responses, and
+returns the result. `Client` performs the steps by blocking and `AsyncClient` by awaiting, so that
 retries, waiting and paging are written once for both.
 """
 
@@ -18,23 +18,23 @@ from voxelq.errors import BadRequest, NotFound, VoxelQError, WaitTimeout
 from voxelq.handles import JobHandle
 from voxelq.protocol.http_messages import HttpMessages
 from voxelq.protocol.sending import Sender, left_s, pause_for, transient
-from voxelq.protocol.steps import Flow, Give, OnProgress, Pause, Tell
+from voxelq.protocol.steps import Emit, Flow, OnProgress, Pause, Report
 from voxelq.protocol.upload_body import UploadBody
-from voxelq.records import JobPage, JobState, Models, Queue
+from voxelq.records import JobPage, JobState, JobStatus, Model, Models, Priority, Queue
 
 H = TypeVar("H", bound=JobHandle)
 
-#: The service is asked to hold an answer for so long; less where it does not take that much.
+#: The service is asked to hold its response for so long; less where it allows less (seconds).
 HOLD_S = 20.0
-#: With a progress callback, or with several jobs to watch, each look is held for so long at most.
-LOOK_S = 0.5
-#: A held answer that comes sooner than this and tells no end is followed by as long a pause, so
-#: that a service that is shutting down, or holds nothing, is not asked without end.
+#: With a progress callback, or with several jobs, a response is held for so long at most (seconds).
+POLL_S = 0.5
+#: After a held response that comes sooner than this and is not final, the client pauses as long, so
+#: that it does not poll without end while the service shuts down or holds nothing (seconds).
 LEAST_HOLD_S = 0.1
-#: Of the jobs that are watched, so many are looked at in one round besides the next to end.
-LOOKS_A_ROUND = 16
+#: With several jobs, so many are polled in one round besides the one that should end next.
+POLLS_A_ROUND = 16
 MAX_PAGE = 200
-_PRIORITIES = {"stat": 0, "routine": 1, "bulk": 2}
+_RANKS: dict[str, int] = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 class Flows:
@@ -64,12 +64,12 @@ class Flows:
         return self._read(JobState, response)
 
     def state(self, job_id: str) -> Flow[JobState]:
-        """Ask how a job stands."""
+        """Fetch the state of a job."""
         response = yield from self._sender.send("GET", _path(job_id))
         return self._read(JobState, response)
 
     def refresh(self, job: JobHandle) -> Flow[None]:
-        """Ask how a job stands, and note it there."""
+        """Fetch the state of a job, and keep it there."""
         job.state = yield from self.state(job.id)
 
     def wait(
@@ -77,53 +77,53 @@ class Flows:
     ) -> Flow[None]:
         """Return once a job has ended; the service holds its answers until then."""
         deadline = _deadline(timeout_s)
-        told: JobState | None = None
-        looked = False
+        reported: JobState | None = None
+        polled = False
         while True:
-            if on_progress is not None and _differ(told, job.state):
-                told = job.state
-                yield Tell(on_progress, told)
+            if on_progress is not None and _differ(reported, job.state):
+                reported = job.state
+                yield Report(on_progress, reported)
             if job.done:
                 return
-            if looked and left_s(deadline) <= 0:
+            if polled and left_s(deadline) <= 0:
                 raise WaitTimeout([job.id])
-            yield from self._watch(job, self._hold_s if on_progress is None else LOOK_S, deadline)
-            looked = True
+            yield from self._watch(job, self._hold_s if on_progress is None else POLL_S, deadline)
+            polled = True
 
     def as_completed(self, jobs: Iterable[H], timeout_s: float | None) -> Flow[None]:
-        """Give each job once it has ended, over one connection.
+        """Emit each job once it has ended, over one connection.
 
-        The service holds its answer on the job that is expected to end next. For those that end
-        out of turn, a few of the others are looked at every half second.
+        The service holds its response for the job that is expected to end next. A few of the others
+        are polled every half second, for jobs that end earlier than expected.
         """
         deadline = _deadline(timeout_s)
         pending = {job.id: job for job in jobs}
         turns = deque(pending)
-        next_looks_at = time.monotonic() + LOOK_S
+        next_round_at = time.monotonic() + POLL_S
 
-        def given_if_done(job: H) -> Flow[None]:
+        def emit_if_done(job: H) -> Flow[None]:
             if job.done:
                 del pending[job.id]
-                yield Give(job)
+                yield Emit(job)
 
         for job in list(pending.values()):
-            yield from given_if_done(job)
+            yield from emit_if_done(job)
         while pending:
             if left_s(deadline) <= 0:
                 raise WaitTimeout(pending)
-            job = min(pending.values(), key=_expected_turn)
-            yield from self._watch(job, self._hold_s if len(pending) == 1 else LOOK_S, deadline)
-            yield from given_if_done(job)
-            if time.monotonic() < next_looks_at:
+            job = min(pending.values(), key=_expected_order)
+            yield from self._watch(job, self._hold_s if len(pending) == 1 else POLL_S, deadline)
+            yield from emit_if_done(job)
+            if time.monotonic() < next_round_at:
                 continue
-            for _ in range(min(len(turns), max(LOOKS_A_ROUND, len(pending) // 8))):
+            for _ in range(min(len(turns), max(POLLS_A_ROUND, len(pending) // 8))):
                 other = pending.get(turns.popleft())
                 if other is not None:
                     turns.append(other.id)
                     if other is not job:
                         yield from self.refresh(other)
-                        yield from given_if_done(other)
-            next_looks_at = time.monotonic() + LOOK_S
+                        yield from emit_if_done(other)
+            next_round_at = time.monotonic() + POLL_S
 
     def cancel(self, job: JobHandle) -> Flow[None]:
         """Cancel a job unless it has ended; one that has keeps its result."""
@@ -131,36 +131,37 @@ class Flows:
             yield from self.refresh(job)
             if job.done:
                 return
-            # Not sent again unseen: a second DELETE of a canceled job would purge it.
+            # Not retried blindly: a second DELETE of a canceled job would purge it.
             if (yield from self._delete_once(job, last=not tries_left)):
                 yield from self.refresh(job)
                 return
 
     def delete(self, job: JobHandle) -> Flow[None]:
-        """Cancel a job if it has not ended, and have the service forget it with its files."""
+        """Cancel a job if it has not ended, and have the service purge it with its files."""
         try:
             yield from self.cancel(job)
             yield from self._sender.send("DELETE", _path(job.id))
         except NotFound:
-            pass  # forgotten already, perhaps by a DELETE whose answer was lost
+            pass  # purged already, perhaps by a DELETE whose response was lost
 
     def jobs(self, status: str | None, limit: int | None) -> Flow[None]:
-        """Give the state of each job, newest first, page by page."""
+        """Emit the state of each job, newest first, page by page."""
         left, cursor = limit, None
         while left is None or left > 0:
-            params = {
-                "status": status,
-                "limit": MAX_PAGE if left is None else min(left, MAX_PAGE),
-                "cursor": cursor,
-            }
-            page = self._read(JobPage, (yield from self._sender.send("GET", "/jobs", params)))
+            size = MAX_PAGE if left is None else min(left, MAX_PAGE)
+            page = yield from self.job_page(status, size, cursor)
             for state in page.jobs:
-                yield Give(state)
+                yield Emit(state)
             if left is not None:
                 left -= len(page.jobs)
             if page.next_cursor is None or not page.jobs:
                 return
             cursor = page.next_cursor
+
+    def job_page(self, status: str | None, limit: int | None, cursor: str | None) -> Flow[JobPage]:
+        """Fetch one page of jobs, newest first."""
+        params = {"status": status, "limit": limit, "cursor": cursor}
+        return self._read(JobPage, (yield from self._sender.send("GET", "/jobs", params)))
 
     def file(self, job_id: str, name: str) -> Flow[bytes]:
         """Fetch one of a job's files."""
@@ -168,20 +169,25 @@ class Flows:
         return response.content
 
     def models(self) -> Flow[Models]:
-        """Ask which models are served."""
+        """Fetch which models are served."""
         return self._read(Models, (yield from self._sender.send("GET", "/models")))
 
+    def model(self, name: str) -> Flow[Model]:
+        """Fetch one model."""
+        path = f"/models/{quote(name, safe='@')}"
+        return self._read(Model, (yield from self._sender.send("GET", path)))
+
     def queue(self) -> Flow[Queue]:
-        """Ask how the queue stands."""
+        """Fetch the state of the queue."""
         return self._read(Queue, (yield from self._sender.send("GET", "/queue")))
 
     def ready(self) -> Flow[bool]:
-        """Ask once whether a scan would be served; no answer is a no."""
-        came = yield from self._sender.send_once("GET", "/readyz")
-        return not isinstance(came, VoxelQError)
+        """Ask once whether a scan would be served; without an answer it is False."""
+        answer = yield from self._sender.send_once("GET", "/readyz")
+        return not isinstance(answer, VoxelQError)
 
     def _watch(self, job: JobHandle, hold_s: float, deadline: float | None) -> Flow[None]:
-        """Have the service hold its answer on ``job`` for a while, and note what it says."""
+        """Fetch the state of ``job`` by a response that the service holds until the job ends."""
         hold_s = max(0.0, min(hold_s, self._hold_s, left_s(deadline)))
         began = time.monotonic()
         try:
@@ -191,19 +197,19 @@ class Flows:
         except BadRequest:
             if self._hold_s <= 1:
                 raise
-            self._hold_s /= 2  # more than this service holds an answer for
+            self._hold_s /= 2  # longer than this service holds a response
             return
         job.state = self._read(JobState, response)
         if not job.done and time.monotonic() - began < min(LEAST_HOLD_S, hold_s):
             yield Pause(LEAST_HOLD_S)
 
     def _delete_once(self, job: JobHandle, *, last: bool) -> Flow[bool]:
-        came = yield from self._sender.send_once("DELETE", _path(job.id))
-        if not isinstance(came, VoxelQError):
+        answer = yield from self._sender.send_once("DELETE", _path(job.id))
+        if not isinstance(answer, VoxelQError):
             return True
-        if last or not transient(came):
-            raise came
-        yield Pause(pause_for(0, came))
+        if last or not transient(answer):
+            raise answer
+        yield Pause(pause_for(0, answer))
         return False
 
 
@@ -215,14 +221,15 @@ def _deadline(timeout_s: float | None) -> float | None:
     return None if timeout_s is None else time.monotonic() + timeout_s
 
 
-def _differ(told: JobState | None, state: JobState) -> bool:
-    return told is None or (
-        (told.status, told.position, told.progress, told.stage)
+def _differ(reported: JobState | None, state: JobState) -> bool:
+    return reported is None or (
+        (reported.status, reported.position, reported.progress, reported.stage)
         != (state.status, state.position, state.progress, state.stage)
     )
 
 
-def _expected_turn(job: JobHandle) -> tuple[bool, int, object]:
+def _expected_order(job: JobHandle) -> tuple[bool, int, object]:
     """Sort started jobs first, then urgent ones, then those that were submitted first."""
     state = job.state
-    return state.status != "started", _PRIORITIES.get(state.priority, 1), state.created_at
+    rank = _RANKS.get(state.priority, _RANKS[Priority.ROUTINE])
+    return state.status != JobStatus.STARTED, rank, state.created_at

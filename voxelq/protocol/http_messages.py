@@ -1,4 +1,4 @@
-"""Requests as the service takes them, and its answers as records or errors."""
+"""Requests to the service, and its responses as records or errors."""
 
 import base64
 import os
@@ -18,7 +18,7 @@ T = TypeVar("T")
 DEFAULT_URL = "http://127.0.0.1:8080"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _PROBLEM = "application/problem+json"
-#: Errors of a connection that a second try may not meet.
+#: Errors of a connection after which a retry may succeed.
 _TRANSIENT = (
     httpx.NetworkError,
     httpx.TimeoutException,
@@ -28,7 +28,7 @@ _TRANSIENT = (
 
 
 class HttpMessages:
-    """The address of one service, the key to it, and how long it may keep silent.
+    """The address of one service, its key, and its timeout.
 
     Raises:
         ValueError: The URL is not an http or https address, the key cannot be a header, or the
@@ -51,14 +51,14 @@ class HttpMessages:
         self._headers = {"Accept": "*/*", "User-Agent": "voxelq-python"}
         if key is not None:
             self._headers["X-API-Key"] = key
-        if self._url.userinfo:  # which a proxy before the service may ask for
+        if self._url.userinfo:  # for a proxy before the service
             basic = base64.b64encode(unquote_to_bytes(self._url.userinfo)).decode()
             self._headers["Authorization"] = f"Basic {basic}"
             self._url = self._url.copy_with(username=None, password=None)
         self._headers["Host"] = self._url.netloc.decode("ascii")
-        #: The address, without what was given with it of a password.
+        #: The address, without a password.
         self.url = str(self._url).rstrip("/")
-        #: A proxy of the environment is never meant for this machine itself.
+        #: The environment's proxy is not for this machine itself.
         self.trust_env = self._url.host not in _LOOPBACK
 
     def request(
@@ -71,7 +71,7 @@ class HttpMessages:
         *,
         hold_s: float = 0.0,
     ) -> httpx.Request:
-        """Return a request whose answer the service may hold for ``hold_s``; raises OSError."""
+        """Return a request whose response the service may hold for ``hold_s``; raises OSError."""
         timeout = httpx.Timeout(self._timeout_s, read=self._timeout_s + hold_s, pool=None)
         return httpx.Request(
             method,
@@ -86,18 +86,18 @@ class HttpMessages:
             extensions={"timeout": timeout.as_dict()},
         )
 
-    def answer(self, got: httpx.Response | httpx.HTTPError) -> httpx.Response | VoxelQError:
-        """Return ``got`` if it is a good answer, else the error that it stands for."""
-        if isinstance(got, httpx.HTTPError):
-            return self._unreachable(got)
-        if got.is_success:
-            return got
-        if not got.is_error:
-            return UnexpectedAnswer(f"{self.url} answered with {got.status_code}.")
-        return refusal(_problem(got), _retry_after_s(got))
+    def answer(self, result: httpx.Response | httpx.HTTPError) -> httpx.Response | VoxelQError:
+        """Return ``result`` if it is a successful response, else its error."""
+        if isinstance(result, httpx.HTTPError):
+            return self._unreachable(result)
+        if result.is_success:
+            return result
+        if not result.is_error:
+            return UnexpectedAnswer(f"{self.url} answered with {result.status_code}.")
+        return refusal(_problem(result), _retry_after_s(result))
 
     def read(self, kind: type[T], response: httpx.Response) -> T:
-        """Return the JSON of a good answer as a record; raises UnexpectedAnswer."""
+        """Return the JSON of a successful response as a record; raises UnexpectedAnswer."""
         try:
             return decode(kind, response.json())
         except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""One call to the service, sent again where that may help."""
+"""One call to the service, with retries."""
 
 import random
 import time
@@ -39,35 +39,39 @@ class Sender:
         deadline: float | None = None,
         hold_s: float = 0.0,
     ) -> Flow[httpx.Response]:
-        """Send a call, again if need be, until it is answered; raises what it is refused with."""
+        """Send a call, with retries if it may succeed later, and return its response.
+
+        Raises:
+            VoxelQError: The service refused it or could not be reached.
+        """
         for tried in range(self.retries + 1):
             request = self.messages.request(method, path, params, headers, body, hold_s=hold_s)
-            came = self.messages.answer((yield Send(request)))
-            if not isinstance(came, VoxelQError):
-                return came
-            pause_s = pause_for(tried, came)
-            if tried == self.retries or not transient(came) or pause_s > left_s(deadline):
-                raise came
+            answer = self.messages.answer((yield Send(request)))
+            if not isinstance(answer, VoxelQError):
+                return answer
+            pause_s = pause_for(tried, answer)
+            if tried == self.retries or not transient(answer) or pause_s > left_s(deadline):
+                raise answer
             yield Pause(pause_s)
         raise AssertionError("unreachable: the last round returns or raises")
 
     def send_once(self, method: str, path: str) -> Flow[httpx.Response | VoxelQError]:
-        """Send a call that is not to be repeated, and return what came of it."""
+        """Send a call without retries, and return its response or error."""
         return self.messages.answer((yield Send(self.messages.request(method, path))))
 
 
 def transient(error: VoxelQError) -> bool:
-    """Return whether a call that met ``error`` may fare better a little later."""
+    """Return whether a call that failed with ``error`` may succeed a little later."""
     return isinstance(error, QueueFull | ServiceUnavailable) or (
         isinstance(error, ServiceUnreachable) and error.transient
     )
 
 
 def pause_for(tried: int, error: VoxelQError) -> float:
-    """Return the seconds to wait after so many retries: longer each time, and as asked for."""
+    """Return the seconds to wait before the next retry: longer each time, and as asked for."""
     asked_s = getattr(error, "retry_after_s", None) or 0.0
     backoff_s = min(FIRST_PAUSE_S * 2.0**tried, LONGEST_PAUSE_S)
-    # Spread, so that clients that were cut off together do not come back together.
+    # Random, so that clients that were disconnected together do not return together.
     return max(min(float(asked_s), LONGEST_RETRY_AFTER_S), backoff_s) * random.uniform(1, 1.25)
 
 

@@ -1,6 +1,6 @@
-"""The steps that a flow may ask for; the clients perform them, by blocking or by awaiting.
+"""The steps of a flow, which the clients perform by blocking or by awaiting.
 
-A flow is a generator. It yields steps, is sent what came of each, and returns its outcome.
+A flow is a generator. It yields steps, is sent the result of each, and returns its own result.
 """
 
 from collections.abc import Callable, Generator
@@ -17,32 +17,32 @@ OnProgress: TypeAlias = Callable[[JobState], object]
 
 @dataclass(frozen=True)
 class Send:
-    """Send a request; answered with the response, or with the error that came instead."""
+    """Send a request; the result is the response, or the error of the connection."""
 
     request: httpx.Request
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Let some time pass."""
+    """Wait for some time."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
-class Tell:
-    """Call the user's function."""
+class Report:
+    """Call the user's progress callback."""
 
     on_progress: OnProgress
     state: JobState
 
 
 @dataclass(frozen=True)
-class Give:
-    """Hand one item to the user, who iterates."""
+class Emit:
+    """Yield one item to the user, who iterates."""
 
     item: Any
 
 
-Step: TypeAlias = Send | Pause | Tell | Give
+Step: TypeAlias = Send | Pause | Report | Emit
 Flow: TypeAlias = Generator[Step, Any, T]

@@ -1,6 +1,6 @@
 """The body of a submit: one volume raw, or a form with a field for each channel.
 
-No file name is sent, for it may hold a patient's name.
+No file name is sent, because it may contain a patient's name.
 """
 
 import uuid
@@ -17,14 +17,14 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class UploadBody(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A scan as a stream that httpx can send, and send again: each iteration begins anew.
+    """A scan as a stream that httpx can send more than once: each iteration starts again.
 
     Args:
         scan: The scan, as `voxelq.scans.Scan` names its kinds.
 
     Raises:
         OSError: A file cannot be read.
-        TypeError: The scan is of no kind that is taken.
+        TypeError: The scan is of no supported kind.
         ValueError: An array or its affine has the wrong shape.
         PackageMissing: It is an array or image, and nibabel is not installed.
     """

@@ -15,8 +15,7 @@ from tests.conftest import Valkey
 from tests.support.api_server import ApiServer, assert_problem, submit
 from tests.support.event_lines import Message, followed, messages, until
 from tests.support.scripted_worker import ScriptedWorker
-from voxelq.cli.answers import JobAnswer
-from voxelq.cli.http_client import VoxelQClient
+from voxelq import Client, JobState
 from worker.pipeline.outcomes import LeasedJob, Retry
 from worker.pipeline.progress import Step
 
@@ -311,23 +310,22 @@ async def test_an_unexpected_error_ends_one_read_only(
         assert (await anext(reading)).job["status"] == "queued"
 
 
-async def test_the_python_client_follows_a_job(
+async def test_the_client_sees_every_change_that_lasts(
     client: httpx.AsyncClient, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
-    """The Python client gets every change of a job with one request."""
+    """The Python client's progress callback gets each state of a job once, in order."""
     job_id = await submit(client)
-    received: list[JobAnswer] = []
-    with VoxelQClient(server.url) as following_client:
-        end = asyncio.create_task(
-            asyncio.to_thread(following_client.follow, job_id, received.append)
-        )
-        await server.until(lambda: server.following == 1)
+    received: list[JobState] = []
+    with Client(server.url) as python:
+        job = await asyncio.to_thread(python.job, job_id)
+        end = asyncio.create_task(asyncio.to_thread(job.wait, 60.0, received.append))
+        await server.until(lambda: bool(received))
         leased_jobs = scripted_worker.start()
         await server.until(lambda: received[-1].status == "started")
         scripted_worker.leases.update_progress([Step(leased_jobs[0], Stage.INFERENCE, 0.5)])
         await server.until(lambda: received[-1].progress == 0.5)
         scripted_worker.settle(leased_jobs)
-        assert (await end).result is not None
+        assert (await end).job.status == "finished"
     seen = [(job.status, job.stage, job.progress) for job in received]
     assert seen == [
         ("queued", None, 0.0),

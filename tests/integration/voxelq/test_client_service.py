@@ -133,10 +133,10 @@ def test_progress_goes_from_queued_to_finished(
     client: Any, scripted_worker: ScriptedWorker
 ) -> None:
     """The callback hears of the place in the queue, of the start and of the end."""
-    told: list[JobState] = []
+    reported: list[JobState] = []
 
     def note(state: JobState) -> None:
-        told.append(state)
+        reported.append(state)
         if state.status == "queued":
             leased_jobs.extend(scripted_worker.start())
         elif leased_jobs:
@@ -144,8 +144,8 @@ def test_progress_goes_from_queued_to_finished(
 
     leased_jobs: list[Any] = []
     client.predict(SCAN, on_progress=note, wait_s=60)
-    assert [state.status for state in told] == ["queued", "started", "finished"]
-    assert told[0].position == 0
+    assert [state.status for state in reported] == ["queued", "started", "finished"]
+    assert reported[0].position == 0
 
 
 def test_many_jobs_are_yielded_as_they_end(client: Any, scripted_worker: ScriptedWorker) -> None:

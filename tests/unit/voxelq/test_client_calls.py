@@ -58,8 +58,8 @@ def test_a_scan_is_predicted_in_one_call(service: TinyService, client: Any, tmp_
     assert found.mask().shape == (8, 9, 10)
     assert found.mask_bytes() == found.save_mask(tmp_path / "m.nii.gz").read_bytes() == SCAN
     assert found.save_mask(str(tmp_path / "m.nii")).read_bytes() == nifti()
-    assert found.preview() == b"PNG"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.nii", "m.nii.gz"]
+    assert found.preview() == found.save_preview(tmp_path / "m.png").read_bytes() == b"PNG"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.nii", "m.nii.gz", "m.png"]
     submit = service.requests[0]
     assert (submit.path, submit.body) == ("/jobs?model=m&priority=bulk", SCAN)
     assert all(request.headers["x-api-key"] == "secret" for request in service.requests)
@@ -100,6 +100,9 @@ def test_jobs_are_listed_and_awaited(service: TinyService, client: Any) -> None:
     service.on("GET", "/jobs", 200, {"jobs": listed, "next_cursor": None})
     jobs = list(client.jobs("finished", 10))
     assert [one.id for one in jobs] == ["A", "B"]
+    page = client.job_page("finished", limit=10, cursor="C")
+    assert [state.id for state in page.jobs] == ["A", "B"]
+    assert service.requests[-1].path == "/jobs?status=finished&limit=10&cursor=C"
     done = list(client.as_completed(jobs, timeout_s=1))
     assert [(one.id, one.wait().present) for one in done] == [("A", True), ("B", True)]
 
@@ -111,6 +114,8 @@ def test_models_queue_and_readiness_are_told(service: TinyService, client: Any) 
     service.on("GET", "/readyz", 503, problem(503, "No worker is listening."))
     service.on("GET", "/readyz", 200, {"status": "ok"})
     assert client.models().default.name == "m"
+    service.on("GET", "/models/m@1", 200, {"name": "m", "version": "1"})
+    assert client.model("m@1").version == "1"
     assert client.queue().workers[0].id == "w"
     assert (client.ready(), client.ready()) == (False, True)
 
@@ -130,26 +135,26 @@ def test_progress_is_told(service: TinyService, client: Any) -> None:
     service.on("POST", "/jobs", 202, job())
     service.on("GET", "/jobs/01JOB", 200, job(status="started", progress=0.5))
     service.on("GET", "/jobs/01JOB", 200, job(status="finished", progress=1.0))
-    told: list[JobState] = []
-    client.predict(SCAN, on_progress=told.append)
-    assert [state.status for state in told] == ["queued", "started", "finished"]
+    reported: list[JobState] = []
+    client.predict(SCAN, on_progress=reported.append)
+    assert [state.status for state in reported] == ["queued", "started", "finished"]
 
 
 def test_a_coroutine_may_follow_the_progress(service: TinyService) -> None:
     """The asynchronous client awaits a callback that is a coroutine function."""
     service.on("GET", "/jobs/01JOB", 200, job(status="finished"))
-    told: list[str] = []
+    reported: list[str] = []
 
     async def note(state: JobState) -> None:
         await asyncio.sleep(0)
-        told.append(state.status)
+        reported.append(state.status)
 
     async def follow() -> None:
         async with AsyncClient(service.url) as client:
             await (await client.job("01JOB")).wait(on_progress=note)
 
     asyncio.run(follow())
-    assert told == ["finished"]
+    assert reported == ["finished"]
 
 
 def test_a_canceled_task_leaves_nothing_open(tmp_path: Path) -> None:

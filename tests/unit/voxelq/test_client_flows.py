@@ -28,7 +28,7 @@ from voxelq.handles import JobHandle
 from voxelq.protocol.decoding import decode
 from voxelq.protocol.flows import Flows
 from voxelq.protocol.http_messages import HttpMessages
-from voxelq.protocol.steps import Flow, Give, Pause, Send, Step, Tell
+from voxelq.protocol.steps import Emit, Flow, Pause, Report, Send, Step
 from voxelq.protocol.upload_body import UploadBody
 from voxelq.records import JobState
 
@@ -66,7 +66,7 @@ def play(flow: Flow[Any], *answers: Answer) -> tuple[list[Step], Any]:
             return steps, error
         steps.append(step)
         reply = left.pop(0) if isinstance(step, Send) else None
-        if isinstance(step, Tell):
+        if isinstance(step, Report):
             step.on_progress(step.state)
 
 
@@ -168,10 +168,10 @@ def test_a_refusal_is_raised_at_once_as_its_kind(
     flows: Flows, status: int, slug: str, kind: type[RequestRefused]
 ) -> None:
     """What the service will not do however often it is asked is not asked again."""
-    told = {**problem(status, "Because."), "type": f"urn:voxelq:problem:{slug}", "new": [1]}
-    steps, error = play(flows.queue(), answer(status, told))
+    document = {**problem(status, "Because."), "type": f"urn:voxelq:problem:{slug}", "new": [1]}
+    steps, error = play(flows.queue(), answer(status, document))
     assert type(error) is kind
-    assert (error.status, error.type, error.title) == (status, told["type"], "Refused")
+    assert (error.status, error.type, error.title) == (status, document["type"], "Refused")
     assert (error.detail, str(error)) == ("Because.", "Because.")
     assert len(steps) == 1
 
@@ -220,7 +220,7 @@ def test_waiting_has_the_service_hold_its_answer(flows: Flows) -> None:
 
 
 def test_a_wait_that_is_over_says_which_job_goes_on(flows: Flows) -> None:
-    """A wait of no time looks once, and then raises with the job's id."""
+    """A wait of no time polls once, and then raises with the job's id."""
     steps, error = play(flows.wait(handle(), 0, None), answer(200, job()))
     assert isinstance(error, WaitTimeout)
     assert isinstance(error, TimeoutError)
@@ -234,7 +234,7 @@ def test_a_job_that_has_ended_is_not_waited_for(flows: Flows) -> None:
 
 
 def test_a_service_that_holds_nothing_is_not_asked_without_end(flows: Flows) -> None:
-    """Where a held answer comes at once and tells no end, the client pauses before the next."""
+    """Where a held answer comes at once and is not final, the client pauses before the next."""
     steps, _ = play(
         flows.wait(handle(), None, None), answer(200, job()), answer(200, job(status="canceled"))
     )
@@ -259,12 +259,12 @@ def test_progress_is_told_on_every_change(flows: Flows) -> None:
         job(status="started", progress=0.5, stage="inference"),
         job(status="finished", progress=1.0),
     ]
-    told: list[tuple[str, float]] = []
+    reported: list[tuple[str, float]] = []
     steps, _ = play(
-        flows.wait(handle(), None, lambda state: told.append((state.status, state.progress))),
+        flows.wait(handle(), None, lambda state: reported.append((state.status, state.progress))),
         *[answer(200, one) for one in seen],
     )
-    assert told == [("queued", 0.0), ("started", 0.5), ("finished", 1.0)]
+    assert reported == [("queued", 0.0), ("started", 0.5), ("finished", 1.0)]
     assert set(sent(steps)) == {"GET /mri/jobs/01JOB?wait=0.5"}
 
 
@@ -281,15 +281,15 @@ def test_the_job_expected_to_end_next_is_watched(flows: Flows) -> None:
         answer(200, job(name, status="finished")) for name in ("STARTED", "URGENT", "OLD", "YOUNG")
     ]
     steps, _ = play(flows.as_completed([young, old, urgent, started, over], None), *answers)
-    given = [step.item.id for step in steps if isinstance(step, Give)]
+    given = [step.item.id for step in steps if isinstance(step, Emit)]
     assert given == ["OVER", "STARTED", "URGENT", "OLD", "YOUNG"]
     waits = [one.partition("?")[2] for one in sent(steps)]
     assert waits == ["wait=0.5", "wait=0.5", "wait=0.5", "wait=20.0"]
 
 
 def test_jobs_that_end_out_of_turn_are_found(flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one job takes long, the others are looked at in between."""
-    monkeypatch.setattr("voxelq.protocol.flows.LOOK_S", 0.0)
+    """While one job takes long, the others are polled in between."""
+    monkeypatch.setattr("voxelq.protocol.flows.POLL_S", 0.0)
     slow, quick = handle("SLOW", status="started"), handle("QUICK")
     steps, _ = play(
         flows.as_completed([slow, quick], None),
@@ -297,7 +297,7 @@ def test_jobs_that_end_out_of_turn_are_found(flows: Flows, monkeypatch: pytest.M
         answer(200, job("QUICK", "finished")),
         answer(200, job("SLOW", "finished")),
     )
-    assert [step.item.id for step in steps if isinstance(step, Give)] == ["QUICK", "SLOW"]
+    assert [step.item.id for step in steps if isinstance(step, Emit)] == ["QUICK", "SLOW"]
 
 
 def test_all_that_is_pending_is_named_when_time_is_over(flows: Flows) -> None:
@@ -312,7 +312,7 @@ def test_pages_are_fetched_as_far_as_they_are_wanted(flows: Flows) -> None:
     first = {"jobs": [job(str(number)) for number in range(200)], "next_cursor": "C"}
     second = {"jobs": [job("200"), job("201")], "next_cursor": "D"}
     steps, _ = play(flows.jobs("queued", 202), answer(200, first), answer(200, second))
-    assert len([step for step in steps if isinstance(step, Give)]) == 202
+    assert len([step for step in steps if isinstance(step, Emit)]) == 202
     assert sent(steps) == [
         "GET /mri/jobs?status=queued&limit=200",
         "GET /mri/jobs?status=queued&limit=2&cursor=C",
@@ -320,13 +320,13 @@ def test_pages_are_fetched_as_far_as_they_are_wanted(flows: Flows) -> None:
 
 
 def test_a_job_that_has_ended_is_not_canceled(flows: Flows) -> None:
-    """Canceling looks first, for the service would purge a finished job with its mask."""
+    """Canceling first fetches the state, because a finished job would be purged with its mask."""
     steps, _ = play(flows.cancel(handle()), answer(200, job(status="finished")))
     assert sent(steps) == ["GET /mri/jobs/01JOB"]
 
 
 def test_a_cancel_whose_answer_was_lost_is_not_repeated_unseen(flows: Flows) -> None:
-    """After a broken connection the client looks again, and finds the job canceled."""
+    """After a broken connection the client fetches the state again, and finds the job canceled."""
     canceled = handle()
     steps, _ = play(
         flows.cancel(canceled),
@@ -382,7 +382,7 @@ def test_a_password_in_the_address_is_shown_nowhere() -> None:
 
 
 def test_the_environment_names_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """VOXELQ_URL stands in for an address that is not given; else it is this machine."""
+    """VOXELQ_URL is used where no address is given; else it is this machine."""
     monkeypatch.setenv("VOXELQ_URL", "http://elsewhere:1/")
     assert HttpMessages(None, None, 30).url == "http://elsewhere:1"
     assert HttpMessages("http://here", None, 30).url == "http://here"

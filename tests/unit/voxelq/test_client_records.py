@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from api import schemas
+from shared.jobs import JobStatus, Priority
 from tests.support.tiny_service import job
 from voxelq import records
 from voxelq.errors import JobCanceled, JobFailed, UnexpectedAnswer
@@ -31,6 +32,12 @@ def test_the_services_own_example_is_read_whole() -> None:
     assert state.terminal
 
 
+def test_priorities_and_states_are_those_of_the_service() -> None:
+    """The client imports nothing of the service, and its names are the same in the same order."""
+    for ours, theirs in ((records.Priority, Priority), (records.JobStatus, JobStatus)):
+        assert [str(member) for member in ours] == [str(member) for member in theirs]
+
+
 def test_every_field_is_one_that_the_service_has() -> None:
     """No record waits for a member that the service's schemas do not name."""
     pairs: list[tuple[type, Any]] = [
@@ -44,13 +51,15 @@ def test_every_field_is_one_that_the_service_has() -> None:
     ]
     for record, schema in pairs:
         names = {field.name for field in dataclasses.fields(record)}
-        assert names <= schema.model_fields.keys(), record
+        assert names - {"document"} <= schema.model_fields.keys(), record
 
 
-def test_members_of_a_newer_service_are_ignored() -> None:
-    """What this client does not know does no harm, at any depth."""
+def test_members_of_a_newer_service_are_only_in_the_document() -> None:
+    """What this client does not know does no harm, at any depth, and is not lost."""
     newer = {**EXAMPLE, "name": "x", "model": {"name": "m", "version": "1", "zoo": []}}
-    assert decode(JobState, newer).model == records.ModelRef("m", "1")
+    state = decode(JobState, newer)
+    assert state.model == records.ModelRef("m", "1")
+    assert state.document == newer
 
 
 def test_members_that_may_be_missing_have_defaults() -> None:

@@ -1,4 +1,4 @@
-"""What `voxelq doctor` looks at, and what it says of each thing."""
+"""The result of one check of `voxelq doctor`, and what a check is given."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,15 +12,21 @@ from shared.settings import Settings
 
 State = Literal["ok", "warning", "problem"]
 
-#: What a call to Redis or to the API may take (seconds); a whole check has `doctor.BOUND_S`.
-CALL_S = 3.0
+#: The longest that a call to Redis or to the API may take (seconds); a whole check may take
+#: `examination.CHECK_TIMEOUT_S`.
+CALL_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that was looked at: how it is, what that means, and what to do about it.
+    """The state of one part of the service: what is wrong with it, and what to do.
 
-    ``reached`` is False where it gave no answer at all.
+    Attributes:
+        what: The part that was checked.
+        state: Whether it works.
+        says: What was found.
+        todo: What to do about it; empty where it works.
+        reached: False where it gave no answer at all.
     """
 
     what: str
@@ -31,8 +37,8 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """Where the doctor looks. ``settings`` are those that the service would read here."""
+class CheckContext:
+    """What the checks need: the settings as the service would read them, and the API's URL."""
 
     settings: Settings
     url: str
@@ -44,25 +50,25 @@ class Surroundings:
         return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else "REDIS_URL"
 
     def redis(self) -> Redis:
-        """Return a client that gives up soon; to be closed."""
+        """Return a client with short timeouts; the caller closes it."""
         return Redis.from_url(
             self.settings.redis_url,
-            socket_timeout=CALL_S,
-            socket_connect_timeout=CALL_S,
+            socket_timeout=CALL_TIMEOUT_S,
+            socket_connect_timeout=CALL_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
 
 
 def ok(what: str, says: str) -> Diagnosis:
-    """Return that something is well."""
+    """Return that a part works."""
     return Diagnosis(what, "ok", says)
 
 
 def warning(what: str, says: str, todo: str) -> Diagnosis:
-    """Return that something serves, and not as it should."""
+    """Return that a part works, but not as it should."""
     return Diagnosis(what, "warning", says, todo)
 
 
 def problem(what: str, says: str, todo: str, *, reached: bool = True) -> Diagnosis:
-    """Return that something keeps scans from being served, or from being safe."""
+    """Return that a part keeps scans from being served, or may lose them."""
     return Diagnosis(what, "problem", says, todo, reached)
