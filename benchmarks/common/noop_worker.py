@@ -59,7 +59,7 @@ class NoopEngine:
     model = MODEL
     lanes = 1
     concurrency = 1
-    arithmetic = PLAIN
+    compute_mode = PLAIN
     peak_memory_bytes = None
 
     @cached_property

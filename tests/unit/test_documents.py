@@ -49,7 +49,9 @@ PAGE_FILES = sorted(
     if path.suffix in {".css", ".html", ".js"} and WEB / "vendor" not in path.parents
 )
 #: Generated references whose texts users read.
-REFERENCES = ("problems", "settings")
+REFERENCES = (
+    "cli", "http-calls", "http-objects", "metrics", "packages", "problems", "python", "settings",
+)  # fmt: skip
 
 
 #: Folders whose files the pages may name; those of the code, not those that a user makes.

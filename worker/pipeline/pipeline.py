@@ -95,7 +95,7 @@ class Pipeline:
         return self._device.concurrency
 
     @property
-    def arithmetic(self) -> ComputeMode:
+    def compute_mode(self) -> ComputeMode:
         """How that network is computed."""
         return self._predictor.compute_mode
 

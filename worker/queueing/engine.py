@@ -29,7 +29,7 @@ class Engine(Protocol):
         """How many of those batches may compute at the same time."""
 
     @property
-    def arithmetic(self) -> ComputeMode:
+    def compute_mode(self) -> ComputeMode:
         """How that network is computed."""
 
     @property

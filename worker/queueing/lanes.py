@@ -193,7 +193,7 @@ class WorkerLanes:
             self._engine.device,
             self._engine.model,
             self._active_batches.ids,
-            self._engine.arithmetic,
+            self._engine.compute_mode,
             self._engine.peak_memory_bytes,
             self._pausing.reason,
         )

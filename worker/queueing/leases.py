@@ -46,7 +46,7 @@ class WorkerFacts:
     device: str
     model: str | None
     batch: tuple[str, ...] = ()
-    arithmetic: ComputeMode = PLAIN
+    compute_mode: ComputeMode = PLAIN
     peak_memory_bytes: int | None = None
     paused: str | None = None
     version: str = VERSION
@@ -54,7 +54,7 @@ class WorkerFacts:
     def to_json(self) -> str:
         """Encode the facts as the queue's state holds them."""
         facts = asdict(self)
-        return json.dumps(facts | facts.pop("arithmetic"))
+        return json.dumps(facts | facts.pop("compute_mode"))
 
 
 class Leases:

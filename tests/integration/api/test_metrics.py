@@ -124,8 +124,8 @@ async def test_the_queue_shows_how_a_worker_computes(
     async with worker(pipeline, settings):
         await page_where(client, lambda page: page["voxelq_workers"] == 1)
         (entry,) = (await client.get("/queue")).json()["workers"]
-    assert entry["precision"] == pipeline.arithmetic.precision
-    assert entry["memory_format"] == pipeline.arithmetic.memory_format
+    assert entry["precision"] == pipeline.compute_mode.precision
+    assert entry["memory_format"] == pipeline.compute_mode.memory_format
     assert entry["compiled"] is False
     assert entry["peak_memory_bytes"] == pipeline.peak_memory_bytes or entry["peak_memory_bytes"]
 
