@@ -17,10 +17,10 @@ from shared.errors import StoreFull, StoreUnavailable
 from shared.jobs import Submission
 from shared.queue.connection import connect_blocking, redis_unavailable
 from shared.queue.data_set import DataSet
-from shared.recovery import SETTLING_S, Recovery
 from shared.settings import Settings
 from shared.storage.identity import StoreIdentity
 from shared.storage.job_records import JobRecord, JobRecords
+from shared.storage.recovery import SETTLING_S, Recovery
 from shared.storage.store import ScanStore
 from shared.supervised_thread import SupervisedThread
 

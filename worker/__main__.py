@@ -22,11 +22,11 @@ from shared.allocator import keep_memory
 from shared.errors import VoxelQError
 from shared.jobs import Priority
 from shared.queue.keys import queue_name
+from shared.queue.watchdog import Watchdog
 from shared.settings import Settings
 from shared.storage.identity import StoreIdentity
 from shared.storage.store import ScanStore
 from shared.telemetry import configure_logging, log_unexpected_error
-from shared.watchdog import Watchdog
 from worker.device.gpu_lease import lease_device
 from worker.early_stop import EarlyStop
 from worker.models.cache import ModelCache, open_model_cache

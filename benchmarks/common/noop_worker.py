@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
+from shared.queue.watchdog import Watchdog
 from shared.results import (
     BatchInfo,
     Report,
@@ -20,7 +21,6 @@ from shared.results import (
 )
 from shared.settings import Settings
 from shared.telemetry import configure_logging
-from shared.watchdog import Watchdog
 from worker.device.compute_mode import PLAIN
 from worker.pipeline.outcomes import Finished, LeasedJob, Outcome
 from worker.pipeline.progress import ProgressBoard

@@ -21,7 +21,7 @@ from benchmarks.faults.link import Link
 from benchmarks.faults.models import write_models
 from benchmarks.faults.parts import Part
 from benchmarks.faults.service import MARK, START_S, FaultedService, Kind, Server, keep_roles
-from shared.watchdog import REPORT_TIMEOUT_S
+from shared.queue.watchdog import REPORT_TIMEOUT_S
 from voxelq.local.valkey import EmbeddedServer, free_port
 
 STORE_BYTES, QUEUE_BYTES = 96 << 20, 128 << 20

@@ -89,7 +89,7 @@ class ProcessNames:
             kind = part_of(self._command(child))
             self._add(child, kind, memory)
             for helper in self._children(child):
-                is_watchdog = "shared.watchdog" in self._command(helper)
+                is_watchdog = "shared.queue.watchdog" in self._command(helper)
                 self._add(helper, "watchdog" if is_watchdog else f"{kind}'s child", memory)
         return memory
 

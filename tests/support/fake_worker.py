@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.common.noop_worker import NoopEngine, empty_report
 from shared.errors import InferenceFailed
+from shared.queue.watchdog import Watchdog
 from shared.results import BatchInfo, Report
 from shared.settings import Settings
 from shared.telemetry import configure_logging
-from shared.watchdog import Watchdog
 from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome, Retry
 from worker.queueing.rq_worker import MicroBatchWorker
 

@@ -4,6 +4,9 @@ from typing import Annotated
 
 import typer
 
+#: The port of the API where none is named.
+DEFAULT_PORT = 8080
+
 UrlOption = Annotated[
     str | None,
     typer.Option(envvar="VOXELQ_URL", help="The service. Default: http://127.0.0.1:8080"),

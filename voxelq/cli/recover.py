@@ -14,7 +14,7 @@ from voxelq.cli.extras import SHARED, require
 from voxelq.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from shared.recovery import Recovered, Recovery
+    from shared.storage.recovery import Recovered, Recovery
 
 #: How often jobs are tried whose state could not be decided the first time.
 _TRIES = 3
@@ -69,8 +69,8 @@ def _recover(
     # these need more than a base install, and importing them takes longer than other commands do
     from shared.queue.connection import connect_blocking
     from shared.queue.data_set import DataSet
-    from shared.recovery import Recovery
     from shared.storage.identity import StoreIdentity
+    from shared.storage.recovery import Recovery
     from shared.storage.store import ScanStore
     from voxelq.local.settings import local_settings
 
@@ -99,7 +99,7 @@ def _recover(
 
 
 def _recover_all(recovery: "Recovery", service: str, adopted: set[str]) -> "Recovered":
-    from shared.recovery import SETTLING_S
+    from shared.storage.recovery import SETTLING_S
 
     total = recovery.recover(service, adopted)
     for _ in range(_TRIES - 1):

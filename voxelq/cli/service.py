@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from voxelq.cli.extras import ALL, API, WORKER, require
-
-DEFAULT_PORT = 8080
+from voxelq.cli.options import DEFAULT_PORT
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port; `up` takes 0 for any free.")]

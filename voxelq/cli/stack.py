@@ -17,7 +17,7 @@ import typer
 
 from voxelq.cli import tables
 from voxelq.cli.exits import FAILED, UsageError
-from voxelq.cli.service import DEFAULT_PORT
+from voxelq.cli.options import DEFAULT_PORT
 from voxelq.local import locks, parent_death
 from voxelq.local.supervisor import LocalStack, StackPlan, available_cores
 from voxelq.local.valkey import free_port

@@ -5,8 +5,8 @@ import time
 import structlog
 from redis.exceptions import RedisError
 
+from shared.queue.watchdog import Watchdog
 from shared.settings import Settings
-from shared.watchdog import Watchdog
 from worker.queueing.active_batches import ActiveBatches, Batch
 from worker.queueing.engine import Engine
 from worker.queueing.gathering import BatchGatherer

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import structlog
 
+from shared.queue.watchdog import Watchdog
 from shared.queue.worker_metrics import added, batch_counts
 from shared.settings import Settings
-from shared.watchdog import Watchdog
 from worker.metrics.utilization import UtilizationClock
 from worker.pipeline.outcomes import Finished, LeasedJob, Outcome, Retry, Returned
 from worker.queueing.active_batches import ActiveBatches, Batch, BatchCharge

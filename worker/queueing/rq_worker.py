@@ -19,8 +19,8 @@ from rq.serializers import JSONSerializer
 
 from shared.jobs import Priority
 from shared.queue.keys import queue_name
+from shared.queue.watchdog import Watchdog
 from shared.settings import Settings
-from shared.watchdog import Watchdog
 from worker.queueing.connection import connect
 from worker.queueing.engine import Engine
 from worker.queueing.lanes import WorkerLanes

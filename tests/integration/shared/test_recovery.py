@@ -15,11 +15,11 @@ from shared.jobs import JobStatus, Priority, Submission
 from shared.queue import keys
 from shared.queue.data_set import DataSet
 from shared.queue.job_queue import JobQueue
-from shared.recovery import Recovered, Recovery
 from shared.results import BatchInfo, Report
 from shared.settings import Settings
 from shared.storage.identity import StoreIdentity
 from shared.storage.job_records import JobRecord, JobRecords, report_key
+from shared.storage.recovery import Recovered, Recovery
 from shared.storage.store import ScanStore
 from tests.conftest import Valkey
 from tests.support.jobs import submission

@@ -11,8 +11,8 @@ from shared.errors import StoreUnavailable
 from shared.jobs import Job, JobStatus
 from shared.queue.job_queue import JobQueue
 from shared.queue.state import WorkerInfo
+from shared.queue.watchdog import Watchdog
 from shared.settings import Settings
-from shared.watchdog import Watchdog
 from tests.integration.worker.test_lanes import serving
 from tests.support.fake_worker import ScriptedEngine
 from tests.support.jobs import Workers, submission, wait_for

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from shared.jobs import Job, JobStatus, Stage
 from shared.queue.job_queue import JobQueue
+from shared.queue.watchdog import Watchdog
 from shared.settings import Settings
-from shared.watchdog import Watchdog
 from tests.support.fake_worker import ScriptedEngine
 from tests.support.jobs import submission, wait_for
 from worker.pipeline.outcomes import LeasedJob, Outcome

@@ -147,7 +147,7 @@ def test_processes_are_named_by_their_part_and_keep_their_names() -> None:
         return process
 
     names = ProcessNames(psutil.Process(os.getpid()))
-    with start("worker", "shared.watchdog") as worker, start("api") as api:
+    with start("worker", "shared.queue.watchdog") as worker, start("api") as api:
         found = names.memory_mb()
         assert {"supervisor", "worker 1", "watchdog 1", "api"} <= set(found)
         assert min(found.values()) > 1

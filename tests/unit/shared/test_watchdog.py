@@ -10,7 +10,9 @@ import textwrap
 
 def run_guarded(body: str) -> subprocess.CompletedProcess[str]:
     """Run ``body`` in a process that has a watchdog."""
-    script = "import time\nfrom shared.watchdog import Watchdog\nwatchdog = Watchdog('worker-1')\n"
+    script = (
+        "import time\nfrom shared.queue.watchdog import Watchdog\nwatchdog = Watchdog('worker-1')\n"
+    )
     return subprocess.run(
         [sys.executable, "-c", script + textwrap.dedent(body)],
         capture_output=True,
@@ -77,7 +79,7 @@ def test_the_watchdog_goes_with_its_process() -> None:
     # The watchdog inherits the writing end; the reader sees its end once both are gone.
     reader, writer = os.pipe()
     script = (
-        "import os, signal\nfrom shared.watchdog import Watchdog\n"
+        "import os, signal\nfrom shared.queue.watchdog import Watchdog\n"
         "with Watchdog('worker-1').armed(60): os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", script], stdout=writer, check=False)

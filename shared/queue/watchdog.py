@@ -71,7 +71,7 @@ class Watchdog:
     def _start(self) -> subprocess.Popen[bytes]:
         # In a session of its own, so that Ctrl-C in a terminal does not end it too.
         return subprocess.Popen(  # noqa: S603 - our own module, our own name and number
-            [sys.executable, "-m", "shared.watchdog", str(os.getpid()), self._worker_id],
+            [sys.executable, "-m", "shared.queue.watchdog", str(os.getpid()), self._worker_id],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
