@@ -52,8 +52,8 @@ class ServiceReadiness:
             checking.cancel()
             await asyncio.gather(checking, return_exceptions=True)
 
-    async def notes(self) -> list[str]:
-        """Return notes on problems while scans are served.
+    async def check_ready(self) -> list[str]:
+        """Return if scans are served, with notes on problems that there are all the same.
 
         Raises:
             ServiceUnavailable: No scan would be served now; its detail says why.

@@ -19,7 +19,7 @@ PAUSE_S = 1.0
 @dataclass
 class _VitalTask:
     task: "asyncio.Task[None]"
-    silent_s: float | None
+    round_timeout_s: float | None
     last_round_at: float = field(default_factory=time.monotonic)
 
 
@@ -31,18 +31,22 @@ class VitalTasks:
 
     @asynccontextmanager
     async def repeating(
-        self, name: str, round_: Callable[[], Awaitable[None]], *, silent_s: float | None = None
+        self,
+        name: str,
+        round_: Callable[[], Awaitable[None]],
+        *,
+        round_timeout_s: float | None = None,
     ) -> AsyncIterator[None]:
         """Repeat ``round_`` until the block is left.
 
         Args:
             name: The task's name in the log and in `failure`.
             round_: One round; it waits by itself for its next work.
-            silent_s: A round that takes longer is stuck; None if a round may wait for ever.
+            round_timeout_s: A round that takes longer is stuck; None if it may wait for ever.
 
         """
         task = asyncio.create_task(self._repeat(name, round_), name=name)
-        self._tasks[name] = _VitalTask(task, silent_s)
+        self._tasks[name] = _VitalTask(task, round_timeout_s)
         try:
             yield
         finally:
@@ -56,9 +60,10 @@ class VitalTasks:
         for name, vital_task in self._tasks.items():
             if vital_task.task.done():
                 return f"The task {name} has ended."
-            silent_s = time.monotonic() - vital_task.last_round_at
-            if vital_task.silent_s is not None and silent_s > vital_task.silent_s:
-                return f"The task {name} has made no round for {silent_s:.0f} s."
+            timeout_s = vital_task.round_timeout_s
+            since_round_s = time.monotonic() - vital_task.last_round_at
+            if timeout_s is not None and since_round_s > timeout_s:
+                return f"The task {name} has made no round for {since_round_s:.0f} s."
         return None
 
     async def _repeat(self, name: str, round_: Callable[[], Awaitable[None]]) -> None:

@@ -1,1 +1,1 @@
-"""What the API and the workers share: jobs, results, queue, store. No torch, no fastapi."""
+"""What the API and the workers share: queue, storage, volumes, bundles, settings, errors."""

@@ -1,7 +1,8 @@
 """VoxelQ from Python: submit MRI scans to a service, wait, and read what was found.
 
-What a user imports lives here; it speaks HTTP and imports nothing of the service. Only httpx must
-be installed; nibabel is needed for arrays, images and ``Prediction.mask()``.
+The modules here speak HTTP and import nothing of the service; only httpx must be installed, and
+nibabel for arrays, images and ``Prediction.mask()``. The commands are in ``cli``, what runs on this
+machine in ``local``.
 
 Example:
     >>> from voxelq import Client

@@ -12,7 +12,7 @@ from anyio import to_thread
 from voxelq.async_job import AsyncJob, AsyncPrediction
 from voxelq.protocol.flows import Flows
 from voxelq.protocol.http_messages import HttpMessages
-from voxelq.protocol.steps import Emit, Flow, OnProgress, Pause, Report, Send, Step
+from voxelq.protocol.steps import Emit, Flow, OnProgress, Pause, ReportProgress, Send, Step
 from voxelq.protocol.upload_body import UploadBody
 from voxelq.records import JobPage, Model, Models, Queue
 from voxelq.scans import Scan
@@ -169,7 +169,7 @@ class AsyncClient:
                     return error
             case Pause(seconds):
                 await anyio.sleep(seconds)
-            case Report(on_progress, state):
+            case ReportProgress(on_progress, state):
                 result = on_progress(state)
                 if inspect.isawaitable(result):
                     await result

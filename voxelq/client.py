@@ -10,7 +10,7 @@ import httpx
 from voxelq.job import Job, Prediction
 from voxelq.protocol.flows import Flows
 from voxelq.protocol.http_messages import HttpMessages
-from voxelq.protocol.steps import Emit, Flow, OnProgress, Pause, Report, Send, Step
+from voxelq.protocol.steps import Emit, Flow, OnProgress, Pause, ReportProgress, Send, Step
 from voxelq.protocol.upload_body import UploadBody
 from voxelq.records import JobPage, Model, Models, Queue
 from voxelq.scans import Scan
@@ -28,7 +28,7 @@ class Client:
     Args:
         url: The service's address; by default ``VOXELQ_URL`` of the environment, and else
             ``http://127.0.0.1:8080``.
-        key: The API key, where the service asks for one.
+        key: Sent as ``X-API-Key``, for a proxy that asks for one; VoxelQ itself has no keys yet.
         timeout_s: How long the service may take to answer, besides the time it is asked to wait.
         retries: How often one call is retried before its error is raised.
 
@@ -96,7 +96,7 @@ class Client:
 
         Raises:
             BadScan: The scan cannot be used.
-            BadRequest: A parameter is not taken.
+            BadRequest: A parameter is invalid.
             NotFound: There is no such model.
             JobFailed: The job failed.
             JobCanceled: The job was canceled.
@@ -151,7 +151,7 @@ class Client:
             cursor: ``next_cursor`` of the page before; None for the first page.
 
         Raises:
-            BadRequest: A parameter is not taken.
+            BadRequest: A parameter is invalid.
         """
         return self._run(self._flows.job_page(status, limit, cursor))
 
@@ -234,7 +234,7 @@ class Client:
                     return error
             case Pause(seconds):
                 time.sleep(seconds)
-            case Report(on_progress, state):
+            case ReportProgress(on_progress, state):
                 on_progress(state)
         return None
 

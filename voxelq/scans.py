@@ -76,7 +76,7 @@ class StreamSource:
     start: int
 
     def open(self) -> AbstractContextManager[IO[bytes]]:
-        """Return to the file's first position."""
+        """Rewind to where the file was when the caller passed it."""
         self.stream.seek(self.start)
         return nullcontext(self.stream)
 

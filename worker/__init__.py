@@ -1,1 +1,1 @@
-"""The worker: one process that owns one network on one device."""
+"""The worker: a process that runs the models it has loaded on one device, batch by batch."""

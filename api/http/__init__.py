@@ -1,1 +1,1 @@
-"""What HTTP itself asks for: problems, responses, connections, hosts; nothing of scans or jobs."""
+"""HTTP itself: problems, responses, OpenAPI, connections, hosts. Routes are elsewhere."""

@@ -72,7 +72,7 @@ SUBMIT_BODY: dict[str, Any] = {
 }
 
 
-def problems(*errors: type[VoxelQError]) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*errors: type[VoxelQError]) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route that may answer with these errors."""
     responses: dict[int | str, dict[str, Any]] = {}
     for error in errors:

@@ -32,7 +32,7 @@ POLL_TIMEOUT_S = 60.0
 
 #: A reader or a sweep that completes no round for this long is stuck: all its waits are bounded,
 #: also while Redis is away.
-SILENT_S = 300.0
+ROUND_TIMEOUT_S = 300.0
 
 
 class EventConsumer(Protocol):
@@ -61,7 +61,7 @@ class EventReader:
         async with AsyncExitStack() as tasks:
             for name, round_ in (("event_reader", self._read), ("sweep", self._sweep)):
                 await tasks.enter_async_context(
-                    vital_tasks.repeating(name, round_, silent_s=SILENT_S)
+                    vital_tasks.repeating(name, round_, round_timeout_s=ROUND_TIMEOUT_S)
                 )
             yield
 

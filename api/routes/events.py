@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
-from api.http.openapi import problems
+from api.http.openapi import problem_responses
 from api.job_id import JobId
 from api.services import ServicesDep
 from shared.errors import BadRequest, JobNotFound, ServiceUnavailable
@@ -38,7 +38,7 @@ class EventStream(StreamingResponse):
             "content": {_MEDIA_TYPE: {"schema": {"type": "string"}, "example": _EXAMPLE}},
         },
         204: {"description": "`Last-Event-ID` is that of the terminal job: no message follows."},
-        **problems(BadRequest, JobNotFound, ServiceUnavailable),
+        **problem_responses(BadRequest, JobNotFound, ServiceUnavailable),
     },
 )
 async def follow_job(

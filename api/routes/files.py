@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.http.etag import etag_of, not_modified
-from api.http.openapi import problems
+from api.http.openapi import problem_responses
 from api.job_id import JobId
 from api.services import Services, ServicesDep
 from shared.errors import (
@@ -37,7 +37,7 @@ _NO_RESULT = {
     response_class=StreamingResponse,
     responses={
         200: {"content": {_GZIP: {}}, "description": "The mask, `.nii.gz`, in the scan's grid."},
-        **problems(JobNotFound, NotFinished, ServiceUnavailable, StoreUnavailable),
+        **problem_responses(JobNotFound, NotFinished, ServiceUnavailable, StoreUnavailable),
     },
 )
 async def mask(request: Request, services: ServicesDep, job_id: JobId) -> Response:
@@ -51,7 +51,7 @@ async def mask(request: Request, services: ServicesDep, job_id: JobId) -> Respon
     response_class=StreamingResponse,
     responses={
         200: {"content": {"image/png": {}}, "description": "The slice with the largest lesion."},
-        **problems(JobNotFound, NotFinished, ServiceUnavailable, StoreUnavailable),
+        **problem_responses(JobNotFound, NotFinished, ServiceUnavailable, StoreUnavailable),
     },
 )
 async def preview(request: Request, services: ServicesDep, job_id: JobId) -> Response:
@@ -68,7 +68,7 @@ async def preview(request: Request, services: ServicesDep, job_id: JobId) -> Res
             "content": {_GZIP: {}, _BYTES: {}},
             "description": "The scan as it was submitted, gzipped or not.",
         },
-        **problems(BadRequest, JobNotFound, ServiceUnavailable, StoreUnavailable),
+        **problem_responses(BadRequest, JobNotFound, ServiceUnavailable, StoreUnavailable),
     },
 )
 async def scan(

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.http.openapi import problems
+from api.http.openapi import problem_responses
 from api.readiness import RETRY_AFTER_S, within_probe_timeout
 from api.schemas import Health, QueueView, Readiness
 from api.services import ServicesDep
@@ -12,7 +12,7 @@ from shared.errors import ProcessFailing, ServiceUnavailable
 router = APIRouter(tags=["service"])
 
 
-@router.get("/livez", response_model=Health, responses=problems(ProcessFailing))
+@router.get("/livez", response_model=Health, responses=problem_responses(ProcessFailing))
 async def livez(services: ServicesDep) -> Health:
     """Check that this process works; asks neither Redis nor the workers."""
     if (failure := services.vital_tasks.failure) is not None:
@@ -20,13 +20,13 @@ async def livez(services: ServicesDep) -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", response_model=Readiness, responses=problems(ServiceUnavailable))
+@router.get("/readyz", response_model=Readiness, responses=problem_responses(ServiceUnavailable))
 async def readyz(services: ServicesDep) -> Readiness:
     """Check that a scan submitted now would be served: Redis answers and a worker draws jobs."""
-    return Readiness(status="ok", notes=await services.readiness.notes())
+    return Readiness(status="ok", notes=await services.readiness.check_ready())
 
 
-@router.get("/queue", response_model=QueueView, responses=problems(ServiceUnavailable))
+@router.get("/queue", response_model=QueueView, responses=problem_responses(ServiceUnavailable))
 async def queue(services: ServicesDep) -> QueueView:
     """Show the jobs that wait and run, the workers, and the seconds that a scan takes now."""
     return QueueView.of(await services.queue.state())

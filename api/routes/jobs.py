@@ -5,7 +5,7 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from api.http.openapi import problems
+from api.http.openapi import problem_responses
 from api.http.responses import job_response, while_connected
 from api.job_id import JOB_ID_PATTERN, JobId
 from api.schemas import JobPageView, JobView
@@ -25,7 +25,7 @@ MAX_PAGE = 200
 @router.get(
     "/jobs",
     response_model=JobPageView,
-    responses=problems(BadRequest, ServiceUnavailable),
+    responses=problem_responses(BadRequest, ServiceUnavailable),
 )
 async def list_jobs(
     services: ServicesDep,
@@ -43,7 +43,7 @@ async def list_jobs(
 @router.get(
     "/jobs/{job_id}",
     response_model=JobView,
-    responses=problems(BadRequest, JobNotFound, ServiceUnavailable),
+    responses=problem_responses(BadRequest, JobNotFound, ServiceUnavailable),
 )
 async def show_job(
     request: Request,
@@ -67,7 +67,7 @@ async def show_job(
 @router.delete(
     "/jobs/{job_id}",
     status_code=204,
-    responses=problems(JobNotFound, ServiceUnavailable, StoreUnavailable),
+    responses=problem_responses(JobNotFound, ServiceUnavailable, StoreUnavailable),
 )
 async def delete_job(services: ServicesDep, job_id: JobId) -> None:
     """Cancel a job that is queued or started; purge one that is terminal, with all its files."""

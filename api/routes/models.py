@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.http.openapi import problems
+from api.http.openapi import problem_responses
 from api.schemas import ModelListView, ModelView
 from api.services import ServicesDep
 from shared.errors import ModelBroken, ModelNotFound
@@ -20,7 +20,9 @@ async def list_models(services: ServicesDep) -> ModelListView:
 
 
 @router.get(
-    "/models/{name}", response_model=ModelView, responses=problems(ModelNotFound, ModelBroken)
+    "/models/{name}",
+    response_model=ModelView,
+    responses=problem_responses(ModelNotFound, ModelBroken),
 )
 async def show_model(services: ServicesDep, name: str) -> ModelView:
     """Show one model, by `name` (its newest version that runs) or `name@version`."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from api.http.openapi import SUBMIT_BODY, problems
+from api.http.openapi import SUBMIT_BODY, problem_responses
 from api.http.responses import job_response, while_connected
 from api.schemas import JobView
 from api.services import Services, ServicesDep
@@ -43,7 +43,7 @@ router = APIRouter(tags=["submit"])
 _QUERY_PARAMETERS = TEXT_FIELDS | {"wait"}
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
-_REFUSALS = problems(
+_REFUSALS = problem_responses(
     BadRequest,
     ScanPathForbidden,
     OriginForbidden,

@@ -1,1 +1,1 @@
-"""What a whole scan costs, end to end."""
+"""Measures what a whole scan costs, end to end, beside other systems."""

@@ -1,1 +1,1 @@
-"""Whether anything leaks."""
+"""Runs a service under load for long, and says whether its memory grows."""

@@ -5,7 +5,7 @@ import re
 from api.metrics.registry import PREFIX, Metrics
 from docs.generate.markdown import code, name, table
 from shared.queue.state import QueueState, WorkerInfo
-from shared.queue.worker_metrics import FAMILIES, observed
+from shared.queue.worker_metrics import FAMILIES, observation_fields
 
 _HELP = re.compile(rf"# HELP {PREFIX}(\w+) (.*)")
 _TYPE = re.compile(rf"# TYPE {PREFIX}(\w+) (\w+)")
@@ -49,7 +49,7 @@ def _state() -> QueueState:
     for metric, family in FAMILIES.items():
         labels = f'{family.label}="x"' if family.label else ""
         if family.bounds:
-            counters.update(observed(metric, 1.0, labels))
+            counters.update(observation_fields(metric, 1.0, labels))
         else:
             counters[f"{metric}{{{labels}}}" if labels else metric] = 1.0
     worker = WorkerInfo(

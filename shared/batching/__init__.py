@@ -1,1 +1,1 @@
-"""When a batch is formed and what it costs: pure functions, without clocks, threads or Redis."""
+"""When a batch is formed and what it costs: policy without clocks, threads or Redis."""

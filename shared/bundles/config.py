@@ -50,7 +50,7 @@ class Configuration:
         Raises:
             ModelError: It is not readable, or something in it is not allowed or missing.
         """
-        configuration = cls.parse(folder)
+        configuration = cls.read_unvalidated(folder)
         if configuration is None:
             return None
         try:
@@ -59,7 +59,7 @@ class Configuration:
             raise ModelError(f"{folder.name}: {CONFIGURATION}: {error.detail}") from error
 
     @classmethod
-    def parse(cls, folder: Path) -> "Configuration | None":
+    def read_unvalidated(cls, folder: Path) -> "Configuration | None":
         """Read the configuration of the bundle in ``folder`` without validation; None if missing.
 
         Raises:

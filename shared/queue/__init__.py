@@ -1,1 +1,1 @@
-"""The only access to Redis and RQ: keys, Lua scripts, jobs and events. No scans, no files."""
+"""The queue in Redis and RQ: jobs, keys, Lua scripts, events, workers' metrics. No files."""

@@ -29,8 +29,8 @@ from shared.queue import keys, scripts
 from shared.queue.connection import COMMAND_TIMEOUT_S, connect, redis_unavailable
 from shared.queue.events import EventBatch, StreamOffsets, read_events
 from shared.queue.job_reading import read_job
-from shared.queue.redis_check import UNKNOWN, Finding, check_redis
-from shared.queue.rq_jobs import estimate, read_pace, rq_fields, rq_stamp
+from shared.queue.redis_check import INFO_FORBIDDEN, Finding, check_redis
+from shared.queue.rq_jobs import estimate_seconds_left, read_pace, rq_fields, rq_stamp
 from shared.queue.scripts import Argument, Script
 from shared.queue.state import QueueState, read_state
 from shared.settings import Settings
@@ -116,7 +116,7 @@ class JobQueue:
                     "Take a new key for a new scan."
                 )
             case b"full":
-                wait_s = estimate(0, read_pace(reply[1])) or UNKNOWN_WAIT_S
+                wait_s = estimate_seconds_left(0, read_pace(reply[1])) or UNKNOWN_WAIT_S
                 raise QueueFull(
                     f"{self._settings.max_queued} jobs are waiting, and the queue takes no more. "
                     "Try again later.",
@@ -157,7 +157,7 @@ class JobQueue:
         """Return ``position`` and ``eta_s`` of jobs in the order given; None if not queued."""
         positions, pace = await self._run(scripts.POSITIONS, *job_ids)
         return [
-            (position, estimate(position, read_pace(pace))) if position >= 0 else None
+            (position, estimate_seconds_left(position, read_pace(pace))) if position >= 0 else None
             for position in positions
         ]
 
@@ -235,7 +235,7 @@ class JobQueue:
         try:
             return check_redis(await self._redis.info())
         except NoPermissionError:
-            return [UNKNOWN]
+            return [INFO_FORBIDDEN]
         except RedisError as error:
             raise redis_unavailable(error) from error
 

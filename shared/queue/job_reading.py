@@ -17,7 +17,7 @@ from ulid import ULID
 
 from shared.errors import InferenceFailed, JobUnreadable
 from shared.jobs import Job, JobStatus, Priority, Stage, Submission
-from shared.queue.rq_jobs import RQ_STAMP, UNREADABLE, estimate, pairs
+from shared.queue.rq_jobs import RQ_STAMP, UNREADABLE, estimate_seconds_left, pairs
 from shared.results import Report
 
 _STATUS = {
@@ -63,7 +63,7 @@ def read_job(view: list[Any], pace: tuple[float | None, int]) -> Job:
         started_at=_time(fields, b"started_at"),
         finished_at=_time(fields, b"ended_at") if status.terminal else None,
         position=position,
-        eta_s=None if position is None else estimate(position, pace),
+        eta_s=None if position is None else estimate_seconds_left(position, pace),
         progress=_progress(fields, status),
         stage=_stage(fields) if status is JobStatus.STARTED else None,
         worker=_text(fields, b"worker_name") or None,

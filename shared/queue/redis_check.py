@@ -25,7 +25,7 @@ Severity = Literal["error", "warning"]
 class Finding:
     """One problem: what is wrong, what it means, and what to do about it.
 
-    ``refuses`` tells that Redis may refuse jobs meanwhile, ``unusable`` that the queue cannot work.
+    ``refuses``: Redis may refuse jobs while this lasts. ``unusable``: the queue cannot work.
     """
 
     code: str
@@ -42,7 +42,7 @@ class Finding:
 
 
 #: The finding if the server does not let this user read ``INFO``.
-UNKNOWN = Finding(
+INFO_FORBIDDEN = Finding(
     "redis-unchecked",
     "warning",
     "This user may not call INFO, so it is unknown whether Redis keeps what it accepts.",
@@ -53,6 +53,7 @@ UNKNOWN = Finding(
 def check_redis(info: Mapping[str, Any]) -> list[Finding]:
     """Return what is wrong with the server of this ``INFO``, the worst first."""
     found = [*_kind(info), *_role(info), *_memory(info), *_persistence(info)]
+    # "error" is before "warning" in the alphabet too
     return sorted(found, key=lambda finding: (not finding.unusable, finding.severity))
 
 

@@ -51,7 +51,7 @@ def rq_fields(submission: Submission, settings: Settings) -> list[str | bytes | 
         timeout=int(settings.job_timeout_s),
         result_ttl=int(settings.retention_s),
         failure_ttl=int(settings.retention_s),
-        # RQ's registry clean-ups would fail an abandoned job without retries.
+        # Without retries, RQ's clean-up of its registries marks an abandoned job as failed.
         retry=Retry(max=settings.max_attempts - 1) if settings.max_attempts > 1 else None,
     )
     job.created_at = job.enqueued_at = submission.created_at
@@ -62,7 +62,7 @@ def rq_fields(submission: Submission, settings: Settings) -> list[str | bytes | 
     return [part for item in fields.items() if item[1] != "" for part in item]
 
 
-def estimate(position: int, pace: tuple[float | None, int]) -> float | None:
+def estimate_seconds_left(position: int, pace: tuple[float | None, int]) -> float | None:
     """Return the seconds until a job with ``position`` jobs ahead is done; None if unknown."""
     seconds_per_scan, workers = pace
     if seconds_per_scan is None or workers == 0:

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from shared.queue.rq_jobs import estimate, pairs, read_pace
+from shared.queue.rq_jobs import estimate_seconds_left, pairs, read_pace
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ def read_state(reply: list[Any]) -> QueueState:
         started=started,
         workers=tuple(_read_workers(workers)),
         seconds_per_scan=seconds_per_scan,
-        eta_s=estimate(queued, (seconds_per_scan, live_workers)),
+        eta_s=estimate_seconds_left(queued, (seconds_per_scan, live_workers)),
         scans_per_batch=metrics.get("scans_per_batch"),
         scans_per_hour=3600 * finished / float(seconds),
         oldest_queued_s=float(oldest_s),

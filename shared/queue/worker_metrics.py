@@ -1,8 +1,8 @@
 """The metrics that workers count in Redis and the API exports: names, kinds and descriptions.
 
 A field of the hash in Redis is a metric's name with its labels. An observation of a histogram
-counts in its own bucket only, so that it changes two fields however many buckets there are; the
-API adds up the lower buckets when it exports them.
+changes two fields: the bucket that it falls into, and the sum. The API makes the buckets cumulative
+when it exports them.
 """
 
 from bisect import bisect_left
@@ -49,7 +49,7 @@ FAMILIES = {
 }
 
 
-def observed(name: str, value: float, labels: str = "") -> dict[str, float]:
+def observation_fields(name: str, value: float, labels: str = "") -> dict[str, float]:
     """Return the fields of one observation of a histogram; ``labels`` as ``stage="load"``."""
     bounds = FAMILIES[name].bounds
     index = bisect_left(bounds, value)
@@ -66,7 +66,7 @@ def bucket_bound(bound: float) -> str:
     return f"{bound:g}"
 
 
-def added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def sum_counts(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Return the sum of several counts, field by field."""
     total: dict[str, float] = {}
     for part in parts:
@@ -78,9 +78,9 @@ def added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
 def batch_counts(size: int, finished: Iterable[Timings]) -> dict[str, float]:
     """Return the metrics of a settled batch of ``size``, with the timings of finished scans."""
     stages = (
-        observed("stage_seconds", seconds, f'stage="{stage}"')
+        observation_fields("stage_seconds", seconds, f'stage="{stage}"')
         for timings in finished
         for stage, seconds in timings
         if stage != "total"
     )
-    return added([{"batches_total": 1.0}, observed("batch_size", size), *stages])
+    return sum_counts([{"batches_total": 1.0}, observation_fields("batch_size", size), *stages])

@@ -1,1 +1,1 @@
-"""The only access to scans, masks and pictures, and what belongs to a store; no queue logic."""
+"""Scans, masks and pictures in the store, the store's identity, and recovery from it."""

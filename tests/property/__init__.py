@@ -1,0 +1,1 @@
+"""Tests of what holds for any input, with Hypothesis; the folders are those of the code."""

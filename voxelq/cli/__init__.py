@@ -1,1 +1,1 @@
-"""The command line, ``voxelq``: one module a command; what commands run is elsewhere."""
+"""The command line, ``voxelq``: the commands, and how they print and report errors."""

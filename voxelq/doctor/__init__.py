@@ -1,1 +1,1 @@
-"""What ``voxelq doctor`` checks: one module for each part of a service."""
+"""The checks of ``voxelq doctor``: this machine, Redis with the workers, and the API."""

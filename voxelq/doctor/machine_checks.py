@@ -143,7 +143,8 @@ def check_settings(_: CheckContext) -> list[Diagnosis]:
             todo = f"Is {close[0]} meant?" if close else "Remove it; the documentation lists all."
             found.append(warning("settings", f"{name} is not a setting, and is ignored.", todo))
     given = sum(name.upper() in settings for name in os.environ)
-    return found or [ok("settings", f"{given} are set, and each is one that VoxelQ knows.")]
+    says = f"VoxelQ knows every setting in the environment ({given})." if given else "None is set."
+    return found or [ok("settings", says)]
 
 
 def _check_missing_store(context: CheckContext, folder: Path) -> list[Diagnosis]:

@@ -10,7 +10,13 @@ from shared.errors import ServiceUnavailable
 from shared.queue import keys
 from shared.queue.connection import describe_redis_error
 from shared.queue.job_queue import JobQueue
-from shared.queue.redis_check import UNKNOWN, Finding, check_redis, memory_share, server_words
+from shared.queue.redis_check import (
+    INFO_FORBIDDEN,
+    Finding,
+    check_redis,
+    memory_share,
+    server_words,
+)
 from shared.queue.state import QueueState, WorkerInfo
 from shared.version import VERSION
 from voxelq.doctor.diagnosis import CheckContext, Diagnosis, ok, problem, warning
@@ -27,7 +33,7 @@ def check_redis_server(context: CheckContext) -> list[Diagnosis]:
         with context.redis() as redis:
             info = redis.info()
     except NoPermissionError:
-        return [_diagnosis("Redis", UNKNOWN)]
+        return [_diagnosis("Redis", INFO_FORBIDDEN)]
     except RedisError as error:
         says = f"{context.redis_place}: {describe_redis_error(error)}"
         return [problem("Redis", says, _START_REDIS, reached=False)]

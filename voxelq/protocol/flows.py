@@ -18,7 +18,7 @@ from voxelq.errors import BadRequest, NotFound, VoxelQError, WaitTimeout
 from voxelq.handles import JobHandle
 from voxelq.protocol.http_messages import HttpMessages
 from voxelq.protocol.sending import Sender, left_s, pause_for, transient
-from voxelq.protocol.steps import Emit, Flow, OnProgress, Pause, Report
+from voxelq.protocol.steps import Emit, Flow, OnProgress, Pause, ReportProgress
 from voxelq.protocol.upload_body import UploadBody
 from voxelq.records import JobPage, JobState, JobStatus, Model, Models, Priority, Queue
 
@@ -82,7 +82,7 @@ class Flows:
         while True:
             if on_progress is not None and _differ(reported, job.state):
                 reported = job.state
-                yield Report(on_progress, reported)
+                yield ReportProgress(on_progress, reported)
             if job.done:
                 return
             if polled and left_s(deadline) <= 0:

@@ -30,7 +30,7 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportProgress:
     """Call the user's progress callback."""
 
     on_progress: OnProgress
@@ -44,5 +44,5 @@ class Emit:
     item: Any
 
 
-Step: TypeAlias = Send | Pause | Report | Emit
+Step: TypeAlias = Send | Pause | ReportProgress | Emit
 Flow: TypeAlias = Generator[Step, Any, T]

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from worker.device.select import release_idle_memory
-from worker.inference.bisect import halves
 from worker.inference.blending import Blend
 from worker.inference.forward_pass import Network, PassContext, ScanInput, forward_pass
+from worker.inference.halving import halves
 from worker.inference.oom import PassSizes, is_out_of_memory
 from worker.inference.outputs import WholeOutput
 from worker.inference.sliding_window import WindowRules, cut, pad, plan_windows

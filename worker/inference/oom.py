@@ -1,8 +1,9 @@
 """Out of memory: how it is recognised, and which sizes of forward passes fit.
 
 What fits depends on the model, on the kind of pass and on other users of the device, so it is
-learnt: a pass that runs out of memory is halved, and that size is the limit from then on. After
-many passes without a failure, twice the size is tried again.
+learnt: if a pass runs out of memory, half its size is the limit from then on. After many passes
+without a failure, twice the size is tried again. The passes themselves are split where they are
+made: scans in `worker.pipeline.batch_predict`, windows in `worker.inference.batched_windows`.
 """
 
 import threading

@@ -1,1 +1,1 @@
-"""What a worker measures of itself. How it is published belongs elsewhere."""
+"""What a worker measures of itself; the names are in `shared.queue.worker_metrics`."""

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping
 
-from shared.queue.worker_metrics import added
+from shared.queue.worker_metrics import sum_counts
 
 
 class Counters:
@@ -16,7 +16,7 @@ class Counters:
     def add(self, amounts: Mapping[str, float]) -> None:
         """Add amounts, by the names of `shared.queue.worker_metrics.FAMILIES`."""
         with self._lock:
-            self._amounts = added([self._amounts, amounts])
+            self._amounts = sum_counts([self._amounts, amounts])
 
     def take(self) -> dict[str, float]:
         """Return what was added since the last call."""

@@ -1,4 +1,4 @@
-"""Whether a bundle is loaded in this worker now, and the status that all workers share of it."""
+"""Loads bundles, and shares with all workers how each load went."""
 
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
@@ -15,7 +15,7 @@ DEATHS_BEFORE_TRIAL = 3
 
 
 class Loadable(Protocol):
-    """What a bundle is loaded to."""
+    """A loaded bundle."""
 
     def warm_up(self) -> None:
         """Run once, so that the first scan takes no longer than later ones."""
@@ -40,15 +40,15 @@ class BundleLoader(Generic[P]):
         self._statuses = statuses
         self._trial = trial
 
-    def is_due(self, bundle: Bundle, *, runs_elsewhere: bool) -> bool:
-        """Tell whether the bundle should be tried although no job has asked for it."""
+    def should_try_unasked(self, bundle: Bundle, *, runs_elsewhere: bool) -> bool:
+        """Tell whether to load the bundle now, although no job has asked for it."""
         own = self._statuses.own(bundle)
         if own is None:
             return not runs_elsewhere and not self._statuses.pause_s(bundle)
         return own.kind == "unable" and not own.pause_s
 
     def check(self, bundle: Bundle, *, requested: bool) -> None:
-        """Return if the bundle may be loaded now.
+        """Raise unless the bundle may be loaded now.
 
         A bundle that a job has ``requested`` is not loaded while a pause after a failure lasts, nor
         if another worker has found its files at fault.

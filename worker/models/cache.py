@@ -148,7 +148,7 @@ class ModelCache(Generic[P]):
             if bundle.card is not None
             and self._catalog.could_see(bundle.folder)
             and not bundle.folder.is_relative_to(BUNDLED_MODELS)
-            and self._loader.is_due(bundle, runs_elsewhere=known.get(bundle.key) == "")
+            and self._loader.should_try_unasked(bundle, runs_elsewhere=known.get(bundle.key) == "")
         ]
 
     def _try(self, bundle: Bundle) -> None:

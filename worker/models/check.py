@@ -79,7 +79,7 @@ def main() -> int:
 
 def _configuration_problems(folder: Path) -> list[str]:
     try:
-        configuration = Configuration.parse(folder)
+        configuration = Configuration.read_unvalidated(folder)
         return list(configuration.problems()) if configuration is not None else []
     except Exception as error:  # users write bundles, which may contain anything
         return [_describe(error)]

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from worker.device.select import release_idle_memory
-from worker.inference.bisect import halves
+from worker.inference.halving import halves
 from worker.inference.oom import is_out_of_memory
 from worker.inference.progress import OnProgress, ignore_progress
 from worker.models.loader import Predictor

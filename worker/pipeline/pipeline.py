@@ -16,7 +16,7 @@ import structlog
 
 from shared.errors import VoxelQError, WrongStore
 from shared.jobs import Stage
-from shared.queue.worker_metrics import added
+from shared.queue.worker_metrics import sum_counts
 from shared.results import BatchInfo, Report
 from shared.settings import Settings
 from shared.storage.store import ScanStore
@@ -112,7 +112,7 @@ class Pipeline:
     def take_metrics(self) -> dict[str, float]:
         """Return what was counted since the last call."""
         device = {"device_busy_seconds_total": self._device.take_busy_s()}
-        return added([device, self._counters.take()])
+        return sum_counts([device, self._counters.take()])
 
     def run(
         self, jobs: Sequence[LeasedJob], worker_id: str, is_lost: Callable[[LeasedJob], bool]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Trouble:
     """Why a worker cannot serve, in words for its operator.
 
-    ``restart``: only a fresh process may be free of it. ``model`` (``name@version``): only the jobs
+    ``restart``: only a restart of the process can help. ``model`` (``name@version``): only the jobs
     of this model are affected.
     """
 

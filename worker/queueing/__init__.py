@@ -1,1 +1,1 @@
-"""How a worker draws, leases and settles jobs. No arrays and no torch."""
+"""A worker's part in the queue: drawing, lanes, leases, heartbeat, pauses, retention."""

@@ -8,7 +8,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from shared.queue.failover import FailoverRedis
-from shared.queue.redis_check import CHECK_AGAIN_S, UNKNOWN, check_redis, log_findings
+from shared.queue.redis_check import CHECK_AGAIN_S, INFO_FORBIDDEN, check_redis, log_findings
 from shared.settings import Settings
 
 #: Longest that a call may block on the server's side (seconds).
@@ -38,7 +38,7 @@ def await_usable(redis: Redis) -> None:
         try:
             findings = check_redis(redis.info())
         except NoPermissionError:
-            findings = [UNKNOWN]
+            findings = [INFO_FORBIDDEN]
         log_findings(findings)
         if not any(finding.unusable for finding in findings):
             return

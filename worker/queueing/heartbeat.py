@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from shared.queue.worker_metrics import added
+from shared.queue.worker_metrics import sum_counts
 from shared.supervised_thread import SupervisedThread
 from worker.pipeline.outcomes import LeasedJob
 from worker.queueing.leases import Leases, WorkerFacts
@@ -76,7 +76,7 @@ class Heartbeat(SupervisedThread):
 
     def beat(self) -> None:
         """Extend and reap once; on a RedisError the metrics are kept for the next beat."""
-        self._unsent_metrics = added([self._unsent_metrics, self._take_metrics()])
+        self._unsent_metrics = sum_counts([self._unsent_metrics, self._take_metrics()])
         held, facts = self.held, self.facts
         lost = self._leases.extend(held, facts, self._unsent_metrics)
         self._unsent_metrics = {}

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import structlog
 
 from shared.queue.watchdog import Watchdog
-from shared.queue.worker_metrics import added, batch_counts
+from shared.queue.worker_metrics import batch_counts, sum_counts
 from shared.settings import Settings
 from worker.metrics.utilization import UtilizationClock
 from worker.pipeline.outcomes import Finished, LeasedJob, Outcome, Retry, Returned
@@ -209,4 +209,4 @@ class WorkerLanes:
             "lane_seconds_total": utilization.passed_s * self._engine.lanes,
             "lane_busy_seconds_total": utilization.each_s,
         }
-        return added([seconds, self._engine.take_metrics()])
+        return sum_counts([seconds, self._engine.take_metrics()])

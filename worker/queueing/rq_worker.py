@@ -60,7 +60,7 @@ class MicroBatchWorker(SimpleWorker):
         self._listing = threading.Lock()
         self._error: BaseException | None = None
         self._drain_s = settings.drain_s
-        self._threads_left = False
+        self._threads_remain = False
 
     def work(self, *_: Any, **__: Any) -> bool:
         """Serve until asked to stop; return False if only a fresh process can continue."""
@@ -78,13 +78,13 @@ class MicroBatchWorker(SimpleWorker):
         for thread in threads:
             thread.start()
         self._watch(threads)
-        self._leave()
+        self._sign_off()
         return not self._lanes.wants_restart
 
     def serve(self) -> int:
         """Work, and return the exit code; exits the process itself if a lane still computes."""
         code = 0 if self.work() else 1
-        if self._threads_left:
+        if self._threads_remain:
             os._exit(code)  # a thread inside torch cannot be stopped
         return code
 
@@ -95,7 +95,7 @@ class MicroBatchWorker(SimpleWorker):
         reports a crash.
         """
         give_back_at: float | None = None
-        while self._alive(threads):
+        while self._wait_and_check_lanes(threads):
             if (name := self._lanes.dead_thread()) is not None:
                 raise RuntimeError(f"the thread {name} has ended")
             if not self._lanes.stop_flag.requested:
@@ -105,7 +105,7 @@ class MicroBatchWorker(SimpleWorker):
                 self._give_back()
                 return
 
-    def _alive(self, threads: Sequence[threading.Thread]) -> bool:
+    def _wait_and_check_lanes(self, threads: Sequence[threading.Thread]) -> bool:
         """Wait a little for lanes to end; tell whether any runs, or raise the error of one."""
         for thread in threads:
             thread.join(CHECK_LANES_S / len(threads))
@@ -115,7 +115,7 @@ class MicroBatchWorker(SimpleWorker):
 
     def _give_back(self) -> None:
         """Return the active jobs to the queue: if killed later, they would count as crashes."""
-        self._threads_left = True
+        self._threads_remain = True
         try:
             log.info("held_jobs_given_back", count=self._lanes.give_back_all())
         except RedisError as error:
@@ -146,7 +146,7 @@ class MicroBatchWorker(SimpleWorker):
             lambda: self.connection.hset(self.key, "queues", names), self._lanes.stop_flag
         )
 
-    def _leave(self) -> None:
+    def _sign_off(self) -> None:
         try:
             self._lanes.leave()
             self.register_death()  # type: ignore[no-untyped-call]

@@ -114,7 +114,7 @@ async def test_sources_of_notes_cannot_break_the_answer(
         return []
 
     scripted_worker.sign_on()
-    notes = await ServiceReadiness(queue, sources=[noted, failed, hung]).notes()
+    notes = await ServiceReadiness(queue, sources=[noted, failed, hung]).check_ready()
     assert notes[0].startswith("3 jobs were lost")
     assert notes[1] == "The store does not answer."
     assert "in time" in notes[2]

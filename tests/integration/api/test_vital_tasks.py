@@ -56,7 +56,10 @@ async def test_a_task_that_ended_and_one_that_is_stuck() -> None:
     async with vital.repeating("reader", cancel):
         await asyncio.sleep(0.05)
         assert vital.failure == "The task reader has ended."
-    async with vital.repeating("sweep", wait, silent_s=0.05), vital.repeating("positions", wait):
+    async with (
+        vital.repeating("sweep", wait, round_timeout_s=0.05),
+        vital.repeating("positions", wait),
+    ):
         await asyncio.sleep(0.1)
         assert "sweep" in str(vital.failure)
 

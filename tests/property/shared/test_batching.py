@@ -17,7 +17,7 @@ from shared.batching.policy import (
     size_thresholds,
     worth_waiting,
 )
-from worker.inference.bisect import halves
+from worker.inference.halving import halves
 
 MODEL = "test-model@1.0.0"
 

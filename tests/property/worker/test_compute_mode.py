@@ -15,7 +15,7 @@ from worker.device.compute_mode import (
     candidates,
     fastest,
 )
-from worker.models.brain_tumor.phantom import sample_head
+from worker.models.brain_tumor.phantom import phantom_head
 
 WAYS = candidates(["fp32", "bf16", "fp16"], compiled=True)
 positive = st.floats(1e-4, 10)
@@ -74,7 +74,7 @@ def test_agreement_is_the_share_of_voxels(data: st.DataObject) -> None:
 def test_the_sample_tells_a_lost_lesion() -> None:
     """The sample's ball is so large that a mask without it does not agree any more."""
     for shape in product((48, 96), (64, 112), (48, 96)):
-        head = sample_head(shape)
+        head = phantom_head(shape)
         ball = head > 160
         assert agreement(np.zeros_like(ball), ball) < LEAST_AGREEMENT - 0.01
         assert head.shape == shape

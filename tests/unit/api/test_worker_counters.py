@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from api.metrics.worker_counters import worker_families
-from shared.queue.worker_metrics import FAMILIES, added, batch_counts, observed
+from shared.queue.worker_metrics import FAMILIES, batch_counts, observation_fields, sum_counts
 from shared.results import Timings
 
 sizes = st.lists(st.integers(1, 400), max_size=30)
@@ -48,7 +48,7 @@ def samples(fields: dict[str, float]) -> dict[tuple[str, str], float]:
 @given(sizes)
 def test_a_histogram_holds_what_was_observed(seen: list[int]) -> None:
     """Each bucket counts the observations up to its bound, whatever was observed."""
-    fields = added(observed("batch_size", size) for size in seen)
+    fields = sum_counts(observation_fields("batch_size", size) for size in seen)
     read = samples(fields)
     for bound in FAMILIES["batch_size"].bounds if seen else ():
         below = sum(size <= bound for size in seen)
@@ -61,11 +61,11 @@ def test_a_histogram_holds_what_was_observed(seen: list[int]) -> None:
 
 def test_labels_keep_histograms_apart() -> None:
     """Stages are histograms of their own."""
-    fields = added(
+    fields = sum_counts(
         [
-            observed("stage_seconds", 0.02, 'stage="load"'),
-            observed("stage_seconds", 0.02, 'stage="load"'),
-            observed("stage_seconds", 400.0, 'stage="store"'),
+            observation_fields("stage_seconds", 0.02, 'stage="load"'),
+            observation_fields("stage_seconds", 0.02, 'stage="load"'),
+            observation_fields("stage_seconds", 400.0, 'stage="store"'),
         ]
     )
     read = samples(fields)

@@ -28,7 +28,7 @@ from voxelq.handles import JobHandle
 from voxelq.protocol.decoding import decode
 from voxelq.protocol.flows import Flows
 from voxelq.protocol.http_messages import HttpMessages
-from voxelq.protocol.steps import Emit, Flow, Pause, Report, Send, Step
+from voxelq.protocol.steps import Emit, Flow, Pause, ReportProgress, Send, Step
 from voxelq.protocol.upload_body import UploadBody
 from voxelq.records import JobState
 
@@ -66,7 +66,7 @@ def play(flow: Flow[Any], *answers: Answer) -> tuple[list[Step], Any]:
             return steps, error
         steps.append(step)
         reply = left.pop(0) if isinstance(step, Send) else None
-        if isinstance(step, Report):
+        if isinstance(step, ReportProgress):
             step.on_progress(step.state)
 
 

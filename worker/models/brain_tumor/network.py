@@ -1,6 +1,6 @@
 """The network: a residual 3D U-Net that outlines a tumour and says whether there is one.
 
-It works at half the grid's resolution, which costs an eighth, and loses no resolution: the eight
+It computes on half the grid, an eighth of the work, and still answers for every voxel: the eight
 voxels of a 2x2x2 cube are eight input channels, and eight output logits (Shi et al. 2016,
 doi:10.1109/CVPR.2016.207).
 After Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) and its residual successors.

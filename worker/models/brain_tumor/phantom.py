@@ -1,4 +1,7 @@
-"""A volume that resembles a head with a bright lesion, for a network's warm-up."""
+"""A volume that resembles a head with a bright lesion.
+
+A network warms up on it, and the autotuner compares compute modes on it.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +9,7 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 
 
-def sample_head(shape: tuple[int, int, int]) -> NDArray[np.float32]:
+def phantom_head(shape: tuple[int, int, int]) -> NDArray[np.float32]:
     """Return a noisy ellipsoid with a shell, and in it a ball of a fiftieth of the volume.
 
     The ball is so large that a network that misses it disagrees in more voxels than may differ

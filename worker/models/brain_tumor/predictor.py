@@ -26,7 +26,7 @@ from worker.inference.progress import OnProgress
 from worker.models.brain_tumor.agreed_mode import ComputeModeStore, agreed_mode
 from worker.models.brain_tumor.autotune import measure_modes
 from worker.models.brain_tumor.network import UNet3D, tumour_probability
-from worker.models.brain_tumor.phantom import Mask, sample_head
+from worker.models.brain_tumor.phantom import Mask, phantom_head
 from worker.models.brain_tumor.recipe import Recipe, load_network
 from worker.volume import postprocess, preprocess
 from worker.volume.align_channels import Channel
@@ -101,7 +101,7 @@ class TumorPredictor:
         """
         grid = self._recipe.network_grid
         affine = np.diag([*[grid.spacing_mm] * 3, 1.0])
-        sample = preprocess.to_network_grid(sample_head(grid.shape), affine, grid)
+        sample = preprocess.to_network_grid(phantom_head(grid.shape), affine, grid)
         all_cores = cores()
         # Under load each lane has one core; a single scan has all cores.
         thread_counts = [1, all_cores] if self.device == "cpu" and all_cores > 1 else [all_cores]

@@ -1,0 +1,1 @@
+"""Tests of what the documentation promises, with real processes and containers."""

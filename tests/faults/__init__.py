@@ -1,0 +1,1 @@
+"""The table of faults, and one test for each of its rows."""
