@@ -50,12 +50,24 @@ class ScanGeometry(_Frozen):
     orientation: str
 
 
+class ScanWarning(_Frozen):
+    """Why an answer may mean nothing, though it was computed; ``detail`` is a sentence for people.
+
+    ``code`` is for programs: ``not-flair-like`` is a scan that does not look like the FLAIR of a
+    brain.
+    """
+
+    code: str
+    detail: str
+
+
 class SegmentationResult(_Frozen):
     """The result of one job; ``sha256`` is of the scan's bytes as uploaded."""
 
     tumor: TumorFinding
     labels: tuple[LabelStats, ...]
     scan: ScanGeometry
+    warnings: tuple[ScanWarning, ...] = ()
     sha256: str
 
 

@@ -40,5 +40,6 @@ def _result(header: VolumeHeader, segmentation: Segmentation, sha256: str) -> Se
         scan=ScanGeometry(
             shape=header.shape, voxel_mm=header.voxel_mm, orientation=header.orientation
         ),
+        warnings=segmentation.warnings,
         sha256=sha256,
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from shared.bundles.model_card import ModelLabel
-from shared.results import LabelStats
+from shared.results import LabelStats, ScanWarning
 from shared.volumes.geometry import cubic_voxel_ml, voxel_volume_ml
 from worker.volume.preprocess import Frame
 from worker.volume.resample import Affine, Volume, sample_affine
@@ -39,6 +39,7 @@ class Segmentation:
     present: bool
     probability: float
     labels: list[LabelStats]
+    warnings: tuple[ScanWarning, ...] = ()
 
 
 def empty_segmentation(mask: Mask, probability: float) -> Segmentation:

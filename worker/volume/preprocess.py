@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.results import ScanWarning
 from worker.volume.resample import Affine, Volume, sample_affine
 
 #: Normalised brightness is clipped to this range, in standard deviations.
@@ -58,10 +59,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A normalised volume ``[C, D, H, W]`` (D, H, W along world x, y, z), and its frame."""
+    """A normalised volume ``[C, D, H, W]`` (D, H, W along world x, y, z), and its frame.
+
+    ``warnings`` say why a result that is computed from it may mean nothing.
+    """
 
     volume: Volume
     frame: Frame
+    warnings: tuple[ScanWarning, ...] = ()
 
 
 def to_network_grid(data: NDArray[np.generic], affine: Affine, grid: Grid) -> Prepared:

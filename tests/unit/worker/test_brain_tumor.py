@@ -160,3 +160,21 @@ def test_a_precision_that_was_asked_for_is_kept(bundle: Path, precision: str) ->
     loaded = load_tumor_predictor(bundle, device="cpu", precision=precision, threads=1)
     loaded.warm_up()
     assert loaded.compute_mode.precision == precision
+
+
+def test_the_answer_carries_what_the_input_s_check_says(predictor: TumorPredictor) -> None:
+    """A block of noise is answered with a warning, whether or not a tumour is found in it."""
+    prepared = predictor.preprocess([(scan(0), AFFINE)])
+    assert [warning.code for warning in prepared.warnings] == ["not-flair-like"]
+    for level in (0.0, 1.0):
+        probability = np.full(prepared.frame.grid.shape, level, dtype=np.float32)
+        answer = predictor.postprocess(prepared, Prediction(probability, 9.0))
+        assert answer.present is bool(level)
+        assert answer.warnings == prepared.warnings
+
+
+def test_a_model_for_another_sequence_expects_no_flair(tmp_path: Path) -> None:
+    """The input of a model that takes T1 is not checked for the looks of a FLAIR."""
+    bundle = write_tiny_bundle(tmp_path, inputs=[{"name": "scan", "modality": "T1"}])
+    loaded = load_tumor_predictor(bundle, device="cpu", precision="fp32", threads=1)
+    assert loaded.preprocess([(scan(0), AFFINE)]).warnings == ()

@@ -1,7 +1,7 @@
 """Runs VoxelQ's own network: whole scans on one grid, an outline and a presence."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -25,6 +25,7 @@ from worker.inference.oom import PassSizes
 from worker.inference.progress import OnProgress
 from worker.models.brain_tumor.agreed_mode import ComputeModeStore, agreed_mode
 from worker.models.brain_tumor.autotune import measure_modes
+from worker.models.brain_tumor.input_check import check_input
 from worker.models.brain_tumor.network import UNet3D, tumour_probability
 from worker.models.brain_tumor.phantom import Mask, phantom_head
 from worker.models.brain_tumor.recipe import Recipe, load_network
@@ -67,6 +68,7 @@ class TumorPredictor:
         self._recipe = recipe
         self._network = network.to(device)
         self._device = device
+        self._takes_flair = [channel.modality for channel in card.inputs] == ["FLAIR"]
         self._modes = modes
         self._mode_store = mode_store
         self.compute_mode = PLAIN
@@ -137,9 +139,14 @@ class TumorPredictor:
             set_threads(all_cores)
 
     def preprocess(self, channels: Sequence[Channel]) -> Prepared:
-        """Resample a scan of one channel to the network's grid."""
+        """Resample a scan of one channel to the network's grid, and check what it shows."""
         ((data, affine),) = channels
-        return preprocess.to_network_grid(data, affine, self._recipe.network_grid)
+        grid = self._recipe.network_grid
+        prepared = preprocess.to_network_grid(data, affine, grid)
+        if not self._takes_flair:
+            return prepared
+        warnings = check_input(data, affine, prepared.volume[0], grid.spacing_mm)
+        return replace(prepared, warnings=warnings)
 
     def pass_kind(self, prepared: Prepared) -> Hashable:
         """Return None: all scans are of one kind, because they are on the network's one grid."""
@@ -181,8 +188,10 @@ class TumorPredictor:
         volume_ml = sum(label.volume_ml for label in labels)
         probability = self._recipe.presence.probability(prediction.presence_logit, volume_ml)
         if labels and probability >= 0.5:
-            return Segmentation(mask, True, probability, labels)
-        return postprocess.empty_segmentation(mask, probability)
+            segmentation = Segmentation(mask, True, probability, labels)
+        else:
+            segmentation = postprocess.empty_segmentation(mask, probability)
+        return replace(segmentation, warnings=prepared.warnings)
 
     def _use(self, mode: ComputeMode) -> None:
         """Compute in this mode from now on; not to be called while a pass runs."""
