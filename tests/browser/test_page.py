@@ -5,10 +5,11 @@ from playwright.sync_api import Route, expect
 
 from shared.errors import InferenceFailed
 from shared.jobs import Stage
+from shared.results import ScanWarning
 from tests.browser.conftest import Visiting
 from tests.support.api_server import SCAN, ApiServer
 from tests.support.scripted_worker import ScriptedWorker
-from worker.pipeline.outcomes import Failed
+from worker.pipeline.outcomes import Failed, Finished, LeasedJob
 from worker.pipeline.progress import Step
 
 pytestmark = pytest.mark.timeout(600)
@@ -59,6 +60,28 @@ def test_a_dropped_scan_is_followed_to_its_end(
     expect(visit.row("second.nii.gz")).to_contain_text("No tumour found")
     expect(visit.at(".presence")).to_have_text("No tumour found")
     expect(visit.at("#announcer")).to_contain_text("second.nii.gz: No tumour found")
+
+
+def test_a_warning_of_a_scan_is_above_its_finding(
+    server: ApiServer, worker: ScriptedWorker, visiting: Visiting
+) -> None:
+    """What the worker warns of can be read before the answer that may mean nothing."""
+    detail = "This does not look like a FLAIR brain scan: it shows noise only."
+
+    def finish_with_warning(leased: LeasedJob) -> Finished:
+        report = worker.finish(leased).report
+        warning = ScanWarning(code="not-flair-like", detail=detail)
+        result = report.result.model_copy(update={"warnings": (warning,)})
+        return Finished(report.model_copy(update={"result": result}))
+
+    visit = visiting(server.url)
+    visit.drop([("noise.nii.gz", SCAN)])
+    expect(visit.row("noise.nii.gz")).to_contain_text("Queued")
+    visit.row("noise.nii.gz").get_by_role("link").click()
+    worker.settle(worker.start(), finish_with_warning)
+    expect(visit.at(".finding .warning")).to_have_text(detail)
+    assert visit.barriers() == []
+    visit.picture("warning")
 
 
 def test_a_scan_dropped_early_is_not_lost(server: ApiServer, visiting: Visiting) -> None:

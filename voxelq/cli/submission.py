@@ -158,5 +158,5 @@ def print_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
         tables.print_json([outcome.document() for outcome in outcomes])
     else:
         tables.print_results(
-            (outcome.label, outcome.job, str(outcome.refusal)) for outcome in outcomes
+            [(outcome.label, outcome.job, str(outcome.refusal)) for outcome in outcomes]
         )

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,8 +40,11 @@ def print_json(body: Any) -> None:
     sys.stdout.write(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
 
 
-def print_results(rows: Iterable[tuple[str, JobState | None, str]]) -> None:
-    """Print the outcome of scans: label, job, and the reason if the scan was refused."""
+def print_results(rows: Sequence[tuple[str, JobState | None, str]]) -> None:
+    """Print the outcome of scans: label, job, and the reason if the scan was refused.
+
+    Warnings about a scan follow on standard error.
+    """
     table = _table("scan", "job", "status", "tumour", "probability", "volume ml", "seconds")
     for label, job, reason in rows:
         if job is None:
@@ -49,6 +52,10 @@ def print_results(rows: Iterable[tuple[str, JobState | None, str]]) -> None:
         else:
             table.add_row(Text(label), job.id, _status(job), *_finding(job))
     stdout().print(table)
+    for label, job, _ in rows:
+        for warning in job.result.warnings if job and job.result else ():
+            words = Text(f"{label}: {warning.detail}", style="yellow")
+            stderr().print(words, soft_wrap=True)
 
 
 def print_jobs(jobs: Sequence[JobState]) -> None:
@@ -81,6 +88,8 @@ def print_job(job: JobState) -> None:
         table.add_row("probability", probability)
         table.add_row("volume", f"{volume} ml")
         table.add_row("took", f"{seconds} s")
+        for warning in job.result.warnings:
+            table.add_row("warning", Text(warning.detail, style="yellow"))
     if job.error is not None:
         table.add_row("error", Text(str(job.error)))
     stdout().print(table)

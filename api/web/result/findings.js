@@ -7,11 +7,12 @@ import { timingsBar } from "./timings.js";
 
 /** Returns the sections that describe a finished job. */
 export function findingSections(job) {
-  const { tumor, labels, scan } = job.result;
+  const { tumor, labels, scan, warnings = [] } = job.result;
   return [
     h(
       "section",
       { class: "finding", "aria-label": "Finding" },
+      ...warnings.map((warning) => h("p", { class: "warning", role: "note" }, warning.detail)),
       h("p", { class: "presence" }, tumor.present ? "Tumour present" : "No tumour found"),
       h(
         "dl",

@@ -185,6 +185,21 @@ def test_jobs_and_show_and_models_print_what_the_service_says(
     assert "flair" in capsys.readouterr().out
 
 
+def test_a_warning_of_a_scan_is_shown(
+    service: TinyService, run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`show` has a line for each warning, and `submit --wait` prints it with the scan's name."""
+    finished = job("01ABC", "finished")
+    detail = "This does not look like a FLAIR brain scan."
+    finished["result"]["warnings"] = [{"code": "not-flair-like", "detail": detail}]
+    service.on("GET", "/jobs/01ABC", 200, finished)
+    assert run("show", "01ABC") == 0
+    assert detail in capsys.readouterr().out
+    service.on("POST", "/jobs", 202, job("01ABC"))
+    assert run("submit", scan, "--wait") == 0
+    assert f"mary-smith: {detail}" in capsys.readouterr().err
+
+
 def test_models_lists_what_is_broken_with_its_reason(
     service: TinyService, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

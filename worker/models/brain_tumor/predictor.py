@@ -11,6 +11,7 @@ from torch import Tensor
 
 from shared.bundles.contents import BundleContents
 from shared.bundles.model_card import ModelCard
+from shared.telemetry import log_unexpected_error
 from worker.device.compute_mode import PLAIN, ComputeMode, candidates
 from worker.device.compute_options import ComputeOptions
 from worker.device.select import (
@@ -145,7 +146,11 @@ class TumorPredictor:
         prepared = preprocess.to_network_grid(data, affine, grid)
         if not self._takes_flair:
             return prepared
-        warnings = check_input(data, affine, prepared.volume[0], grid.spacing_mm)
+        try:
+            warnings = check_input(data, affine, prepared.volume[0], grid.spacing_mm)
+        except Exception as error:  # a warning is an extra, and must not cost a scan its mask
+            log_unexpected_error("input_check_failed", error)
+            return prepared
         return replace(prepared, warnings=warnings)
 
     def pass_kind(self, prepared: Prepared) -> Hashable:
