@@ -38,7 +38,7 @@ class Failure:
         lasts_s: How long the worker is away.
         left: The forecast for the other workers; None if they cannot keep up.
         backlog_per_hour: How many more scans wait after each hour, if they cannot keep up.
-        answer_s: Response times of the scans that arrived meanwhile; None if hardly any did.
+        response_s: Response times of the scans that arrived meanwhile; None if hardly any did.
         late_share: The share of those scans that missed the goal.
         caught_up_s: How long after the worker's return waits are as before; None: longer than was
             simulated, at most an hour.
@@ -47,7 +47,7 @@ class Failure:
     lasts_s: float
     left: Forecast | None
     backlog_per_hour: float
-    answer_s: Spread | None
+    response_s: Spread | None
     late_share: float
     caught_up_s: float | None
 
@@ -70,17 +70,17 @@ def forecast_failure(
     answers: list[NDArray[np.float64]] = []
     caught_up: list[float | None] = []
     runs = _failures(measured, demand, needed.workers, lasts_s, scans)
-    for arrived_s, response_times_s, back_s in runs:
-        answers.append(response_times_s[(arrived_s >= back_s - lasts_s) & (arrived_s < back_s)])
+    for arrived_s, response_s, back_s in runs:
+        answers.append(response_s[(arrived_s >= back_s - lasts_s) & (arrived_s < back_s)])
         caught_up.append(
-            _caught_up_after_s(arrived_s, response_times_s, back_s, needed.answer_s.mean)
+            _caught_up_after_s(arrived_s, response_s, back_s, needed.response_s.mean)
         )
     hit = np.concatenate(answers) if answers else np.zeros(0)
     return Failure(
         lasts_s=lasts_s,
         left=forecast_for(left) if keeps_up else None,
         backlog_per_hour=0.0 if keeps_up else HOUR_S * (demand.rate - left * measured.scans_per_s),
-        answer_s=Spread.of(hit) if len(hit) else None,
+        response_s=Spread.of(hit) if len(hit) else None,
         late_share=float(np.mean(hit > demand.within_s)) if len(hit) else 0.0,
         caught_up_s=_mean_if_all_known(caught_up),
     )
@@ -104,7 +104,7 @@ def _failures(
         result = run(measured, demand, workers, count, Outage(at_s, lasts_s, LEASE_S), seed)
         affected = int(((result.arrived_s >= at_s) & (result.arrived_s < back_s)).sum())
         if affected:
-            yield result.arrived_s, measured.response_times_s(result), back_s
+            yield result.arrived_s, measured.response_s(result), back_s
         hit, simulated = hit + affected, simulated + count
         if hit >= _FAILURE_SCANS or simulated >= scans:
             return
@@ -118,7 +118,7 @@ def _mean_if_all_known(seconds: Sequence[float | None]) -> float | None:
 
 def _caught_up_after_s(
     arrived_s: NDArray[np.float64],
-    response_times_s: NDArray[np.float64],
+    response_s: NDArray[np.float64],
     back_s: float,
     usual_s: float,
 ) -> float | None:
@@ -127,6 +127,6 @@ def _caught_up_after_s(
     size = max(1, min(_WINDOW_SCANS, len(after) // 4))
     for start in range(0, len(after) - size + 1, size):
         window = after[start : start + size]
-        if response_times_s[window].mean() <= _RECOVERED * usual_s:
+        if response_s[window].mean() <= _RECOVERED * usual_s:
             return float(arrived_s[window[0]]) - back_s if start else 0.0
     return None

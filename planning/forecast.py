@@ -61,14 +61,14 @@ class Forecast:
     """How a number of workers handles a load.
 
     ``utilisation`` is the load's share of what they can compute at most; ``wait_s`` is the time
-    until a worker draws the scan, ``answer_s`` the time until the client has the result, and
-    ``goal_s`` the goal's percentile of that.
+    until a worker draws the scan, ``response_s`` the time until the client has the result, and
+    ``goal_s`` the goal's percentile of the response times.
     """
 
     workers: int
     utilisation: float
     wait_s: Spread
-    answer_s: Spread
+    response_s: Spread
     goal_s: float
     reached: bool
     batch_size: float
@@ -85,13 +85,13 @@ def forecast(
     """Return how ``workers`` handle a load; there must be at least :func:`least_workers`."""
     result = run(measured, demand, workers, scans_for(demand, workers, scans))
     warm = int(len(result.arrived_s) * _WARM_SHARE)
-    response_times_s = measured.response_times_s(result)[warm:]
-    goal_s = float(np.percentile(response_times_s, demand.percentile))
+    response_s = measured.response_s(result)[warm:]
+    goal_s = float(np.percentile(response_s, demand.percentile))
     return Forecast(
         workers=workers,
         utilisation=demand.rate / (workers * measured.scans_per_s),
-        wait_s=Spread.of(result.waits_s[warm:]),
-        answer_s=Spread.of(response_times_s),
+        wait_s=Spread.of(result.wait_s[warm:]),
+        response_s=Spread.of(response_s),
         goal_s=goal_s,
         reached=goal_s <= demand.within_s * (1 + 1e-9),
         batch_size=float(result.sizes.mean()),

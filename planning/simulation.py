@@ -138,28 +138,32 @@ class Outage:
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """The result of a run, in seconds; scans are in the order of their arrival."""
+    """The result of a run, in seconds; scans are in the order of their arrival.
 
-    arrived_s: NDArray[np.float64]  #: when each scan arrived
-    waits_s: NDArray[np.float64]  #: from then to its last draw
-    latencies_s: NDArray[np.float64]  #: from then to its result
-    sizes: NDArray[np.int64]  #: of each batch
+    A latency is the worker's side: upload and response come on top of it, and
+    :meth:`planning.cost.MeasuredCost.response_s` adds them.
+    """
+
+    arrived_s: NDArray[np.float64]  #: when each scan arrived in the queue
+    wait_s: NDArray[np.float64]  #: from its arrival until a worker drew it for the last time
+    latency_s: NDArray[np.float64]  #: from its arrival to its result
+    sizes: NDArray[np.int64]  #: the scans of each batch
     makespan_s: float
     busy_share: float
 
     @property
     def mean_s(self) -> float:
         """Mean latency."""
-        return float(self.latencies_s.mean())
+        return float(self.latency_s.mean())
 
     @property
     def throughput(self) -> float:
         """Scans computed a second, from the first arrival to the last result."""
-        return len(self.latencies_s) / self.makespan_s
+        return len(self.latency_s) / self.makespan_s
 
     def percentile_s(self, share: float) -> float:
         """Return the latency that ``share`` (0 to 100) of the scans do not exceed."""
-        return float(np.percentile(self.latencies_s, share))
+        return float(np.percentile(self.latency_s, share))
 
 
 def simulate(
@@ -266,8 +270,8 @@ def simulate(
     makespan_s = now_s - times[0]
     return SimulationResult(
         arrived_s=np.array(times),
-        waits_s=np.array(waits),
-        latencies_s=np.array(latencies),
+        wait_s=np.array(waits),
+        latency_s=np.array(latencies),
         sizes=np.array(sizes),
         makespan_s=makespan_s,
         busy_share=busy_s / (workers * makespan_s),

@@ -1,6 +1,5 @@
 """The command `voxelq plan`, which says how many workers a load needs."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,7 +63,13 @@ def plan(
     # these need more than a base install
     from planning.forecast import Demand
     from planning.planner import GoalOutOfReach, make_plan
-    from voxelq.cli.plan_report import NoDrawing, check_drawing, plot_plan, print_plan
+    from voxelq.cli.plan_report import (
+        NoDrawing,
+        check_drawing,
+        plan_numbers,
+        plot_plan,
+        print_plan,
+    )
 
     cost = _cost(measured, fixed_s, per_scan_s)
     try:
@@ -88,7 +93,7 @@ def plan(
         tables.complain(str(error))
         raise typer.Exit(FAILED) from error
     if as_json:
-        tables.print_json({"cost": asdict(cost), **asdict(made)})
+        tables.print_json(plan_numbers(made, cost))
     else:
         print_plan(made, cost)
 

@@ -1,5 +1,6 @@
-"""A plan as text on a terminal and as a picture."""
+"""A plan as text on a terminal, as JSON and as a picture."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from planning.failure import Failure
 from planning.forecast import Demand, Forecast, Spread
 from planning.planner import Plan
 from voxelq.cli import tables
+
+#: Keys of the JSON that programs read, by the fields' names where these differ.
+_JSON_KEYS = {"response_s": "answer_s"}
 
 
 class NoDrawing(Exception):
@@ -23,6 +27,15 @@ def print_plan(plan: Plan, measured: MeasuredCost) -> None:
     out.print(_table(plan, measured))
     out.print(_answer(plan, unit), soft_wrap=True)
     out.print(_failure(plan, unit), soft_wrap=True)
+
+
+def plan_numbers(plan: Plan, measured: MeasuredCost) -> dict[str, Any]:
+    """Return the cost and the plan as they are written in JSON."""
+
+    def renamed(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {_JSON_KEYS.get(name, name): value for name, value in fields}
+
+    return {"cost": asdict(measured), **asdict(plan, dict_factory=renamed)}
 
 
 def _question(plan: Plan, measured: MeasuredCost) -> str:
@@ -64,7 +77,7 @@ def _table(plan: Plan, measured: MeasuredCost) -> Table:
             str(forecast.workers),
             f"{100 * forecast.utilisation:.0f}",
             *_cells(forecast.wait_s),
-            *_cells(forecast.answer_s),
+            *_cells(forecast.response_s),
             f"{'yes' if forecast.reached else 'no'} ({_brief(forecast.goal_s)})",
             style="bold" if forecast.workers == plan.needed.workers else None,
         )
@@ -100,7 +113,7 @@ def _failure(plan: Plan, unit: str) -> str:
 
 
 def _passing(failure: Failure) -> str:
-    if failure.answer_s is None:
+    if failure.response_s is None:
         return "hardly a scan comes meanwhile"
     back = (
         "it takes longer to catch up than was simulated"
@@ -108,8 +121,8 @@ def _passing(failure: Failure) -> str:
         else f"{failure.caught_up_s / 60:.1f} min after its return all is as before"
     )
     return (
-        f"scans that come meanwhile take {_brief(failure.answer_s.mean)} s in the mean, "
-        f"{_brief(failure.answer_s.p95)} s at p95, {100 * failure.late_share:.0f} % of them are "
+        f"scans that come meanwhile take {_brief(failure.response_s.mean)} s in the mean, "
+        f"{_brief(failure.response_s.p95)} s at p95, {100 * failure.late_share:.0f} % of them are "
         f"late, and {back}"
     )
 
@@ -142,7 +155,7 @@ def plot_plan(plan: Plan, measured: MeasuredCost, path: Path) -> None:
     figure.suptitle(_load(demand))
     counts = [forecast.workers for forecast in plan.forecasts]
     for name, style in (("mean", "--"), ("p95", "-"), ("p99", "-")):
-        seconds = [getattr(forecast.answer_s, name) for forecast in plan.forecasts]
+        seconds = [getattr(forecast.response_s, name) for forecast in plan.forecasts]
         axes[0].plot(counts, seconds, style, marker="o", label=name)
     axes[0].axhline(demand.within_s, color="black", linewidth=0.8, label="goal")
     axes[0].set(title="time to the answer", ylabel="s", yscale="log")

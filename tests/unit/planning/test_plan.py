@@ -152,6 +152,23 @@ def test_json_holds_what_the_table_shows(run: Run, capsys: pytest.CaptureFixture
     assert plan["scans"] == 2000
 
 
+def test_programs_rely_on_the_keys_of_the_json(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The keys stay the same when fields of the code are renamed."""
+    assert run("--load", 20_000, "--within", 3, "--json", *NUMBERS) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert set(plan) == {"cost", "demand", "needed", "forecasts", "failure", "scans"}
+    assert set(plan["demand"]) == {"scans_per_hour", "within_s", "percentile", "burst"}
+    assert set(plan["needed"]) == {
+        *("workers", "utilisation", "wait_s", "answer_s", "goal_s", "reached", "batch_size")
+    }
+    assert set(plan["failure"]) == {
+        *("lasts_s", "left", "backlog_per_hour", "answer_s", "late_share", "caught_up_s")
+    }
+    assert plan["failure"]["left"] is None or plan["failure"]["left"] in plan["forecasts"]
+
+
 def test_a_number_of_workers_may_be_given(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """With --workers the given number is enough, too few, or cannot keep up."""
     assert run("--load", 20_000, "--within", 3, "--workers", 9, *NUMBERS) == 0
@@ -217,8 +234,8 @@ def test_a_failure_of_the_only_worker_leaves_none() -> None:
     )
     assert failure.left is None
     assert failure.backlog_per_hour == pytest.approx(3600)
-    assert failure.answer_s is not None
-    assert failure.answer_s.mean > 100
+    assert failure.response_s is not None
+    assert failure.response_s.mean > 100
     assert failure.late_share > 0.9
     assert failure.caught_up_s is not None
     assert failure.caught_up_s > 60

@@ -42,8 +42,8 @@ def test_every_scan_is_answered_once(policy: Policy, workers: int) -> None:
     """All scans are answered, none sooner than a pass takes, no batch above its bound."""
     rate = 20.0 * workers
     outcome = simulate(policy, COST, poisson_arrivals(rate, seed=1), scans=5000, workers=workers)
-    assert len(outcome.latencies_s) == outcome.sizes.sum() == 5000
-    assert outcome.latencies_s.min() >= COST.seconds(1) - 1e-9
+    assert len(outcome.latency_s) == outcome.sizes.sum() == 5000
+    assert outcome.latency_s.min() >= COST.seconds(1) - 1e-9
     assert 1 <= outcome.sizes.min() <= outcome.sizes.max() <= 8
     assert 0 < outcome.busy_share <= 1
 
@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
     first, again, other = (
         simulate(
             Adaptive(8, 0.01), COST, poisson_arrivals(12, seed=1), scans=500, noise=0.2, seed=seed
-        ).latencies_s
+        ).latency_s
         for seed in (7, 7, 8)
     )
     assert np.array_equal(first, again)
@@ -63,10 +63,10 @@ def test_the_same_seed_gives_the_same_run() -> None:
 def test_a_window_is_held_in_full_and_no_longer() -> None:
     """A lone scan waits for a fixed window; a full batch starts with its last scan."""
     alone = simulate(FixedWindow(8, 0.3), COST, constant_arrivals(1.0), scans=5)
-    assert alone.latencies_s == pytest.approx(0.3 + COST.seconds(1))
+    assert alone.latency_s == pytest.approx(0.3 + COST.seconds(1))
     full = simulate(FixedWindow(4, 100.0), COST, constant_arrivals(1.0), scans=8)
     assert full.sizes.tolist() == [4, 4]
-    assert full.latencies_s[3] == pytest.approx(COST.seconds(4))
+    assert full.latency_s[3] == pytest.approx(COST.seconds(4))
 
 
 def test_workers_compute_at_the_same_time() -> None:
@@ -118,7 +118,7 @@ def test_lanes_that_share_a_worker_are_the_textbook_queue(load: float) -> None:
     )
     assert outcome.mean_s == pytest.approx(1 / (1 - load), rel=0.05)
     assert outcome.busy_share == pytest.approx(load, rel=0.02)
-    assert outcome.waits_s.max() == 0
+    assert outcome.wait_s.max() == 0
 
 
 def test_lanes_that_do_not_slow_each_other_down_are_workers() -> None:
@@ -134,7 +134,7 @@ def test_lanes_that_do_not_slow_each_other_down_are_workers() -> None:
         )
         for workers, speedups in ((1, (1.0, 2.0)), (2, (1.0,)))
     )
-    assert together.latencies_s == pytest.approx(apart.latencies_s)
+    assert together.latency_s == pytest.approx(apart.latency_s)
 
 
 def test_a_batch_costs_its_share_of_a_worker() -> None:
@@ -147,7 +147,7 @@ def test_a_batch_costs_its_share_of_a_worker() -> None:
         lanes=LaneSpeeds((1.0, 1.25)),
     )
     # alone to 0.5, then two at 0.625 each: the first ends at 1.3, the second alone at 1.8
-    assert outcome.latencies_s == pytest.approx([1.3, 1.3, 1.0])
+    assert outcome.latency_s == pytest.approx([1.3, 1.3, 1.0])
     assert outcome.busy_share * outcome.makespan_s == pytest.approx(1.8 + 1.0)
 
 
@@ -156,7 +156,7 @@ def test_an_upload_delays_a_busy_worker() -> None:
     outcome = simulate(
         ONE_BY_ONE, BatchCost(0.0, 1.0), iter([0.0, 0.5, 9.0]), scans=3, upload_s=0.2
     )
-    assert outcome.latencies_s == pytest.approx([1.2, 1.7, 1.0])
+    assert outcome.latency_s == pytest.approx([1.2, 1.7, 1.0])
 
 
 @pytest.mark.parametrize("speedups", [(), (2.0,), (1.0, 0.0)])
@@ -172,7 +172,7 @@ def test_a_failed_worker_delays_its_scans_and_loses_none() -> None:
     outcome = simulate(
         ONE_BY_ONE, BatchCost(0.0, 1.0), iter([10.0, 10.2, 12.0]), scans=3, outage=outage
     )
-    assert outcome.latencies_s == pytest.approx([21.5, 22.3, 21.5])
+    assert outcome.latency_s == pytest.approx([21.5, 22.3, 21.5])
     with_another = simulate(
         ONE_BY_ONE,
         BatchCost(0.0, 1.0),
@@ -182,8 +182,8 @@ def test_a_failed_worker_delays_its_scans_and_loses_none() -> None:
         outage=outage,
         seed=1,
     )
-    assert with_another.latencies_s.min() >= 1
-    assert with_another.latencies_s.max() == pytest.approx(13.5 + 1 - 10.0, abs=0.3)
+    assert with_another.latency_s.min() >= 1
+    assert with_another.latency_s.max() == pytest.approx(13.5 + 1 - 10.0, abs=0.3)
 
 
 @pytest.mark.parametrize("lanes", [LaneSpeeds(), LaneSpeeds((1.0, 1.3, 1.4))])
@@ -199,7 +199,7 @@ def test_an_outage_under_load_is_caught_up_with(lanes: LaneSpeeds) -> None:
         lanes=lanes,
         outage=Outage(at_s=2000.0, lasts_s=600.0, noticed_s=15.0),
     )
-    arrived_s, latencies = outcome.arrived_s, outcome.latencies_s
+    arrived_s, latencies = outcome.arrived_s, outcome.latency_s
     assert outcome.sizes.sum() >= 40_000
     assert latencies.min() > 0
     before, during = (
