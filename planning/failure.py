@@ -72,9 +72,7 @@ def forecast_failure(
     runs = _failures(measured, demand, needed.workers, lasts_s, scans)
     for arrived_s, response_s, back_s in runs:
         answers.append(response_s[(arrived_s >= back_s - lasts_s) & (arrived_s < back_s)])
-        caught_up.append(
-            _caught_up_after_s(arrived_s, response_s, back_s, needed.response_s.mean)
-        )
+        caught_up.append(_caught_up_after_s(arrived_s, response_s, back_s, needed.response_s.mean))
     hit = np.concatenate(answers) if answers else np.zeros(0)
     return Failure(
         lasts_s=lasts_s,
@@ -93,8 +91,8 @@ def _failures(
 
     Of each run: when scans arrived, their response times, and when the worker was back.
     """
-    at_s = HOUR_S * (1 - peak_share(demand.burst))
-    if demand.burst == 1:
+    at_s = HOUR_S * (1 - peak_share(demand.peak_factor))
+    if demand.peak_factor == 1:
         at_s = min(at_s, scans / demand.rate)
     back_s = at_s + lasts_s
     after_s = min(HOUR_S, max(lasts_s, scans / demand.rate))

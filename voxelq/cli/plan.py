@@ -22,9 +22,11 @@ def plan(
     percentile: Annotated[
         float, typer.Option(min=1, max=99.9, help="Per cent of the scans that reach the goal.")
     ] = 95.0,
-    burst: Annotated[
+    peak_factor: Annotated[
         float,
-        typer.Option(min=1, help="Ten minutes of each hour bring so many times the mean."),
+        typer.Option(
+            "--burst", min=1, help="Ten minutes of each hour bring so many times the mean."
+        ),
     ] = 1.0,
     measured: Annotated[
         Path | None,
@@ -78,7 +80,7 @@ def plan(
         with tables.stderr().status("simulating") as status:
             made = make_plan(
                 cost,
-                Demand(scans_per_hour, within_s, percentile, burst),
+                Demand(scans_per_hour, within_s, percentile, peak_factor),
                 workers=workers,
                 scans=scans,
                 outage_s=60 * outage_minutes,

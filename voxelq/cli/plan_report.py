@@ -13,7 +13,7 @@ from planning.planner import Plan
 from voxelq.cli import tables
 
 #: Keys of the JSON that programs read, by the fields' names where these differ.
-_JSON_KEYS = {"response_s": "answer_s"}
+_JSON_KEYS = {"peak_factor": "burst", "response_s": "answer_s"}
 
 
 class NoDrawing(Exception):
@@ -51,7 +51,8 @@ def _question(plan: Plan, measured: MeasuredCost) -> str:
 
 
 def _load(demand: Demand) -> str:
-    busy = f", {demand.burst:g} times as many in the busy stretch" if demand.burst > 1 else ""
+    factor = demand.peak_factor
+    busy = f", {factor:g} times as many in the busy stretch" if factor > 1 else ""
     return f"{demand.scans_per_hour:,.10g} scans an hour{busy}"
 
 

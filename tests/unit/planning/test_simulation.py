@@ -97,7 +97,7 @@ def test_the_policy_holds_the_throughput_of_the_largest_batches() -> None:
     [
         poisson_arrivals(50.0, seed=4),
         constant_arrivals(50.0),
-        bursty_arrivals(50.0, burst=8, gap_s=0.03, seed=4),
+        bursty_arrivals(50.0, series_size=8, gap_s=0.03, seed=4),
     ],
     ids=["poisson", "constant", "bursty"],
 )
@@ -214,7 +214,7 @@ def test_an_outage_under_load_is_caught_up_with(lanes: LaneSpeeds) -> None:
 @pytest.mark.parametrize("factor", [1.0, 3.0, 6.0, 12.0])
 def test_peaks_have_their_share_of_scans(factor: float) -> None:
     """The peak of an hour has ``factor`` times the mean rate, and the whole hour the mean."""
-    times = np.array(list(islice(peaked_arrivals(1.0, factor=factor, seed=2), 36_000)))
+    times = np.array(list(islice(peaked_arrivals(1.0, peak_factor=factor, seed=2), 36_000)))
     assert np.all(np.diff(times) >= 0)
     assert len(times) / times[-1] == pytest.approx(1.0, rel=0.05)
     share = peak_share(factor)
@@ -225,4 +225,4 @@ def test_peaks_have_their_share_of_scans(factor: float) -> None:
 def test_a_peak_below_the_mean_is_refused() -> None:
     """A factor below 1 is refused."""
     with pytest.raises(ValueError, match="at least as many"):
-        next(peaked_arrivals(1.0, factor=0.5, seed=0))
+        next(peaked_arrivals(1.0, peak_factor=0.5, seed=0))
