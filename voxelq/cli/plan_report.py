@@ -13,7 +13,12 @@ from planning.planner import Plan
 from voxelq.cli import tables
 
 #: Keys of the JSON that programs read, by the fields' names where these differ.
-_JSON_KEYS = {"peak_factor": "burst", "response_s": "answer_s"}
+_JSON_KEYS = {
+    "duration_s": "lasts_s",
+    "peak_factor": "burst",
+    "remaining_forecast": "left",
+    "response_s": "answer_s",
+}
 
 
 class NoDrawing(Exception):
@@ -102,14 +107,15 @@ def _answer(plan: Plan, unit: str) -> str:
 
 
 def _failure(plan: Plan, unit: str) -> str:
-    failure, left = plan.failure, plan.needed.workers - 1
-    if failure.left is None:
+    failure, remaining_workers = plan.failure, plan.needed.workers - 1
+    if failure.remaining_forecast is None:
         lasting = f"the queue grows by {failure.backlog_per_hour:,.0f} scans an hour"
     else:
-        lasting = _lasting(failure.left, plan)
+        lasting = _lasting(failure.remaining_forecast, plan)
+    remaining = pluralize(remaining_workers, unit) if remaining_workers else "none"
     return (
-        f"If one fails, {lasting} with {pluralize(left, unit) if left else 'none'} left. "
-        f"If it is away for {failure.lasts_s / 60:g} min, {_passing(failure)}."
+        f"If one fails, {lasting} with {remaining} left. "
+        f"If it is away for {failure.duration_s / 60:g} min, {_passing(failure)}."
     )
 
 
@@ -128,9 +134,9 @@ def _passing(failure: Failure) -> str:
     )
 
 
-def _lasting(left: Forecast, plan: Plan) -> str:
-    outcome = "the goal is still reached" if left.reached else "the goal is missed"
-    return f"{outcome} (p{plan.demand.percentile:g} {_brief(left.goal_s)} s)"
+def _lasting(forecast: Forecast, plan: Plan) -> str:
+    outcome = "the goal is still reached" if forecast.reached else "the goal is missed"
+    return f"{outcome} (p{plan.demand.percentile:g} {_brief(forecast.goal_s)} s)"
 
 
 def check_drawing() -> None:

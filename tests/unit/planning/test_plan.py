@@ -232,7 +232,7 @@ def test_a_failure_of_the_only_worker_leaves_none() -> None:
         300.0,
         2000,
     )
-    assert failure.left is None
+    assert failure.remaining_forecast is None
     assert failure.backlog_per_hour == pytest.approx(3600)
     assert failure.response_s is not None
     assert failure.response_s.mean > 100
@@ -241,9 +241,9 @@ def test_a_failure_of_the_only_worker_leaves_none() -> None:
     assert failure.caught_up_s > 60
 
 
-def test_a_failure_that_hits_no_scan_is_told_so(
+def test_a_failure_without_affected_scans_is_reported(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where scans are rarer than failures are long, hardly one is hit."""
+    """If scans are so rare that none arrives during a failure, the plan says so."""
     assert run("--load", 0.1, "--within", 3, "--outage-minutes", 0.1, *NUMBERS) == 0
     assert "hardly a scan comes meanwhile" in capsys.readouterr().out

@@ -168,7 +168,7 @@ def test_lanes_begin_with_one_alone(speedups: tuple[float, ...]) -> None:
 
 def test_a_failed_worker_delays_its_scans_and_loses_none() -> None:
     """Scans of a worker that fails run once the failure is noticed; all scans are answered."""
-    outage = Outage(at_s=10.5, lasts_s=20.0, noticed_s=3.0)
+    outage = Outage(at_s=10.5, duration_s=20.0, noticed_after_s=3.0)
     outcome = simulate(
         ONE_BY_ONE, BatchCost(0.0, 1.0), iter([10.0, 10.2, 12.0]), scans=3, outage=outage
     )
@@ -197,7 +197,7 @@ def test_an_outage_under_load_is_caught_up_with(lanes: LaneSpeeds) -> None:
         scans=40_000,
         workers=3,
         lanes=lanes,
-        outage=Outage(at_s=2000.0, lasts_s=600.0, noticed_s=15.0),
+        outage=Outage(at_s=2000.0, duration_s=600.0, noticed_after_s=15.0),
     )
     arrived_s, latencies = outcome.arrived_s, outcome.latency_s
     assert outcome.sizes.sum() >= 40_000
