@@ -15,8 +15,10 @@ from planning.forecast import (
     scans_for,
 )
 
-#: More workers than this multiple of the least are not simulated.
-_MOST_FACTOR, _MOST_ABOVE = 32, 64
+#: The search stops above ``_MOST_FACTOR * least + _MOST_ABOVE`` workers, where ``least`` is the
+#: fewest that keep up with the load.
+_MOST_FACTOR = 32
+_MOST_ABOVE = 64
 
 
 class GoalOutOfReach(Exception):
@@ -98,8 +100,8 @@ def _fewest_workers(
             raise GoalOutOfReach(
                 f"{pluralize(count, measured.unit)} answer within "
                 f"{forecast_for(count).goal_s:.3g} s at the {demand.percentile:g}th percentile, "
-                f"and more bring no less than that: {demand.within_s:g} s is too close to what "
-                "a scan takes alone."
+                f"and more {measured.unit}s would not make it faster: {demand.within_s:g} s is too "
+                "close to what a scan takes alone."
             )
         below, count, step = count, count + step, 2 * step
     while count - below > 1:
