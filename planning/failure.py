@@ -21,7 +21,7 @@ from planning.forecast import (
 from planning.simulation import Outage
 from shared.settings import Settings
 
-#: The failure of a machine is noticed when its leases expire.
+#: The service's default lease. A worker that fails is noticed when its leases expire.
 LEASE_S: float = Settings.model_fields["lease_s"].default
 #: The most runs with a failure.
 _MOST_FAILURES = 20
@@ -62,10 +62,12 @@ def forecast_failure(
     forecast_for: Callable[[int], Forecast],
     duration_s: float,
     scans: int = LEAST_SCANS,
+    lease_s: float = LEASE_S,
 ) -> Failure:
     """Return the effect if one of the workers ``needed`` fails.
 
-    ``forecast_for`` returns the forecast of another number of workers.
+    ``forecast_for`` returns the forecast of another number of workers; the failure is noticed
+    after ``lease_s``.
 
     Each run has up to ``scans`` before the failure, and up to as many after the worker's return.
     There are more before it if the load has a peak, because the failure begins with the peak, late
@@ -76,7 +78,7 @@ def forecast_failure(
     keeps_up = remaining_workers >= least_workers(measured, demand)
     affected_by_run: list[NDArray[np.float64]] = []
     caught_up: list[float | None] = []
-    runs = _failures(measured, demand, needed.workers, duration_s, scans)
+    runs = _failures(measured, demand, needed.workers, duration_s, scans, lease_s)
     for arrived_s, response_s, back_s in runs:
         affected_by_run.append(
             response_s[(arrived_s >= back_s - duration_s) & (arrived_s < back_s)]
@@ -96,7 +98,12 @@ def forecast_failure(
 
 
 def _failures(
-    measured: MeasuredCost, demand: Demand, workers: int, duration_s: float, scans: int
+    measured: MeasuredCost,
+    demand: Demand,
+    workers: int,
+    duration_s: float,
+    scans: int,
+    lease_s: float,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], float]]:
     """Yield runs in which a worker fails as the peak begins, until enough scans were affected.
 
@@ -111,7 +118,7 @@ def _failures(
     count = math.ceil((back_s + after_s) * demand.rate) + _WINDOW_SCANS
     simulated = affected_count = 0
     for seed in range(SEED, SEED + _MOST_FAILURES):
-        result = run(measured, demand, workers, count, Outage(at_s, duration_s, LEASE_S), seed)
+        result = run(measured, demand, workers, count, Outage(at_s, duration_s, lease_s), seed)
         affected_in_run = int(((result.arrived_s >= at_s) & (result.arrived_s < back_s)).sum())
         if affected_in_run:
             yield result.arrived_s, measured.response_s(result), back_s

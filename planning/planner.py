@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from planning.cost import MeasuredCost, pluralize
-from planning.failure import Failure, forecast_failure
+from planning.failure import LEASE_S, Failure, forecast_failure
 from planning.forecast import (
     LEAST_SCANS,
     Demand,
@@ -43,6 +43,7 @@ def make_plan(
     workers: int | None = None,
     scans: int | None = None,
     outage_s: float = 600.0,
+    lease_s: float = LEASE_S,
     on_forecast: Callable[[int], None] = lambda workers: None,
 ) -> Plan:
     """Return how many workers are needed, or how ``workers`` handle the load.
@@ -53,6 +54,7 @@ def make_plan(
         workers: How many to plan with; None: as few as reach the goal.
         scans: How many to simulate for each number of workers; None: enough for the percentiles.
         outage_s: How long a worker that fails is away.
+        lease_s: How long after a worker's failure its scans go back to the queue.
         on_forecast: Called with every number of workers that is simulated.
 
     Raises:
@@ -76,8 +78,9 @@ def make_plan(
             f"{pluralize(workers, measured.unit)} can do {workers * measured.scans_per_s:.3g} "
             f"scans a second, and {demand.rate:.3g} come: the queue would grow without end."
         )
+    failure_scans = min(scans or LEAST_SCANS, LEAST_SCANS)
     failure = forecast_failure(
-        measured, demand, needed, forecast_for, outage_s, min(scans or LEAST_SCANS, LEAST_SCANS)
+        measured, demand, needed, forecast_for, outage_s, failure_scans, lease_s
     )
     forecasts = [forecasts_by_count[count] for count in sorted(forecasts_by_count)]
     return Plan(demand, needed, forecasts, failure, scans_for(demand, needed.workers, scans))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voxelq.cli import tables
-from voxelq.cli.exits import FAILED, USAGE
+from voxelq.cli.exits import FAILED, USAGE, UsageError
 from voxelq.cli.extras import SHARED, require
 from voxelq.cli.options import JsonOption
 
@@ -73,7 +73,7 @@ def plan(
         print_plan,
     )
 
-    cost = _cost(measured, fixed_s, per_scan_s)
+    cost, lease_s = _cost(measured, fixed_s, per_scan_s), _lease_s()
     try:
         if plot is not None:
             check_drawing()
@@ -84,6 +84,7 @@ def plan(
                 workers=workers,
                 scans=scans,
                 outage_s=60 * outage_minutes,
+                lease_s=lease_s,
                 on_forecast=lambda count: status.update(f"simulating {count} {cost.unit}(s)"),
             )
         if plot is not None:
@@ -115,3 +116,15 @@ def _cost(measured: Path | None, fixed_s: float | None, per_scan_s: float | None
     if fixed_s is None or per_scan_s is None or fixed_s + per_scan_s <= 0:
         raise typer.BadParameter("--fixed and --per-scan go together, and one is above 0")
     return MeasuredCost(BatchCost(fixed_s, per_scan_s))
+
+
+def _lease_s() -> float:
+    """Return the lease in the settings of the environment, as the service reads it."""
+    from pydantic import ValidationError
+
+    from shared.settings import Settings
+
+    try:
+        return Settings().lease_s
+    except ValidationError as error:
+        raise UsageError("A setting cannot be used: `voxelq doctor` says which.") from error

@@ -12,6 +12,7 @@ from benchmarks.components.load import PARTS, WHOLES
 from planning.cost import BadMeasurement, MeasuredCost, lane_speeds, read_cost
 from planning.failure import forecast_failure
 from planning.forecast import Demand, forecast
+from planning.simulation import Outage
 from planning.workers import LaneSpeeds
 from shared.batching.cost_model import BatchCost
 from tests.support.command_line import Run
@@ -217,6 +218,31 @@ def test_without_matplotlib_only_the_picture_is_missed(
     assert run("--load", 9000, "--within", 3, *NUMBERS) == 0
     assert run("--load", 9000, "--within", 3, "--plot", tmp_path / "plan.png", *NUMBERS) == 2
     assert "pip install matplotlib" in capsys.readouterr().err
+
+
+def test_a_failure_is_noticed_when_the_lease_of_the_settings_expires(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan simulates failures with the VOXELQ_LEASE_S of the service."""
+    leases_s = set()
+
+    def recorded(at_s: float, duration_s: float, noticed_after_s: float) -> Outage:
+        leases_s.add(noticed_after_s)
+        return Outage(at_s, duration_s, noticed_after_s)
+
+    monkeypatch.setattr("planning.failure.Outage", recorded)
+    monkeypatch.setenv("VOXELQ_LEASE_S", "77")
+    assert run("--load", 20_000, "--within", 3, *NUMBERS) == 0
+    assert leases_s == {77}
+
+
+def test_a_setting_that_cannot_be_used_is_usage(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a lease that no service would accept there is no plan, but exit code 2."""
+    monkeypatch.setenv("VOXELQ_LEASE_S", "soon")
+    assert run("--load", 20_000, "--within", 3, *NUMBERS) == 2
+    assert "voxelq doctor" in capsys.readouterr().err
 
 
 def test_a_failure_of_the_only_worker_leaves_none() -> None:
