@@ -78,10 +78,13 @@ class MeasuredCost:
         factor = math.exp(z * self.noise - self.noise**2 / 2)
         return self.outside_s + self.cost.seconds(1) * factor
 
-    def response_times_s(self, simulated: SimulationResult) -> NDArray[np.float64]:
-        """Return how long clients waited for each scan of a simulation, in order."""
+    def response_s(self, simulated: SimulationResult) -> NDArray[np.float64]:
+        """Return how long a client waited for each scan of a simulation, in order.
+
+        A response time is the client's side: the latency in the service, and the time outside.
+        """
         busy_s = self.outside_s if self.busy_outside_s is None else self.busy_outside_s
-        return simulated.latencies_s + np.where(simulated.waits_s > 0, busy_s, self.outside_s)
+        return simulated.latency_s + np.where(simulated.wait_s > 0, busy_s, self.outside_s)
 
 
 def read_cost(path: Path) -> MeasuredCost:

@@ -21,12 +21,15 @@ from planning.forecast import (
 from planning.simulation import Outage
 from shared.settings import Settings
 
-#: The failure of a machine is noticed when its leases expire.
+#: The service's default lease. A worker that fails is noticed when its leases expire.
 LEASE_S: float = Settings.model_fields["lease_s"].default
-#: Runs with a failure, at most, and the number of scans to see during failures.
-_MOST_FAILURES, _FAILURE_SCANS = 20, 300
+#: The most runs with a failure.
+_MOST_FAILURES = 20
+#: No more runs are simulated once so many scans arrived during failures.
+_FAILURE_SCANS = 300
 #: Waits have recovered when the mean of a window is at most this many times the usual one.
 _RECOVERED = 1.25
+#: The most scans of a window.
 _WINDOW_SCANS = 50
 
 
@@ -35,19 +38,19 @@ class Failure:
     """The effect of the failure of one worker.
 
     Args:
-        lasts_s: How long the worker is away.
-        left: The forecast for the other workers; None if they cannot keep up.
+        duration_s: How long the worker is away.
+        remaining_forecast: The forecast for the other workers; None if they cannot keep up.
         backlog_per_hour: How many more scans wait after each hour, if they cannot keep up.
-        answer_s: Response times of the scans that arrived meanwhile; None if hardly any did.
+        response_s: Response times of the scans that arrived meanwhile; None if hardly any did.
         late_share: The share of those scans that missed the goal.
         caught_up_s: How long after the worker's return waits are as before; None: longer than was
             simulated, at most an hour.
     """
 
-    lasts_s: float
-    left: Forecast | None
+    duration_s: float
+    remaining_forecast: Forecast | None
     backlog_per_hour: float
-    answer_s: Spread | None
+    response_s: Spread | None
     late_share: float
     caught_up_s: float | None
 
@@ -57,56 +60,70 @@ def forecast_failure(
     demand: Demand,
     needed: Forecast,
     forecast_for: Callable[[int], Forecast],
-    lasts_s: float,
+    duration_s: float,
     scans: int = LEAST_SCANS,
+    lease_s: float = LEASE_S,
 ) -> Failure:
     """Return the effect if one of the workers ``needed`` fails.
 
-    ``forecast_for`` returns the forecast of another number of workers. At most ``scans`` are
-    simulated before and after a failure.
+    ``forecast_for`` returns the forecast of another number of workers; the failure is noticed
+    after ``lease_s``.
+
+    Each run has up to ``scans`` before the failure, and up to as many after the worker's return.
+    There are more before it if the load has a peak, because the failure begins with the peak, late
+    in the hour. There are more after it if the worker is away for long, because the time after its
+    return is then as long, up to an hour. The scans that arrive during the failure come on top.
     """
-    left = needed.workers - 1
-    keeps_up = left >= least_workers(measured, demand)
-    answers: list[NDArray[np.float64]] = []
+    remaining_workers = needed.workers - 1
+    keeps_up = remaining_workers >= least_workers(measured, demand)
+    affected_by_run: list[NDArray[np.float64]] = []
     caught_up: list[float | None] = []
-    runs = _failures(measured, demand, needed.workers, lasts_s, scans)
-    for arrived_s, response_times_s, back_s in runs:
-        answers.append(response_times_s[(arrived_s >= back_s - lasts_s) & (arrived_s < back_s)])
-        caught_up.append(
-            _caught_up_after_s(arrived_s, response_times_s, back_s, needed.answer_s.mean)
+    runs = _failures(measured, demand, needed.workers, duration_s, scans, lease_s)
+    for arrived_s, response_s, back_s in runs:
+        affected_by_run.append(
+            response_s[(arrived_s >= back_s - duration_s) & (arrived_s < back_s)]
         )
-    hit = np.concatenate(answers) if answers else np.zeros(0)
+        caught_up.append(_caught_up_after_s(arrived_s, response_s, back_s, needed.response_s.mean))
+    affected_response_s = np.concatenate(affected_by_run) if affected_by_run else np.zeros(0)
+    late_share = (affected_response_s > demand.within_s).mean() if len(affected_response_s) else 0.0
+    backlog_per_s = demand.rate - remaining_workers * measured.scans_per_s
     return Failure(
-        lasts_s=lasts_s,
-        left=forecast_for(left) if keeps_up else None,
-        backlog_per_hour=0.0 if keeps_up else HOUR_S * (demand.rate - left * measured.scans_per_s),
-        answer_s=Spread.of(hit) if len(hit) else None,
-        late_share=float(np.mean(hit > demand.within_s)) if len(hit) else 0.0,
+        duration_s=duration_s,
+        remaining_forecast=forecast_for(remaining_workers) if keeps_up else None,
+        backlog_per_hour=0.0 if keeps_up else HOUR_S * backlog_per_s,
+        response_s=Spread.of(affected_response_s) if len(affected_response_s) else None,
+        late_share=float(late_share),
         caught_up_s=_mean_if_all_known(caught_up),
     )
 
 
 def _failures(
-    measured: MeasuredCost, demand: Demand, workers: int, lasts_s: float, scans: int
+    measured: MeasuredCost,
+    demand: Demand,
+    workers: int,
+    duration_s: float,
+    scans: int,
+    lease_s: float,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], float]]:
     """Yield runs in which a worker fails as the peak begins, until enough scans were affected.
 
-    Of each run: when scans arrived, their response times, and when the worker was back.
+    A scan is affected if it arrives during the failure. Of each run: when scans arrived, their
+    response times, and when the worker was back.
     """
-    at_s = HOUR_S * (1 - peak_share(demand.burst))
-    if demand.burst == 1:
+    at_s = HOUR_S * (1 - peak_share(demand.peak_factor))
+    if demand.peak_factor == 1:
         at_s = min(at_s, scans / demand.rate)
-    back_s = at_s + lasts_s
-    after_s = min(HOUR_S, max(lasts_s, scans / demand.rate))
+    back_s = at_s + duration_s
+    after_s = min(HOUR_S, max(duration_s, scans / demand.rate))
     count = math.ceil((back_s + after_s) * demand.rate) + _WINDOW_SCANS
-    simulated = hit = 0
+    simulated = affected_count = 0
     for seed in range(SEED, SEED + _MOST_FAILURES):
-        result = run(measured, demand, workers, count, Outage(at_s, lasts_s, LEASE_S), seed)
-        affected = int(((result.arrived_s >= at_s) & (result.arrived_s < back_s)).sum())
-        if affected:
-            yield result.arrived_s, measured.response_times_s(result), back_s
-        hit, simulated = hit + affected, simulated + count
-        if hit >= _FAILURE_SCANS or simulated >= scans:
+        result = run(measured, demand, workers, count, Outage(at_s, duration_s, lease_s), seed)
+        affected_in_run = int(((result.arrived_s >= at_s) & (result.arrived_s < back_s)).sum())
+        if affected_in_run:
+            yield result.arrived_s, measured.response_s(result), back_s
+        affected_count, simulated = affected_count + affected_in_run, simulated + count
+        if affected_count >= _FAILURE_SCANS or simulated >= scans:
             return
 
 
@@ -118,7 +135,7 @@ def _mean_if_all_known(seconds: Sequence[float | None]) -> float | None:
 
 def _caught_up_after_s(
     arrived_s: NDArray[np.float64],
-    response_times_s: NDArray[np.float64],
+    response_s: NDArray[np.float64],
     back_s: float,
     usual_s: float,
 ) -> float | None:
@@ -127,6 +144,6 @@ def _caught_up_after_s(
     size = max(1, min(_WINDOW_SCANS, len(after) // 4))
     for start in range(0, len(after) - size + 1, size):
         window = after[start : start + size]
-        if response_times_s[window].mean() <= _RECOVERED * usual_s:
+        if response_s[window].mean() <= _RECOVERED * usual_s:
             return float(arrived_s[window[0]]) - back_s if start else 0.0
     return None

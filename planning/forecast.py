@@ -14,10 +14,17 @@ from planning.arrivals import HOUR_S, peaked_arrivals
 from planning.cost import MeasuredCost
 from planning.simulation import Adaptive, Outage, SimulationResult, simulate
 
-#: Simulated for each number of workers by default: at least so many scans, or so many hours.
-LEAST_SCANS, USUAL_HOURS, MANY_SCANS = 20_000, 3, 200_000
-#: Scans for each worker, so that the start of a run counts for little.
+#: The fewest scans that are simulated for a number of workers, if the user gives no number.
+LEAST_SCANS = 20_000
+#: The fewest scans for each worker, so that the start of a run has little weight.
 _SCANS_A_WORKER = 50
+#: Hours that are simulated of a load with a peak.
+_USUAL_HOURS = 3
+#: If those hours have more scans than this, only so many are simulated, to save time: with so many
+#: scans a single peak is enough for the percentiles.
+_MANY_SCANS = 200_000
+#: The fewest hours that are simulated of a load with a peak: one, and the time after its peak.
+_LEAST_HOURS = 1.2
 #: The start of a run that is left out, in which the policy learns and queues fill.
 _WARM_SHARE = 0.05
 SEED = 7
@@ -27,13 +34,13 @@ SEED = 7
 class Demand:
     """The load, and the goal: ``percentile`` per cent of the scans answered ``within_s``.
 
-    ``burst`` is the rate in the peak of each hour, as a multiple of the mean.
+    ``peak_factor`` is the rate in the peak of each hour, as a multiple of the mean.
     """
 
     scans_per_hour: float
     within_s: float
     percentile: float = 95.0
-    burst: float = 1.0
+    peak_factor: float = 1.0
 
     @property
     def rate(self) -> float:
@@ -61,14 +68,14 @@ class Forecast:
     """How a number of workers handles a load.
 
     ``utilisation`` is the load's share of what they can compute at most; ``wait_s`` is the time
-    until a worker draws the scan, ``answer_s`` the time until the client has the result, and
-    ``goal_s`` the goal's percentile of that.
+    until a worker draws the scan, ``response_s`` the time until the client has the result, and
+    ``goal_s`` the goal's percentile of the response times.
     """
 
     workers: int
     utilisation: float
     wait_s: Spread
-    answer_s: Spread
+    response_s: Spread
     goal_s: float
     reached: bool
     batch_size: float
@@ -85,13 +92,13 @@ def forecast(
     """Return how ``workers`` handle a load; there must be at least :func:`least_workers`."""
     result = run(measured, demand, workers, scans_for(demand, workers, scans))
     warm = int(len(result.arrived_s) * _WARM_SHARE)
-    response_times_s = measured.response_times_s(result)[warm:]
-    goal_s = float(np.percentile(response_times_s, demand.percentile))
+    response_s = measured.response_s(result)[warm:]
+    goal_s = float(np.percentile(response_s, demand.percentile))
     return Forecast(
         workers=workers,
         utilisation=demand.rate / (workers * measured.scans_per_s),
-        wait_s=Spread.of(result.waits_s[warm:]),
-        answer_s=Spread.of(response_times_s),
+        wait_s=Spread.of(result.wait_s[warm:]),
+        response_s=Spread.of(response_s),
         goal_s=goal_s,
         reached=goal_s <= demand.within_s * (1 + 1e-9),
         batch_size=float(result.sizes.mean()),
@@ -103,11 +110,11 @@ def scans_for(demand: Demand, workers: int, scans: int | None) -> int:
     if scans is not None:
         return scans
     enough = max(LEAST_SCANS, _SCANS_A_WORKER * workers)
-    if demand.burst == 1:
+    if demand.peak_factor == 1:
         return enough
-    hours = math.ceil(USUAL_HOURS * demand.scans_per_hour)
-    # for a large load one hour is enough, with the time after its peak
-    return max(enough, min(hours, max(MANY_SCANS, math.ceil(1.2 * demand.scans_per_hour))))
+    usual = math.ceil(_USUAL_HOURS * demand.scans_per_hour)
+    least = math.ceil(_LEAST_HOURS * demand.scans_per_hour)
+    return max(enough, min(usual, max(_MANY_SCANS, least)))
 
 
 def run(
@@ -122,7 +129,7 @@ def run(
     return simulate(
         Adaptive(measured.max_batch, measured.max_latency_s),
         measured.cost,
-        peaked_arrivals(demand.rate, factor=demand.burst, seed=seed),
+        peaked_arrivals(demand.rate, peak_factor=demand.peak_factor, seed=seed),
         scans=scans,
         workers=workers,
         lanes=measured.lanes,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from planning.cost import MeasuredCost, pluralize
-from planning.failure import Failure, forecast_failure
+from planning.failure import LEASE_S, Failure, forecast_failure
 from planning.forecast import (
     LEAST_SCANS,
     Demand,
@@ -15,8 +15,10 @@ from planning.forecast import (
     scans_for,
 )
 
-#: More workers than this multiple of the least are not simulated.
-_MOST_FACTOR, _MOST_ABOVE = 32, 64
+#: The search stops above ``_MOST_FACTOR * least + _MOST_ABOVE`` workers, where ``least`` is the
+#: fewest that keep up with the load.
+_MOST_FACTOR = 32
+_MOST_ABOVE = 64
 
 
 class GoalOutOfReach(Exception):
@@ -41,6 +43,7 @@ def make_plan(
     workers: int | None = None,
     scans: int | None = None,
     outage_s: float = 600.0,
+    lease_s: float = LEASE_S,
     on_forecast: Callable[[int], None] = lambda workers: None,
 ) -> Plan:
     """Return how many workers are needed, or how ``workers`` handle the load.
@@ -51,6 +54,7 @@ def make_plan(
         workers: How many to plan with; None: as few as reach the goal.
         scans: How many to simulate for each number of workers; None: enough for the percentiles.
         outage_s: How long a worker that fails is away.
+        lease_s: How long after a worker's failure its scans go back to the queue.
         on_forecast: Called with every number of workers that is simulated.
 
     Raises:
@@ -74,8 +78,9 @@ def make_plan(
             f"{pluralize(workers, measured.unit)} can do {workers * measured.scans_per_s:.3g} "
             f"scans a second, and {demand.rate:.3g} come: the queue would grow without end."
         )
+    failure_scans = min(scans or LEAST_SCANS, LEAST_SCANS)
     failure = forecast_failure(
-        measured, demand, needed, forecast_for, outage_s, min(scans or LEAST_SCANS, LEAST_SCANS)
+        measured, demand, needed, forecast_for, outage_s, failure_scans, lease_s
     )
     forecasts = [forecasts_by_count[count] for count in sorted(forecasts_by_count)]
     return Plan(demand, needed, forecasts, failure, scans_for(demand, needed.workers, scans))
@@ -98,8 +103,8 @@ def _fewest_workers(
             raise GoalOutOfReach(
                 f"{pluralize(count, measured.unit)} answer within "
                 f"{forecast_for(count).goal_s:.3g} s at the {demand.percentile:g}th percentile, "
-                f"and more bring no less than that: {demand.within_s:g} s is too close to what "
-                "a scan takes alone."
+                f"and more {measured.unit}s would not make it faster: {demand.within_s:g} s is too "
+                "close to what a scan takes alone."
             )
         below, count, step = count, count + step, 2 * step
     while count - below > 1:

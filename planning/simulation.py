@@ -23,15 +23,17 @@ ONE_LANE = LaneSpeeds()
 
 
 class Moment(NamedTuple):
-    """What a policy knows when a worker is free; times are seconds since the run began."""
+    """What a policy knows when a worker has a free lane; times are seconds since the run began."""
 
     now_s: float
     queued: int  #: scans that wait, at least 1
     oldest_s: float  #: when the first of them arrived
     newest_s: float  #: when the last of them arrived
-    held_since_s: float  #: when a worker was first free for the first of them
+    held_since_s: float  #: since when a free lane could have taken the first of them
     arrived: int  #: scans that arrived since the run began
-    idle: int  #: workers without a batch, the one that draws, and its other idle lanes
+    #: Workers without a batch (1 if there is none: the worker that draws has other batches, but a
+    #: free lane), and the other free lanes of the worker that draws.
+    idle: int
     workers: int
 
 
@@ -90,6 +92,8 @@ class Adaptive:
         size = 1
         if moment.queued > idle:
             size = batch_size(planner.thresholds(self.MODEL), moment.queued, idle=idle)
+        # the window counts from the newest scan if that arrived before the lane was free, because
+        # a worker does not wait for a scan that did not follow within the window
         until_s = planner.bounds.max_latency_s + min(moment.held_since_s, moment.newest_s)
         if moment.now_s < until_s and planner.wants_more(
             self.MODEL, size=size, left=moment.queued - size, waited_s=0.0
@@ -125,41 +129,45 @@ class FixedWindow:
 
 @dataclass(frozen=True)
 class Outage:
-    """One worker fails at ``at_s`` and is back after ``lasts_s``.
+    """One worker fails at ``at_s``, and is back ``duration_s`` later.
 
-    Its scans go back to the head of the queue when the failure is noticed, and each of them then
-    runs alone.
+    ``noticed_after_s`` after the failure its scans go back to the head of the queue, and each of
+    them then runs alone.
     """
 
     at_s: float
-    lasts_s: float
-    noticed_s: float
+    duration_s: float
+    noticed_after_s: float
 
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """The result of a run, in seconds; scans are in the order of their arrival."""
+    """The result of a run, in seconds; scans are in the order of their arrival.
 
-    arrived_s: NDArray[np.float64]  #: when each scan arrived
-    waits_s: NDArray[np.float64]  #: from then to its last draw
-    latencies_s: NDArray[np.float64]  #: from then to its result
-    sizes: NDArray[np.int64]  #: of each batch
+    A latency is the worker's side: upload and response come on top of it, and
+    :meth:`planning.cost.MeasuredCost.response_s` adds them.
+    """
+
+    arrived_s: NDArray[np.float64]  #: when each scan arrived in the queue
+    wait_s: NDArray[np.float64]  #: from its arrival until a worker drew it for the last time
+    latency_s: NDArray[np.float64]  #: from its arrival to its result
+    sizes: NDArray[np.int64]  #: the scans of each batch
     makespan_s: float
     busy_share: float
 
     @property
     def mean_s(self) -> float:
         """Mean latency."""
-        return float(self.latencies_s.mean())
+        return float(self.latency_s.mean())
 
     @property
     def throughput(self) -> float:
         """Scans computed a second, from the first arrival to the last result."""
-        return len(self.latencies_s) / self.makespan_s
+        return len(self.latency_s) / self.makespan_s
 
     def percentile_s(self, share: float) -> float:
         """Return the latency that ``share`` (0 to 100) of the scans do not exceed."""
-        return float(np.percentile(self.latencies_s, share))
+        return float(np.percentile(self.latency_s, share))
 
 
 def simulate(
@@ -266,8 +274,8 @@ def simulate(
     makespan_s = now_s - times[0]
     return SimulationResult(
         arrived_s=np.array(times),
-        waits_s=np.array(waits),
-        latencies_s=np.array(latencies),
+        wait_s=np.array(waits),
+        latency_s=np.array(latencies),
         sizes=np.array(sizes),
         makespan_s=makespan_s,
         busy_share=busy_s / (workers * makespan_s),
@@ -281,7 +289,7 @@ def _outage_events(outage: Outage | None) -> list[tuple[float, str]]:
     return sorted(
         [
             (outage.at_s, "fails"),
-            (outage.at_s + outage.noticed_s, "is noticed"),
-            (outage.at_s + outage.lasts_s, "is back"),
+            (outage.at_s + outage.noticed_after_s, "is noticed"),
+            (outage.at_s + outage.duration_s, "is back"),
         ]
     )

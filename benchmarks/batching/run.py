@@ -38,7 +38,7 @@ def _poisson(rate: float) -> Iterator[float]:
 
 
 def _series(rate: float) -> Iterator[float]:
-    return bursty_arrivals(rate, burst=8, gap_s=0.002, seed=SEED)
+    return bursty_arrivals(rate, series_size=8, gap_s=0.002, seed=SEED)
 
 
 TRAFFIC = (

@@ -22,14 +22,14 @@ class Figures:
 
     @classmethod
     def of(
-        cls, arrived_s: NDArray[np.float64], latencies_s: NDArray[np.float64], batch_size: float
+        cls, arrived_s: NDArray[np.float64], response_s: NDArray[np.float64], batch_size: float
     ) -> "Figures":
         """Return the figures of scans in the order of their arrival."""
         warm = int(len(arrived_s) * _WARM_SHARE)
         return cls(
-            float(latencies_s[warm:].mean()),
-            float(np.percentile(latencies_s[warm:], 95)),
-            len(arrived_s) / float((arrived_s + latencies_s).max() - arrived_s.min()),
+            float(response_s[warm:].mean()),
+            float(np.percentile(response_s[warm:], 95)),
+            len(arrived_s) / float((arrived_s + response_s).max() - arrived_s.min()),
             batch_size,
         )
 

@@ -21,7 +21,7 @@ _CLIENTS = 64
 def submit_scans(endpoint: Endpoint, due_s: Sequence[float]) -> Figures:
     """Submit a scan at each of these times; return the figures.
 
-    Latencies count from when a scan was due, so that a late submit counts as a wait.
+    Response times count from when a scan was due, so that a late submit counts as a wait.
 
     Raises:
         NotMeasured: A scan failed or was refused.
@@ -50,9 +50,9 @@ def submit_scans(endpoint: Endpoint, due_s: Sequence[float]) -> Figures:
     finally:
         for connection in connections:
             connection.close()
-    latencies_s = np.array([latency_s for latency_s, _ in results])
+    response_s = np.array([waited_s for waited_s, _ in results])
     batches = sum(1 / size for _, size in results)
-    return Figures.of(np.array(due_s), latencies_s, len(results) / batches)
+    return Figures.of(np.array(due_s), response_s, len(results) / batches)
 
 
 def run_load(endpoint: Endpoint, *, load: float, rate: float, seconds: float) -> dict[str, Any]:

@@ -64,8 +64,8 @@ def simulated(
             upload_s=measured.upload_s,
             seed=seed,
         )
-        latencies_s = measured.response_times_s(run)[_LEARNING_SCANS:]
-        runs.append(Figures.of(np.array(due_s), latencies_s, float(run.sizes.mean())))
+        response_s = measured.response_s(run)[_LEARNING_SCANS:]
+        runs.append(Figures.of(np.array(due_s), response_s, float(run.sizes.mean())))
     return Figures.mean_of(runs)
 
 

@@ -1,13 +1,12 @@
 """The command `voxelq plan`, which says how many workers a load needs."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voxelq.cli import tables
-from voxelq.cli.exits import FAILED, USAGE
+from voxelq.cli.exits import FAILED, USAGE, UsageError
 from voxelq.cli.extras import SHARED, require
 from voxelq.cli.options import JsonOption
 
@@ -23,9 +22,11 @@ def plan(
     percentile: Annotated[
         float, typer.Option(min=1, max=99.9, help="Per cent of the scans that reach the goal.")
     ] = 95.0,
-    burst: Annotated[
+    peak_factor: Annotated[
         float,
-        typer.Option(min=1, help="Ten minutes of each hour bring so many times the mean."),
+        typer.Option(
+            "--burst", min=1, help="Ten minutes of each hour bring so many times the mean."
+        ),
     ] = 1.0,
     measured: Annotated[
         Path | None,
@@ -64,19 +65,26 @@ def plan(
     # these need more than a base install
     from planning.forecast import Demand
     from planning.planner import GoalOutOfReach, make_plan
-    from voxelq.cli.plan_report import NoDrawing, check_drawing, plot_plan, print_plan
+    from voxelq.cli.plan_report import (
+        NoDrawing,
+        check_drawing,
+        plan_numbers,
+        plot_plan,
+        print_plan,
+    )
 
-    cost = _cost(measured, fixed_s, per_scan_s)
+    cost, lease_s = _cost(measured, fixed_s, per_scan_s), _lease_s()
     try:
         if plot is not None:
             check_drawing()
         with tables.stderr().status("simulating") as status:
             made = make_plan(
                 cost,
-                Demand(scans_per_hour, within_s, percentile, burst),
+                Demand(scans_per_hour, within_s, percentile, peak_factor),
                 workers=workers,
                 scans=scans,
                 outage_s=60 * outage_minutes,
+                lease_s=lease_s,
                 on_forecast=lambda count: status.update(f"simulating {count} {cost.unit}(s)"),
             )
         if plot is not None:
@@ -88,7 +96,7 @@ def plan(
         tables.complain(str(error))
         raise typer.Exit(FAILED) from error
     if as_json:
-        tables.print_json({"cost": asdict(cost), **asdict(made)})
+        tables.print_json(plan_numbers(made, cost))
     else:
         print_plan(made, cost)
 
@@ -108,3 +116,15 @@ def _cost(measured: Path | None, fixed_s: float | None, per_scan_s: float | None
     if fixed_s is None or per_scan_s is None or fixed_s + per_scan_s <= 0:
         raise typer.BadParameter("--fixed and --per-scan go together, and one is above 0")
     return MeasuredCost(BatchCost(fixed_s, per_scan_s))
+
+
+def _lease_s() -> float:
+    """Return the lease in the settings of the environment, as the service reads it."""
+    from pydantic import ValidationError
+
+    from shared.settings import Settings
+
+    try:
+        return Settings().lease_s
+    except ValidationError as error:
+        raise UsageError("A setting cannot be used: `voxelq doctor` says which.") from error

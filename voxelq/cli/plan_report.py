@@ -1,5 +1,6 @@
-"""A plan as text on a terminal and as a picture."""
+"""A plan as text on a terminal, as JSON and as a picture."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,14 @@ from planning.failure import Failure
 from planning.forecast import Demand, Forecast, Spread
 from planning.planner import Plan
 from voxelq.cli import tables
+
+#: Keys of the JSON that programs read, by the fields' names where these differ.
+_JSON_KEYS = {
+    "duration_s": "lasts_s",
+    "peak_factor": "burst",
+    "remaining_forecast": "left",
+    "response_s": "answer_s",
+}
 
 
 class NoDrawing(Exception):
@@ -25,6 +34,15 @@ def print_plan(plan: Plan, measured: MeasuredCost) -> None:
     out.print(_failure(plan, unit), soft_wrap=True)
 
 
+def plan_numbers(plan: Plan, measured: MeasuredCost) -> dict[str, Any]:
+    """Return the cost and the plan as they are written in JSON."""
+
+    def renamed(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {_JSON_KEYS.get(name, name): value for name, value in fields}
+
+    return {"cost": asdict(measured), **asdict(plan, dict_factory=renamed)}
+
+
 def _question(plan: Plan, measured: MeasuredCost) -> str:
     demand, lanes = plan.demand, len(measured.lanes.speedups)
     device = f" on {measured.device}" if measured.device else ""
@@ -38,7 +56,8 @@ def _question(plan: Plan, measured: MeasuredCost) -> str:
 
 
 def _load(demand: Demand) -> str:
-    busy = f", {demand.burst:g} times as many in the busy stretch" if demand.burst > 1 else ""
+    factor = demand.peak_factor
+    busy = f", {factor:g} times as many in the busy stretch" if factor > 1 else ""
     return f"{demand.scans_per_hour:,.10g} scans an hour{busy}"
 
 
@@ -64,7 +83,7 @@ def _table(plan: Plan, measured: MeasuredCost) -> Table:
             str(forecast.workers),
             f"{100 * forecast.utilisation:.0f}",
             *_cells(forecast.wait_s),
-            *_cells(forecast.answer_s),
+            *_cells(forecast.response_s),
             f"{'yes' if forecast.reached else 'no'} ({_brief(forecast.goal_s)})",
             style="bold" if forecast.workers == plan.needed.workers else None,
         )
@@ -88,19 +107,20 @@ def _answer(plan: Plan, unit: str) -> str:
 
 
 def _failure(plan: Plan, unit: str) -> str:
-    failure, left = plan.failure, plan.needed.workers - 1
-    if failure.left is None:
+    failure, remaining_workers = plan.failure, plan.needed.workers - 1
+    if failure.remaining_forecast is None:
         lasting = f"the queue grows by {failure.backlog_per_hour:,.0f} scans an hour"
     else:
-        lasting = _lasting(failure.left, plan)
+        lasting = _lasting(failure.remaining_forecast, plan)
+    remaining = pluralize(remaining_workers, unit) if remaining_workers else "none"
     return (
-        f"If one fails, {lasting} with {pluralize(left, unit) if left else 'none'} left. "
-        f"If it is away for {failure.lasts_s / 60:g} min, {_passing(failure)}."
+        f"If one fails, {lasting} with {remaining} left. "
+        f"If it is away for {failure.duration_s / 60:g} min, {_passing(failure)}."
     )
 
 
 def _passing(failure: Failure) -> str:
-    if failure.answer_s is None:
+    if failure.response_s is None:
         return "hardly a scan comes meanwhile"
     back = (
         "it takes longer to catch up than was simulated"
@@ -108,15 +128,15 @@ def _passing(failure: Failure) -> str:
         else f"{failure.caught_up_s / 60:.1f} min after its return all is as before"
     )
     return (
-        f"scans that come meanwhile take {_brief(failure.answer_s.mean)} s in the mean, "
-        f"{_brief(failure.answer_s.p95)} s at p95, {100 * failure.late_share:.0f} % of them are "
+        f"scans that come meanwhile take {_brief(failure.response_s.mean)} s in the mean, "
+        f"{_brief(failure.response_s.p95)} s at p95, {100 * failure.late_share:.0f} % of them are "
         f"late, and {back}"
     )
 
 
-def _lasting(left: Forecast, plan: Plan) -> str:
-    outcome = "the goal is still reached" if left.reached else "the goal is missed"
-    return f"{outcome} (p{plan.demand.percentile:g} {_brief(left.goal_s)} s)"
+def _lasting(forecast: Forecast, plan: Plan) -> str:
+    outcome = "the goal is still reached" if forecast.reached else "the goal is missed"
+    return f"{outcome} (p{plan.demand.percentile:g} {_brief(forecast.goal_s)} s)"
 
 
 def check_drawing() -> None:
@@ -142,7 +162,7 @@ def plot_plan(plan: Plan, measured: MeasuredCost, path: Path) -> None:
     figure.suptitle(_load(demand))
     counts = [forecast.workers for forecast in plan.forecasts]
     for name, style in (("mean", "--"), ("p95", "-"), ("p99", "-")):
-        seconds = [getattr(forecast.answer_s, name) for forecast in plan.forecasts]
+        seconds = [getattr(forecast.response_s, name) for forecast in plan.forecasts]
         axes[0].plot(counts, seconds, style, marker="o", label=name)
     axes[0].axhline(demand.within_s, color="black", linewidth=0.8, label="goal")
     axes[0].set(title="time to the answer", ylabel="s", yscale="log")

@@ -81,15 +81,15 @@ def test_what_is_needed_is_enough_and_one_less_is_not(
         assert one.utilisation == pytest.approx(
             asked.rate / (one.workers * measured.scans_per_s), rel=1e-9
         )
-        assert one.wait_s.mean <= one.answer_s.mean
-        assert one.answer_s.p95 <= one.answer_s.p99
+        assert one.wait_s.mean <= one.response_s.mean
+        assert one.response_s.p95 <= one.response_s.p99
         if one.workers == made.needed.workers - 1:
             assert not one.reached
-    if made.failure.left is None:
+    if made.failure.remaining_forecast is None:
         assert made.needed.workers == least_workers(measured, asked)
         assert made.failure.backlog_per_hour >= 0
     else:
-        assert made.failure.left.workers == made.needed.workers - 1
+        assert made.failure.remaining_forecast.workers == made.needed.workers - 1
 
 
 @settings(max_examples=15, deadline=None)

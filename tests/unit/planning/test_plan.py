@@ -12,6 +12,7 @@ from benchmarks.components.load import PARTS, WHOLES
 from planning.cost import BadMeasurement, MeasuredCost, lane_speeds, read_cost
 from planning.failure import forecast_failure
 from planning.forecast import Demand, forecast
+from planning.simulation import Outage
 from planning.workers import LaneSpeeds
 from shared.batching.cost_model import BatchCost
 from tests.support.command_line import Run
@@ -152,6 +153,23 @@ def test_json_holds_what_the_table_shows(run: Run, capsys: pytest.CaptureFixture
     assert plan["scans"] == 2000
 
 
+def test_programs_rely_on_the_keys_of_the_json(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The keys stay the same when fields of the code are renamed."""
+    assert run("--load", 20_000, "--within", 3, "--json", *NUMBERS) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert set(plan) == {"cost", "demand", "needed", "forecasts", "failure", "scans"}
+    assert set(plan["demand"]) == {"scans_per_hour", "within_s", "percentile", "burst"}
+    assert set(plan["needed"]) == {
+        *("workers", "utilisation", "wait_s", "answer_s", "goal_s", "reached", "batch_size")
+    }
+    assert set(plan["failure"]) == {
+        *("lasts_s", "left", "backlog_per_hour", "answer_s", "late_share", "caught_up_s")
+    }
+    assert plan["failure"]["left"] is None or plan["failure"]["left"] in plan["forecasts"]
+
+
 def test_a_number_of_workers_may_be_given(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """With --workers the given number is enough, too few, or cannot keep up."""
     assert run("--load", 20_000, "--within", 3, "--workers", 9, *NUMBERS) == 0
@@ -202,6 +220,31 @@ def test_without_matplotlib_only_the_picture_is_missed(
     assert "pip install matplotlib" in capsys.readouterr().err
 
 
+def test_a_failure_is_noticed_when_the_lease_of_the_settings_expires(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan simulates failures with the VOXELQ_LEASE_S of the service."""
+    leases_s = set()
+
+    def recorded(at_s: float, duration_s: float, noticed_after_s: float) -> Outage:
+        leases_s.add(noticed_after_s)
+        return Outage(at_s, duration_s, noticed_after_s)
+
+    monkeypatch.setattr("planning.failure.Outage", recorded)
+    monkeypatch.setenv("VOXELQ_LEASE_S", "77")
+    assert run("--load", 20_000, "--within", 3, *NUMBERS) == 0
+    assert leases_s == {77}
+
+
+def test_a_setting_that_cannot_be_used_is_usage(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a lease that no service would accept there is no plan, but exit code 2."""
+    monkeypatch.setenv("VOXELQ_LEASE_S", "soon")
+    assert run("--load", 20_000, "--within", 3, *NUMBERS) == 2
+    assert "voxelq doctor" in capsys.readouterr().err
+
+
 def test_a_failure_of_the_only_worker_leaves_none() -> None:
     """While the only worker is away all scans wait for it, and the queue grows by the load."""
     measured = MeasuredCost(BatchCost(0.1, 0.4))
@@ -215,18 +258,18 @@ def test_a_failure_of_the_only_worker_leaves_none() -> None:
         300.0,
         2000,
     )
-    assert failure.left is None
+    assert failure.remaining_forecast is None
     assert failure.backlog_per_hour == pytest.approx(3600)
-    assert failure.answer_s is not None
-    assert failure.answer_s.mean > 100
+    assert failure.response_s is not None
+    assert failure.response_s.mean > 100
     assert failure.late_share > 0.9
     assert failure.caught_up_s is not None
     assert failure.caught_up_s > 60
 
 
-def test_a_failure_that_hits_no_scan_is_told_so(
+def test_a_failure_without_affected_scans_is_reported(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where scans are rarer than failures are long, hardly one is hit."""
+    """If scans are so rare that none arrives during a failure, the plan says so."""
     assert run("--load", 0.1, "--within", 3, "--outage-minutes", 0.1, *NUMBERS) == 0
     assert "hardly a scan comes meanwhile" in capsys.readouterr().out

@@ -42,8 +42,8 @@ def test_every_scan_is_answered_once(policy: Policy, workers: int) -> None:
     """All scans are answered, none sooner than a pass takes, no batch above its bound."""
     rate = 20.0 * workers
     outcome = simulate(policy, COST, poisson_arrivals(rate, seed=1), scans=5000, workers=workers)
-    assert len(outcome.latencies_s) == outcome.sizes.sum() == 5000
-    assert outcome.latencies_s.min() >= COST.seconds(1) - 1e-9
+    assert len(outcome.latency_s) == outcome.sizes.sum() == 5000
+    assert outcome.latency_s.min() >= COST.seconds(1) - 1e-9
     assert 1 <= outcome.sizes.min() <= outcome.sizes.max() <= 8
     assert 0 < outcome.busy_share <= 1
 
@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
     first, again, other = (
         simulate(
             Adaptive(8, 0.01), COST, poisson_arrivals(12, seed=1), scans=500, noise=0.2, seed=seed
-        ).latencies_s
+        ).latency_s
         for seed in (7, 7, 8)
     )
     assert np.array_equal(first, again)
@@ -63,10 +63,10 @@ def test_the_same_seed_gives_the_same_run() -> None:
 def test_a_window_is_held_in_full_and_no_longer() -> None:
     """A lone scan waits for a fixed window; a full batch starts with its last scan."""
     alone = simulate(FixedWindow(8, 0.3), COST, constant_arrivals(1.0), scans=5)
-    assert alone.latencies_s == pytest.approx(0.3 + COST.seconds(1))
+    assert alone.latency_s == pytest.approx(0.3 + COST.seconds(1))
     full = simulate(FixedWindow(4, 100.0), COST, constant_arrivals(1.0), scans=8)
     assert full.sizes.tolist() == [4, 4]
-    assert full.latencies_s[3] == pytest.approx(COST.seconds(4))
+    assert full.latency_s[3] == pytest.approx(COST.seconds(4))
 
 
 def test_workers_compute_at_the_same_time() -> None:
@@ -97,7 +97,7 @@ def test_the_policy_holds_the_throughput_of_the_largest_batches() -> None:
     [
         poisson_arrivals(50.0, seed=4),
         constant_arrivals(50.0),
-        bursty_arrivals(50.0, burst=8, gap_s=0.03, seed=4),
+        bursty_arrivals(50.0, series_size=8, gap_s=0.03, seed=4),
     ],
     ids=["poisson", "constant", "bursty"],
 )
@@ -118,7 +118,7 @@ def test_lanes_that_share_a_worker_are_the_textbook_queue(load: float) -> None:
     )
     assert outcome.mean_s == pytest.approx(1 / (1 - load), rel=0.05)
     assert outcome.busy_share == pytest.approx(load, rel=0.02)
-    assert outcome.waits_s.max() == 0
+    assert outcome.wait_s.max() == 0
 
 
 def test_lanes_that_do_not_slow_each_other_down_are_workers() -> None:
@@ -134,7 +134,7 @@ def test_lanes_that_do_not_slow_each_other_down_are_workers() -> None:
         )
         for workers, speedups in ((1, (1.0, 2.0)), (2, (1.0,)))
     )
-    assert together.latencies_s == pytest.approx(apart.latencies_s)
+    assert together.latency_s == pytest.approx(apart.latency_s)
 
 
 def test_a_batch_costs_its_share_of_a_worker() -> None:
@@ -147,7 +147,7 @@ def test_a_batch_costs_its_share_of_a_worker() -> None:
         lanes=LaneSpeeds((1.0, 1.25)),
     )
     # alone to 0.5, then two at 0.625 each: the first ends at 1.3, the second alone at 1.8
-    assert outcome.latencies_s == pytest.approx([1.3, 1.3, 1.0])
+    assert outcome.latency_s == pytest.approx([1.3, 1.3, 1.0])
     assert outcome.busy_share * outcome.makespan_s == pytest.approx(1.8 + 1.0)
 
 
@@ -156,7 +156,7 @@ def test_an_upload_delays_a_busy_worker() -> None:
     outcome = simulate(
         ONE_BY_ONE, BatchCost(0.0, 1.0), iter([0.0, 0.5, 9.0]), scans=3, upload_s=0.2
     )
-    assert outcome.latencies_s == pytest.approx([1.2, 1.7, 1.0])
+    assert outcome.latency_s == pytest.approx([1.2, 1.7, 1.0])
 
 
 @pytest.mark.parametrize("speedups", [(), (2.0,), (1.0, 0.0)])
@@ -168,11 +168,11 @@ def test_lanes_begin_with_one_alone(speedups: tuple[float, ...]) -> None:
 
 def test_a_failed_worker_delays_its_scans_and_loses_none() -> None:
     """Scans of a worker that fails run once the failure is noticed; all scans are answered."""
-    outage = Outage(at_s=10.5, lasts_s=20.0, noticed_s=3.0)
+    outage = Outage(at_s=10.5, duration_s=20.0, noticed_after_s=3.0)
     outcome = simulate(
         ONE_BY_ONE, BatchCost(0.0, 1.0), iter([10.0, 10.2, 12.0]), scans=3, outage=outage
     )
-    assert outcome.latencies_s == pytest.approx([21.5, 22.3, 21.5])
+    assert outcome.latency_s == pytest.approx([21.5, 22.3, 21.5])
     with_another = simulate(
         ONE_BY_ONE,
         BatchCost(0.0, 1.0),
@@ -182,8 +182,8 @@ def test_a_failed_worker_delays_its_scans_and_loses_none() -> None:
         outage=outage,
         seed=1,
     )
-    assert with_another.latencies_s.min() >= 1
-    assert with_another.latencies_s.max() == pytest.approx(13.5 + 1 - 10.0, abs=0.3)
+    assert with_another.latency_s.min() >= 1
+    assert with_another.latency_s.max() == pytest.approx(13.5 + 1 - 10.0, abs=0.3)
 
 
 @pytest.mark.parametrize("lanes", [LaneSpeeds(), LaneSpeeds((1.0, 1.3, 1.4))])
@@ -197,9 +197,9 @@ def test_an_outage_under_load_is_caught_up_with(lanes: LaneSpeeds) -> None:
         scans=40_000,
         workers=3,
         lanes=lanes,
-        outage=Outage(at_s=2000.0, lasts_s=600.0, noticed_s=15.0),
+        outage=Outage(at_s=2000.0, duration_s=600.0, noticed_after_s=15.0),
     )
-    arrived_s, latencies = outcome.arrived_s, outcome.latencies_s
+    arrived_s, latencies = outcome.arrived_s, outcome.latency_s
     assert outcome.sizes.sum() >= 40_000
     assert latencies.min() > 0
     before, during = (
@@ -214,7 +214,7 @@ def test_an_outage_under_load_is_caught_up_with(lanes: LaneSpeeds) -> None:
 @pytest.mark.parametrize("factor", [1.0, 3.0, 6.0, 12.0])
 def test_peaks_have_their_share_of_scans(factor: float) -> None:
     """The peak of an hour has ``factor`` times the mean rate, and the whole hour the mean."""
-    times = np.array(list(islice(peaked_arrivals(1.0, factor=factor, seed=2), 36_000)))
+    times = np.array(list(islice(peaked_arrivals(1.0, peak_factor=factor, seed=2), 36_000)))
     assert np.all(np.diff(times) >= 0)
     assert len(times) / times[-1] == pytest.approx(1.0, rel=0.05)
     share = peak_share(factor)
@@ -225,4 +225,4 @@ def test_peaks_have_their_share_of_scans(factor: float) -> None:
 def test_a_peak_below_the_mean_is_refused() -> None:
     """A factor below 1 is refused."""
     with pytest.raises(ValueError, match="at least as many"):
-        next(peaked_arrivals(1.0, factor=0.5, seed=0))
+        next(peaked_arrivals(1.0, peak_factor=0.5, seed=0))
