@@ -1,6 +1,7 @@
 """How a benchmark reads its command line, and prints, draws and writes its numbers."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ from benchmarks.common.machine import RESULTS, machine
 
 def option_parser(doc: str | None) -> argparse.ArgumentParser:
     """Return a parser that shows the first line of a module's docstring as its description."""
-    return argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
+    spec = sys.modules["__main__"].__spec__
+    module = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).name
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}", description=doc.splitlines()[0] if doc else None
+    )
 
 
 def add_output_option(parser: argparse.ArgumentParser, default: Path = RESULTS) -> None:
