@@ -169,7 +169,7 @@ async def test_only_a_terminal_job_can_be_purged(queue: JobQueue, valkey: Valkey
         assert client.zcard("voxelq:jobs") == client.zcard("rq:canceled:test-model@1.0.0:routine")
 
 
-async def test_events_tell_every_change(queue: JobQueue, leases: Leases) -> None:
+async def test_events_have_every_change(queue: JobQueue, leases: Leases) -> None:
     """Reading from an earlier offset returns queued, started and finished."""
     before = await queue.offsets()
     await queue.submit(submission())
@@ -196,7 +196,7 @@ async def test_waiting_for_events_ends_in_time(queue: JobQueue) -> None:
 
 
 async def test_state_shows_workers_and_pace(queue: JobQueue, leases: Leases) -> None:
-    """The state tells the number of jobs, each worker's batch and the seconds per scan."""
+    """The state has the number of jobs, each worker's batch and the seconds per scan."""
     first = (await queue.submit(submission())).job.id
     await queue.submit(submission())
     leased_jobs = leases.draw(1).jobs

@@ -119,7 +119,7 @@ async def test_a_job_keeps_its_place_and_its_priority(
 async def test_what_the_queue_knows_stays_as_it_is(
     queue: JobQueue, store: ScanStore, recovery: Recovery
 ) -> None:
-    """A job that is in Redis is left unchanged, whatever its status."""
+    """A job that is in Redis is left unchanged, with any status."""
     waits, canceled = stored(store), stored(store)
     for one in (waits, canceled):
         await queue.submit(one)
@@ -257,7 +257,7 @@ def test_a_server_that_was_started_again_is_suspicious(valkey: Valkey, redis: Re
     assert not data_set.may_have_lost_jobs()
 
 
-def test_a_server_that_tells_little_of_itself_will_do(redis: Redis, settings: Settings) -> None:
+def test_a_server_without_info_is_accepted(redis: Redis, settings: Settings) -> None:
     """A Redis user without the right to call INFO still gets the data set's id."""
     redis.acl_setuser("plain", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
     try:

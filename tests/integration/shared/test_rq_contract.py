@@ -1,4 +1,4 @@
-"""What VoxelQ assumes of RQ. A failure here means that an RQ release changed it."""
+"""Properties of RQ that VoxelQ needs. A failure here means that an RQ release changed one."""
 
 import asyncio
 import subprocess
@@ -115,7 +115,7 @@ async def test_a_queued_job_is_an_ordinary_rq_job(queue: JobQueue, client: Redis
     assert Queue(QUEUE, connection=client).job_ids == [job_id]
 
 
-async def test_the_registries_tell_the_truth(
+async def test_the_registries_have_the_right_jobs(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
     """Started, finished, failed and cancelled jobs are in RQ's registries, and only there."""

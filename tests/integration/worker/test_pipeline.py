@@ -101,7 +101,7 @@ def test_masks_and_pictures_are_stored(pipeline: Pipeline, store: ScanStore) -> 
         np.testing.assert_allclose(mask.header.affine, OBLIQUE, atol=1e-4)
         Image.open(io.BytesIO(store.read(report.artefacts["preview"]))).verify()
         stored = JobRecords(store).find_report(one.id)
-        as_json = Report.parse(report.model_dump_json())  # which rounds
+        as_json = Report.parse(report.model_dump_json())  # whose values are rounded
         assert stored == StoredReport(execution=one.execution, report=as_json)
 
 
@@ -139,7 +139,7 @@ def test_timings_add_up(pipeline: Pipeline, store: ScanStore) -> None:
 def test_one_bad_scan_fails_alone(
     pipeline: Pipeline, store: ScanStore, content: bytes | None, slug: str
 ) -> None:
-    """A scan that cannot be read fails with its problem; its neighbours finish."""
+    """A scan that cannot be read fails with its problem; the others finish."""
     leased_jobs = [leased(store, scan_bytes()), leased(store, content), leased(store, scan_bytes())]
     first, bad, last = run(pipeline, leased_jobs)
     assert isinstance(first, Finished)
@@ -237,7 +237,7 @@ def test_a_batch_too_large_for_memory_is_halved(settings: Settings, store: ScanS
 
 
 def test_a_scan_too_large_for_memory_is_tried_again(settings: Settings, store: ScanStore) -> None:
-    """It goes back to the queue with the reason, and its neighbours finish."""
+    """It goes back to the queue with the reason, and the others finish."""
 
     def fault(batch: Sequence[Prepared]) -> None:
         if any(map(is_odd, batch)):
@@ -287,7 +287,7 @@ def test_a_result_that_is_not_a_number_fails_alone(
 
 
 def test_masks_below_a_lost_mount_are_no_masks(settings: Settings, store: ScanStore) -> None:
-    """What was written while the queue's own store was away goes back uncharged."""
+    """Jobs whose files were written while the store was away go back uncharged."""
 
     def away() -> None:
         raise WrongStore("The store is another.")
@@ -301,8 +301,8 @@ def test_masks_below_a_lost_mount_are_no_masks(settings: Settings, store: ScanSt
     assert outcome.trouble.reason == "The store is another."
 
 
-def test_a_lost_job_is_spared_and_its_files_discarded(pipeline: Pipeline, store: ScanStore) -> None:
-    """Work on a cancelled job stops, and what was written for a dropped outcome is removed."""
+def test_a_lost_job_stops_and_its_files_are_removed(pipeline: Pipeline, store: ScanStore) -> None:
+    """Work on a cancelled job stops, and the files of a dropped outcome are removed."""
     lost, kept = leased(store, scan_bytes()), leased(store, scan_bytes())
     outcomes = pipeline.run([lost, kept], "worker-1", lambda one: one.id == lost.id)
     assert isinstance(outcomes[0], Retry)

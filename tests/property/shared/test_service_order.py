@@ -32,7 +32,7 @@ cancels = st.tuples(st.just("cancel"), st.integers(0, 9))
 def test_service_is_in_strict_order_of_priority_then_arrival(
     valkey: Valkey, settings: Settings, steps: list[tuple[str, int | Priority]]
 ) -> None:
-    """Whatever is submitted, drawn, given back and cancelled, the next job is the first in order.
+    """After submits, draws, returns and cancels, the next job is the first in order.
 
     Positions count the same order.
     """
