@@ -60,18 +60,21 @@ def leased(store: ScanStore, models_dir: Path, model: str, **affines: np.ndarray
     """
     version = "0.4.2"
     card = BundleContents.read(models_dir / model / version).card
-    one = submission(model=model, version=version)
+    submitted = submission(model=model, version=version)
     keys = {}
     for seed, channel in enumerate(card.inputs):
         data = np.zeros(SHAPE, np.int16)
         data[5:20, 4:18, 3:15] = np.random.default_rng(seed).integers(100, 200, (15, 14, 12))
-        keys[channel.name] = store.scan_key(one.id, channel.name, gzipped=False)
+        keys[channel.name] = store.scan_key(submitted.id, channel.name, gzipped=False)
         affine = affines.get(channel.name, AFFINE)
         store.write(keys[channel.name], nifti(data, affine=affine))
     # As a browser's form may send them: in another order than the card's.
-    one = one.model_copy(update={"scans": dict(reversed(keys.items()))})
+    submitted = submitted.model_copy(update={"scans": dict(reversed(keys.items()))})
     return LeasedJob(
-        one, execution=f"run-{one.id[-6:]}", queue=f"{one.model_ref}:routine", losses=0
+        submitted,
+        execution=f"run-{submitted.id[-6:]}",
+        queue=f"{submitted.model_ref}:routine",
+        losses=0,
     )
 
 
@@ -138,8 +141,8 @@ def test_progress_is_reported_by_stage_and_by_window(
     monkeypatch.setattr(pipeline.progress, "put", reported.extend)
     leased_jobs = [leased(store, models_dir, "one") for _ in range(2)]
     run(pipeline, *leased_jobs)
-    for one in leased_jobs:
-        steps = [step for step in reported if step.job is one]
+    for leased_job in leased_jobs:
+        steps = [step for step in reported if step.job is leased_job]
         assert list(dict.fromkeys(step.stage for step in steps)) == list(Stage)
         assert all(before.progress <= after.progress for before, after in pairwise(steps))
         windows = [step.progress for step in steps if step.stage is Stage.INFERENCE]

@@ -48,11 +48,11 @@ async def ended(queue: JobQueue, store: ScanStore, count: int) -> list[str]:
     """Return the ids of cancelled jobs with files, oldest first."""
     ids = []
     for _ in range(count):
-        one = submission()
-        store.write(store.scan_key(one.id, "scan", gzipped=False), b"volume")
-        await queue.submit(one)
-        await queue.cancel(one.id)
-        ids.append(one.id)
+        submitted = submission()
+        store.write(store.scan_key(submitted.id, "scan", gzipped=False), b"volume")
+        await queue.submit(submitted)
+        await queue.cancel(submitted.id)
+        ids.append(submitted.id)
     return ids
 
 
@@ -268,12 +268,12 @@ async def test_orphans_are_swept(
     )
     young = submission()
     await queue.submit(known)
-    for one in (orphan, ours, theirs, known, young):
-        store.write(store.scan_key(one.id, "scan", gzipped=False), b"volume")
+    for submitted in (orphan, ours, theirs, known, young):
+        store.write(store.scan_key(submitted.id, "scan", gzipped=False), b"volume")
     records.write(JobRecord(service="ours", submission=ours))
     records.write(JobRecord(service="theirs", submission=theirs))
     assert retention.sweep_orphans() == 2
-    assert sorted(store.job_ids()) == sorted(one.id for one in (theirs, known, young))
+    assert sorted(store.job_ids()) == sorted(submitted.id for submitted in (theirs, known, young))
     redis.delete(keys.SERVICE)
     assert retention.sweep_orphans() == 0
 

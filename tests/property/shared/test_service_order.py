@@ -49,9 +49,9 @@ def test_service_is_in_strict_order_of_priority_then_arrival(
                 for arrival, (step, what) in enumerate(steps):
                     if step == "submit":
                         priority = Priority(str(what))
-                        one = submission(priority=priority)
-                        await queue.submit(one)
-                        waiting.append((ORDER.index(priority), arrival, one.id))
+                        job = submission(priority=priority)
+                        await queue.submit(job)
+                        waiting.append((ORDER.index(priority), arrival, job.id))
                         waiting.sort()
                     elif step == "draw":
                         leased_jobs = leases.draw(int(what)).jobs
