@@ -25,7 +25,7 @@ Severity = Literal["error", "warning"]
 class Finding:
     """One problem: what is wrong, what it means, and what to do about it.
 
-    ``refuses`` tells that Redis may refuse jobs meanwhile, ``unusable`` that the queue cannot work.
+    ``refuses`` means that Redis may refuse jobs meanwhile, ``unusable`` that the queue cannot work.
     """
 
     code: str

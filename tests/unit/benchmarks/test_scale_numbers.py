@@ -1,4 +1,4 @@
-"""The arithmetic of scale runs: rows, shares, and their conclusion in words."""
+"""The arithmetic of scale runs: rows, shares, and their written conclusion."""
 
 import dataclasses
 from pathlib import Path

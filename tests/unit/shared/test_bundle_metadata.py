@@ -61,7 +61,7 @@ def test_the_background_is_no_label(tmp_path: Path, first: str) -> None:
     assert [(label.value, label.name) for label in labels] == [(1, "liver"), (2, "spleen")]
 
 
-def test_the_highest_channel_counts_from_nought(tmp_path: Path) -> None:
+def test_the_highest_channel_counts_from_zero(tmp_path: Path) -> None:
     """A configuration that takes the highest channel makes the first one the background."""
     described = metadata(["image"], ["nothing to see", "lesion"])
     labels = BundleContents.read(write(tmp_path, described, one_channel())).card.labels

@@ -174,7 +174,7 @@ def test_unusable_headers(fields: dict[str, Any], words: str) -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_edges_that_would_overflow(version: int) -> None:
-    """Voxels of 1e110 mm, whose volume is no number, are refused in words."""
+    """Voxels of 1e110 mm, whose volume overflows, are refused."""
     large = 1e110 if version == 2 else 1e37
     error = refusal(nifti(version=version, srow_x=[large, 0, 0, 0]))
     assert isinstance(error, BadScan)
