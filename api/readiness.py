@@ -106,7 +106,7 @@ async def _notes_of(source: NoteSource) -> Sequence[str]:
     except VoxelQError as error:
         return [error.detail]
     except TimeoutError:
-        return ["A part of the service's health could not be looked at in time."]
+        return ["A part of the service's health could not be checked in time."]
 
 
 def _worker_notes(workers: Sequence[WorkerInfo]) -> list[str]:

@@ -60,7 +60,7 @@ class WorkerPool:
     """All workers of a simulation. A random one with a free lane gets the next batch.
 
     So it is in the service: the worker that has waited for work longest gets the scan, whether it
-    has other batches or not, and each worker waits anew every second.
+    has other batches or not, and each worker waits again every second.
     """
 
     def __init__(self, workers: int, lanes: LaneSpeeds, seed: int) -> None:

@@ -47,7 +47,7 @@ def log_unexpected_error(
         event: The event's name in the log.
         error: The error, once it was raised.
         level: The severity, as `logging` numbers it.
-        **fields: What else the log should tell.
+        **fields: Further fields of the event.
 
     """
     frames = [

@@ -42,7 +42,7 @@ class RequestRefused(VoxelQError):
     Attributes:
         status: The HTTP status.
         type: What kind of problem it is, such as ``urn:voxelq:problem:bad-scan``.
-        title: The kind of problem in words.
+        title: The name of the kind of problem.
         detail: What is wrong this time, and what to do.
         retry_after_s: Seconds after which the service asks to be tried again, if it said so.
     """

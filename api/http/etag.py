@@ -7,7 +7,7 @@ from fastapi import Request, Response
 
 
 def etag_of(content: bytes, *, weak: bool = False) -> str:
-    """Return the tag of ``content``; a weak one stands for other encodings of it too."""
+    """Return the tag of ``content``; a weak one is for other encodings of it too."""
     return f'{"W/" if weak else ""}"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 

@@ -73,7 +73,7 @@ class PageFile:
                 **_HEADERS,
                 "Cache-Control": _IMMUTABLE if vendored else _REVALIDATE,
                 "Content-Type": _TYPES.get(path.suffix, _TEXT),
-                # Weak, because it stands for the gzipped file too.
+                # Weak, because the gzipped file has the same tag.
                 "ETag": etag_of(content, weak=True),
             },
         )

@@ -69,7 +69,7 @@ def _check_same_grid(channels: Mapping[str, ChannelWriter], inputs: Sequence[str
     ]
     if differences:
         raise BadScan(
-            f"The channels lie in different grids: {'; '.join(differences)} of {inputs[0]}. "
+            f"The channels are in different grids: {'; '.join(differences)} of {inputs[0]}. "
             "Resample them to one grid before you submit them."
         )
 

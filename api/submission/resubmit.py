@@ -28,7 +28,7 @@ async def copy_stored_scan(services: Services, writer: ScanWriter, job_id: objec
     scans = job.submission.scans
     uploads = services.thread_pools.uploads
     for name, key in scans.items():
-        # A single volume suits any model of one input, whatever the input's name is.
+        # A single volume suits any model of one input, with any name of the input.
         field = name if len(scans) > 1 else SCAN_FIELD
         try:
             await pump_blocks(services.store.chunks(key), field, writer, uploads)

@@ -6,7 +6,7 @@
 4. The service becomes ready again by itself, within a bound.
 5. Nothing is left behind: on disk, in Redis, as a process.
 
-Each function returns the violations of its invariant, in words; an empty list if it holds.
+Each function returns descriptions of violations; an empty list if the invariant holds.
 """
 
 import time

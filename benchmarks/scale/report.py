@@ -64,7 +64,7 @@ def print_report(console: Console, rows: Sequence[Row]) -> None:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Return what was measured on what, the table, and the conclusion in words."""
+    """Return what was measured on what, the table, and the conclusion."""
     facts = machine()
     shapes, run_times = {row.shapes for row in rows}, {f"{row.run_time_s:g}" for row in rows}
     text = [

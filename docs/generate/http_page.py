@@ -118,7 +118,7 @@ def _notes(member: str, schema: Schema, required: list[str]) -> str:
 
 
 def _kind(schema: Schema) -> str:
-    """Return a schema's type in words, with a link where it is an object of its own."""
+    """Return a description of a schema's type, with a link where it is an object of its own."""
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(_SCHEMAS)
         return f"[{name}](#{anchor(name)})"

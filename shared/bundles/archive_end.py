@@ -1,7 +1,7 @@
 """Whether a zip archive is complete, checked by its end alone and at a bounded cost.
 
 Python's ``zipfile`` takes several times the size of an archive's directory in memory, and a hostile
-file may claim any size for it.
+file may state any size for it.
 """
 
 import os

@@ -4,7 +4,7 @@ A folder may be read while files are still copied into it. Weights that are arch
 that torch writes today, show by their end whether they are complete. Other weights are served once
 they have not changed for a while.
 
-`read_bundle` never raises: whatever the files are, the worst result is a `Bundle` with a problem.
+`read_bundle` never raises: for any files, the worst result is a `Bundle` with a problem.
 """
 
 import errno

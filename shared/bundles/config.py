@@ -20,7 +20,7 @@ from shared.errors import ModelError
 #: The sections that decide how a scan is run. ``network`` is read if there is no ``network_def``.
 SECTIONS = ("preprocessing", "network_def", "inferer", "postprocessing")
 
-#: Sections whose values VoxelQ sets itself, whatever the configuration says.
+#: Sections whose values VoxelQ sets itself; those of the configuration are not used.
 OVERRIDDEN = frozenset({"device", "bundle_root"})
 
 #: Keys of a component that are not arguments.

@@ -22,7 +22,7 @@ class ModelInput(BaseModel):
 
 
 class ModelLabel(BaseModel):
-    """One value of the mask and what it stands for.
+    """One value of the mask and what it means.
 
     Where regions overlap, the larger is painted first, so that inner ones stay visible. Each
     region is measured whole.

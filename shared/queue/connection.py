@@ -1,4 +1,4 @@
-"""An API process's connections to Redis, and what users are told when a command fails."""
+"""An API process's connections to Redis, and the messages for users when a command fails."""
 
 from redis import Redis as BlockingRedis
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -23,7 +23,7 @@ from shared.queue.failover import DEMOTED, AsyncFailoverRedis, FailoverRedis
 COMMAND_TIMEOUT_S = 5.0
 RETRY_AFTER_S = 2
 
-#: What users are told of an error: the first kind that matches.
+#: The message for users of each kind of error; the first kind that matches counts.
 _MESSAGES: tuple[tuple[type[RedisError] | tuple[type[RedisError], ...], str], ...] = (
     (BusyLoadingError, "Redis is still loading its data; try again shortly."),
     (DEMOTED, "Redis is read-only just now: this server is a replica. Try again shortly."),
@@ -37,7 +37,7 @@ _MESSAGES: tuple[tuple[type[RedisError] | tuple[type[RedisError], ...], str], ..
     (RedisTimeoutError, "Redis takes too long to answer; try again shortly."),
     (RedisConnectionError, "Redis does not answer; try again shortly."),
 )
-#: What users are told of errors without a class of their own, by their first word.
+#: The message for users of errors without a class of their own, by their first word.
 _MESSAGES_BY_CODE = {
     "MISCONF": "Redis cannot write to its disk and refuses changes; its operator must look there.",
     "NOREPLICAS": "Redis has too few replicas and refuses changes; its operator must look there.",

@@ -1,4 +1,4 @@
-"""The id of the data set in Redis, which tells whether Redis lost its data.
+"""The id of the data set in Redis, which shows whether Redis lost its data.
 
 Each data set has a random id and belongs to one service. The record beside each scan names it, so
 that a service whose data set was lost knows its scans, and ignores those of another service that

@@ -22,7 +22,7 @@ from shared.queue.keys import queue_name
 from shared.results import Report
 from shared.settings import Settings
 
-#: What users are told of a job whose record this version cannot read.
+#: The message for users of a job whose record this version cannot read.
 UNREADABLE = (
     "Its record in the queue is damaged or was written by another version of VoxelQ. "
     "Submit the scan again."

@@ -1,4 +1,4 @@
-"""The queue's Lua scripts: whatever must change in one step changes in one script.
+"""The queue's Lua scripts: all that must change in one step changes in one script.
 
 A script sees the constants of :mod:`shared.queue.keys`, ``PRIORITIES`` and ``STATUSES`` of
 :mod:`shared.jobs`, and the functions of ``lua/job.lua``.

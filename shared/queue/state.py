@@ -16,7 +16,7 @@ log = structlog.get_logger()
 class WorkerInfo:
     """A live worker as it describes itself.
 
-    ``batch`` lists the ids of its started jobs; ``paused`` tells why it draws no jobs, and is None
+    ``batch`` lists the ids of its started jobs; ``paused`` says why it draws no jobs, and is None
     while it does.
     """
 

@@ -45,7 +45,7 @@ class StoreIdentity:
         redis: A blocking client.
         store: The store.
         takes_scans: Whether scans are uploaded through this process. If so, and the queue has no
-            jobs, its store becomes the queue's store, whatever the id in Redis was.
+            jobs, its store becomes the queue's store, with any id in Redis.
 
     """
 
@@ -107,7 +107,7 @@ class StoreIdentity:
             self._store.delete(key)
 
     def adopt(self) -> None:
-        """Make this store the queue's store, whatever the id in Redis was.
+        """Make this store the queue's store, with any id in Redis.
 
         Raises:
             RedisError: Redis does not answer, or refuses writes.

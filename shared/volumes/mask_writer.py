@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from shared.volumes.nifti_header import VolumeHeader
 
-# What a mask keeps of its scan's header: where the voxels lie, and nothing that is text.
+# What a mask keeps of its scan's header: where the voxels are, and no text.
 _GEOMETRY_FIELDS = (
     "dim",
     "pixdim",

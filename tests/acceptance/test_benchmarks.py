@@ -61,7 +61,7 @@ def test_the_batching_benchmark_writes_what_it_prints(tmp_path: Path) -> None:
 
 
 def test_the_scan_benchmark_measures_the_same_work_everywhere(tmp_path: Path) -> None:
-    """VoxelQ and its peers find the same tumour as the bare work, and the numbers add up."""
+    """VoxelQ and its peers find the same tumour as the bare model, and the numbers add up."""
     ran = run("scan", "--quick", "--cores", "1", "--output", str(tmp_path), bound_s=2 * BOUND_S)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     written = json.loads((tmp_path / "scan.json").read_text())
@@ -96,7 +96,7 @@ def test_the_scan_benchmark_measures_the_same_work_everywhere(tmp_path: Path) ->
 
 
 def test_the_gpu_benchmark_says_that_there_is_no_gpu(tmp_path: Path) -> None:
-    """Where torch sees no GPU one line says so, nothing is written, and that is no failure."""
+    """Without a GPU one line says so, nothing is written, and the exit code is 0."""
     ran = run("gpu", "--output", str(tmp_path), bound_s=BOUND_S, CUDA_VISIBLE_DEVICES="")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "There is no GPU here that torch can use, so nothing was measured.\n"

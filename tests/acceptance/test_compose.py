@@ -1,4 +1,4 @@
-"""`docker compose up --scale worker=3`, run for real, with a worker killed on the way."""
+"""A real `docker compose up --scale worker=3`, with a worker that is killed."""
 
 import json
 import os
@@ -20,13 +20,13 @@ from voxelq.local.valkey import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 3
-#: Building takes minutes where nothing is cached; nothing else comes near this.
+#: Building without a cache takes minutes; no other step takes as long.
 BOUND_S = 1200.0
 SERVICES = ("redis", "api", "worker")
 
 pytestmark = pytest.mark.timeout(2400)
 
-#: Kills the worker from inside its container, where `docker kill` would count as a wish to stop.
+#: Kills the worker from inside its container; Docker does not restart after `docker kill`.
 KILL_WORKER = """
 import os, pathlib, signal
 for entry in pathlib.Path("/proc").iterdir():
@@ -46,7 +46,7 @@ class Project:
     env: dict[str, str]
 
     def docker(self, *arguments: str, check: bool = True) -> str:
-        """Run docker and return what it printed; a failure shows what it said."""
+        """Run docker and return its output; a failure shows its standard error."""
         done = subprocess.run(
             ["docker", *arguments],
             cwd=ROOT,
@@ -68,12 +68,12 @@ class Project:
         return self.compose("ps", "-q", service).split()
 
     def inspect(self, container: str) -> dict[str, Any]:
-        """Return what the engine knows of a container."""
+        """Return Docker's description of a container."""
         facts: dict[str, Any] = json.loads(self.docker("inspect", container))[0]
         return facts
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Return once ``condition`` holds; fail with the services' logs if it does not come to."""
+        """Return once ``condition`` holds; fail with the services' logs after the timeout."""
         deadline = time.monotonic() + 180.0
         while not condition():
             if time.monotonic() > deadline:
@@ -106,7 +106,7 @@ def _engine_is_there() -> bool:
 
 @pytest.fixture(scope="module")
 def project() -> Iterator[Project]:
-    """The service of compose.yaml with three workers, gone with its volumes afterwards."""
+    """The service of compose.yaml with three workers; it and its volumes are removed at the end."""
     if not _engine_is_there():
         words = "there is no container engine with Compose; ../shared/docker/engine brings one"
         if os.environ.get("CI"):
@@ -135,7 +135,7 @@ def project() -> Iterator[Project]:
 
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
-    """A small scan of nothing in particular."""
+    """A small scan."""
     path = tmp_path / "scan.nii"
     path.write_bytes(nifti(voxels((32, 32, 32))))
     return path
@@ -148,7 +148,7 @@ def test_a_scan_goes_through_the_containers(project: Project, scan: Path, tmp_pa
     assert (tmp_path / "mask.nii.gz").stat().st_size > 0
 
 
-def test_every_container_comes_to_be_healthy(project: Project) -> None:
+def test_every_container_becomes_healthy(project: Project) -> None:
     """The health checks of all services pass."""
     for service in SERVICES:
         for container in project.containers(service):
@@ -161,8 +161,8 @@ def test_every_container_comes_to_be_healthy(project: Project) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_containers_have_no_rights_to_spare(project: Project, service: str) -> None:
-    """No service is root, writes to its root file system, or has a capability or no limits."""
+def test_containers_have_only_needed_rights(project: Project, service: str) -> None:
+    """No service is root, has a writable root file system, has a capability, or lacks limits."""
     container = project.containers(service)[0]
     assert project.docker("exec", container, "id", "-u").strip() != "0"
     touch = "touch /etc/written /app/written /written 2>&1 && echo was written; true"
@@ -183,7 +183,7 @@ def test_containers_have_no_rights_to_spare(project: Project, service: str) -> N
 
 
 def test_redis_asks_for_a_password_and_is_on_a_network_of_its_own(project: Project) -> None:
-    """Without the password Redis says nothing, and its only network leads nowhere else."""
+    """Without the password Redis refuses commands, and its only network has no way out."""
     container = project.containers("redis")[0]
     refused = project.docker("exec", "-e", "REDISCLI_AUTH=", container, "redis-cli", "ping")
     assert "NOAUTH" in refused
@@ -192,11 +192,11 @@ def test_redis_asks_for_a_password_and_is_on_a_network_of_its_own(project: Proje
 
 
 def test_the_service_finds_nothing_wrong_with_its_redis(project: Project) -> None:
-    """The Redis of compose.yaml is as the queue needs it."""
+    """The Redis of compose.yaml has all that the queue needs."""
     assert httpx.get(f"{project.url}/readyz", trust_env=False).json()["notes"] == []
 
 
-def test_images_carry_what_they_run_and_no_more(project: Project) -> None:
+def test_images_contain_only_what_they_run(project: Project) -> None:
     """No image holds a compiler or pip in its environment, and the API's holds no torch."""
     for service in ("api", "worker"):
         container = project.containers(service)[0]
@@ -224,8 +224,8 @@ def test_a_killed_worker_costs_no_job_and_comes_back(project: Project, scan: Pat
     )
 
 
-def test_what_was_accepted_survives_the_queue_server(project: Project, scan: Path) -> None:
-    """A kill -9 of Redis: its append-only file brings every job back, and all of them finish."""
+def test_accepted_jobs_survive_the_queue_server(project: Project, scan: Path) -> None:
+    """After a kill -9 of Redis, its append-only file has every job, and all of them finish."""
     container = project.containers("redis")[0]
     with Client(project.url) as client:
         jobs = [client.submit(scan) for _ in range(3)]

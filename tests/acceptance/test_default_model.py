@@ -1,4 +1,4 @@
-"""The default bundle on the sample scan, and on real scans where there are some."""
+"""The default bundle on the sample scan, and on real scans if this machine has them."""
 
 import os
 from pathlib import Path
@@ -26,19 +26,19 @@ def predictor() -> Predictor:
 
 
 def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Voxels and affine."""
+    """Return a scan's voxels and affine."""
     image: Any = nib.load(path)
     return np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine, dtype=np.float64)
 
 
 def segment(predictor: Predictor, path: Path) -> Segmentation:
-    """The answer for one scan."""
+    """Return the result for one scan."""
     prepared = predictor.preprocess([read(path)])
     return predictor.postprocess(prepared, predictor.predict([prepared])[0])
 
 
 def test_the_sample_s_lesion_is_found(predictor: Predictor) -> None:
-    """The network sees the sample's one lesion in the right frontal lobe, about its size."""
+    """The network finds the sample's one lesion in the right frontal lobe, at about its size."""
     answer = segment(predictor, SAMPLE)
     assert answer.present
     (stats,) = answer.labels
@@ -59,7 +59,7 @@ def test_a_real_glioma_is_found(predictor: Predictor, case: str) -> None:
 
 
 def test_multiple_sclerosis_is_no_tumour(predictor: Predictor) -> None:
-    """A real FLAIR with the plaques of multiple sclerosis is answered with "absent", all empty."""
+    """A real FLAIR with plaques of multiple sclerosis has no tumour and an empty mask."""
     if not (CASES / "ms_7").exists():
         pytest.skip("the evaluation scans are not here")
     answer = segment(predictor, CASES / "ms_7" / "flair.nii.gz")

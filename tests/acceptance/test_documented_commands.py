@@ -1,4 +1,4 @@
-"""The commands of the README and of the documentation, typed as they stand there."""
+"""The commands of the README and of the documentation, run as they are written."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from tests.support.documents import PAGES, README, blocks, name_of
 from tests.support.local_service import BOUND_S, ROOT, LocalService, local_service
 
 ADDRESS = "http://127.0.0.1:8080"
-#: What sets up and serves, and is tested elsewhere.
+#: Commands that install or serve; other tests run them.
 MAKE = re.compile(r"^make .*\n", re.MULTILINE)
 
 
 def typed(page: Path) -> str:
-    """Return what a reader of a page types at a running service."""
+    """Return the commands of a page that a reader runs on a running service."""
     return "".join(MAKE.sub("", block) for block in blocks(page, "sh"))
 
 
@@ -38,12 +38,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder in which the reader types."""
+    """Return the working directory of the reader."""
     return tmp_path_factory.mktemp("reader")
 
 
 def run(command: list[str], service: LocalService, here: Path) -> str:
-    """Return what a command prints, which has to work."""
+    """Return the output of a command, which must succeed."""
     done = subprocess.run(
         command,
         cwd=here,
@@ -63,7 +63,7 @@ def run(command: list[str], service: LocalService, here: Path) -> str:
 
 
 def test_every_make_target_that_is_named_exists() -> None:
-    """`make` knows how to do all that a page has its reader do."""
+    """Every `make` target on a page is in the Makefile."""
     lines = {
         line.partition("#")[0].strip()
         for page in PAGES
@@ -81,16 +81,16 @@ def test_every_make_target_that_is_named_exists() -> None:
 def test_the_commands_of_a_page_work_in_their_order(
     page: Path, service: LocalService, here: Path
 ) -> None:
-    """A reader who types a page's commands one after the other sees each of them succeed."""
+    """A page's commands succeed when they are run one after the other."""
     script = typed(page).replace(ADDRESS, service.url)
     run(["bash", "-euo", "pipefail", "-c", script], service, here)
 
 
 def test_the_readme_leaves_masks_pictures_and_results(service: LocalService, here: Path) -> None:
-    """A reader of the README has masks in the scan's grid, a picture, and an urgent result."""
+    """The README's commands leave masks in the scan's grid, a picture, and an urgent result."""
     script = typed(README).replace(ADDRESS, service.url)
     printed = run(["bash", "-euo", "pipefail", "-c", script], service, here)
-    # the calls print several jobs after each other; the last is the blocking one's
+    # the calls print several jobs; the last one is that of the blocking call
     last = [found.start() for found in re.finditer(r'{"id":"\w+","status"', printed)][-1]
     predicted = json.loads(printed[last:])
     assert (predicted["status"], predicted["priority"]) == ("finished", "stat")
@@ -104,7 +104,7 @@ def test_the_readme_leaves_masks_pictures_and_results(service: LocalService, her
 
 @pytest.mark.parametrize("page", PYTHON, ids=name_of)
 def test_the_python_of_a_page_runs(page: Path, service: LocalService, here: Path) -> None:
-    """A page's Python runs as it stands, on the scans that the page's commands left."""
+    """A page's Python code runs on the scans that the page's commands left."""
     run(["voxelq", "sample", "scan.nii.gz"], service, here)
     for code in blocks(page, "python"):
         run([sys.executable, "-c", code.replace(ADDRESS, service.url)], service, here)

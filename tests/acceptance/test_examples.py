@@ -16,7 +16,7 @@ FOLDER = ROOT / "examples" / "folder.py"
 
 
 def test_a_folder_of_scans_becomes_a_table_and_masks(tmp_path: Path) -> None:
-    """Every scan has its row in the folder's order, a bad one its reason, the others their mask."""
+    """Every scan has its row in the folder's order; a bad one has its reason, others their mask."""
     scans, here = tmp_path / "scans", tmp_path / "here"
     scans.mkdir()
     here.mkdir()
@@ -49,6 +49,6 @@ def test_a_folder_of_scans_becomes_a_table_and_masks(tmp_path: Path) -> None:
 
 
 def test_the_folder_takes_ten_lines() -> None:
-    """What the README promises of it holds, its imports and docstring apart."""
+    """The example has the number of lines that the README states, without imports and docstring."""
     code = FOLDER.read_text().rpartition("import Client, VoxelQError\n")[2]
     assert len([line for line in code.splitlines() if line]) == 10

@@ -42,7 +42,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_every_fault_of_a_job_is_a_failure_with_its_reason(tmp_path: Path) -> None:
-    """A failed job, a missing mask, a wait over the limit and a cancel without effect are told."""
+    """A failed job, a missing mask, a too long wait and a cancel without effect are failures."""
     with serving() as service:
         service.on("POST", "/predict", 200, job("01B", status="finished"))
         service.on("POST", "/predict", 200, job("01C", status="failed", error=problem(422, "")))
@@ -73,7 +73,7 @@ def test_every_fault_of_a_job_is_a_failure_with_its_reason(tmp_path: Path) -> No
 
 
 def check_row(row: dict[str, str], stats: list[dict[str, str]]) -> None:
-    """Hold a row of a summary against locust's own table."""
+    """Compare a row of a summary with locust's own table."""
     by_name = {(one["Type"], one["Name"]): one for one in stats}
     jobs = {name: one for (kind, name), one in by_name.items() if kind == "JOB"}
     results = jobs["time to result"]
@@ -89,12 +89,12 @@ def check_row(row: dict[str, str], stats: list[dict[str, str]]) -> None:
     assert 1 <= float(row["batch_mean"]) <= 4
     for share in ("workers_busy", "cores_idle", "others"):
         assert row[share] == "" or 0 <= float(row[share]) <= 1
-    # one rounded to locust's two digits, one exact
+    # one is rounded to locust's two digits, the other is exact
     assert int(jobs["time in queue"]["Request Count"]) == int(row["jobs"])
 
 
-def test_a_scale_run_writes_what_locust_saw(tmp_path: Path) -> None:
-    """Two numbers of workers give two reports, and table, plot and words say the same."""
+def test_a_scale_run_writes_locusts_numbers(tmp_path: Path) -> None:
+    """Two numbers of workers give two reports, and table, plot and text agree."""
     options = (
         *("benchmarks.scale", "--num-workers", "1", "2", "--num-users", "2", "--spawn-rate", "20"),
         *("--run-time", "6s", "--output", str(tmp_path), *SMALL),
@@ -140,13 +140,13 @@ def test_a_service_that_runs_already_is_measured_as_it_is(tmp_path: Path) -> Non
 
 
 def test_a_service_that_is_not_there_is_not_measured(tmp_path: Path) -> None:
-    """One line says that nobody answers, and nothing is written."""
+    """One line says that no service answers, and nothing is written."""
     run("benchmarks.scale", "--host", "http://127.0.0.1:9", "--output", str(tmp_path), code=1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_soak_tells_of_every_process(tmp_path: Path) -> None:
-    """Slopes are those of what was held in the written rests, and scans add up."""
+def test_a_soak_reports_every_process(tmp_path: Path) -> None:
+    """Slopes are those of the memory in the written rests, and scans add up."""
     printed = run(
         *("benchmarks.soak", "--minutes", "0.15", "--rests", "6", "--rest-seconds", "0.5"),
         *("--clients", "2", "--output", str(tmp_path), *SMALL),
@@ -167,19 +167,21 @@ def test_a_soak_tells_of_every_process(tmp_path: Path) -> None:
             stretches[n]["began_s"] <= float(row["at_s"]) <= stretches[n]["ended_s"] for n in after
         )
     ]
-    for name, told in written["processes"].items():
+    for name, figures in written["processes"].items():
         found = slope(
             [load_s[n] for n in after],
             [stretches[n]["at_rest_mb"][name] for n in after],
             fmean(float(row[name]) for row in loaded),
         )
-        assert told["mean_mb"] == pytest.approx(found.mean_mb, abs=0.01)
+        assert figures["mean_mb"] == pytest.approx(found.mean_mb, abs=0.01)
         # memory under load is written to a thousandth of a MB
-        assert told["percent_per_hour"] == pytest.approx(found.percent_per_hour, rel=1e-3, abs=1e-6)
+        assert figures["percent_per_hour"] == pytest.approx(
+            found.percent_per_hour, rel=1e-3, abs=1e-6
+        )
         assert name in printed
     for one, after_it in pairwise(stretches):
-        looks = [row for row in samples if one["ended_s"] < float(row["at_s"])]
-        at_rest = [row for row in looks if float(row["at_s"]) < after_it["began_s"]]
+        later = [row for row in samples if one["ended_s"] < float(row["at_s"])]
+        at_rest = [row for row in later if float(row["at_s"]) < after_it["began_s"]]
         assert float(at_rest[-1]["api"]) == pytest.approx(one["at_rest_mb"]["api"], abs=0.01)
     assert (written["errors"], written["workers"]) == ({}, 1)
     assert written["scans"] == sum(one["scans"] for one in stretches) > 0
@@ -190,7 +192,7 @@ def test_a_soak_tells_of_every_process(tmp_path: Path) -> None:
 
 
 def test_blocked_clients_all_get_their_results(tmp_path: Path) -> None:
-    """All clients are blocked at once, each has a result, and the times hang together."""
+    """All clients are blocked at once, each has a result, and the times are consistent."""
     printed = run(
         "benchmarks.blocked", "--clients", "24", "--workers", "2", "--output", str(tmp_path)
     )
@@ -200,7 +202,7 @@ def test_blocked_clients_all_get_their_results(tmp_path: Path) -> None:
         assert (wave["clients"], wave["workers"], wave["blocked_at_once"]) == (24, 2, 24)
         assert (wave["statuses"], wave["errors"]) == ({"200 finished": 24}, 0)
         assert 0 < wave["p50_s"] <= wave["p95_s"]
-        # whoever was blocked has waited out the halt of the workers, and nobody beyond the end
+        # every blocked client waited at least while the workers were stopped, none after the end
         assert wave["p50_s"] > wave["all_answered_s"] / 24
         assert wave["woken_p50_ms"] <= wave["woken_p95_ms"] <= 1000 * wave["p95_s"]
         assert wave["mb_blocked"] > 20

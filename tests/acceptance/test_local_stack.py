@@ -1,4 +1,4 @@
-"""`voxelq up` and `voxelq demo`, run for real, and what becomes of them when parts are killed."""
+"""Real runs of `voxelq up` and `voxelq demo`, also with parts that are killed."""
 
 import signal
 import subprocess
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
-    """A small scan of nothing in particular."""
+    """A small scan."""
     path = tmp_path / "scan.nii"
     path.write_bytes(nifti(voxels((32, 32, 32))))
     return path
@@ -33,7 +33,7 @@ def scan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """A data folder with a blank in its name."""
+    """A data folder with a space in its name."""
     return tmp_path / "data of mine"
 
 
@@ -81,7 +81,7 @@ def test_the_demo_leaves_a_mask_in_the_scans_own_grid(tmp_path: Path) -> None:
 def test_a_drained_stack_leaves_no_process_and_keeps_its_queue(
     data_dir: Path, scan: Path, number: signal.Signals
 ) -> None:
-    """After Ctrl-C or SIGTERM nothing runs on, and a restart does what was still queued."""
+    """After Ctrl-C or SIGTERM no process is left, and after a restart the queued jobs finish."""
     with local_service(data_dir, "--workers", "2") as service:
         assert len(service.part("-m worker")) == 2
         with service.client() as client:
@@ -92,7 +92,7 @@ def test_a_drained_stack_leaves_no_process_and_keeps_its_queue(
 
 
 def test_killed_parts_are_started_again(data_dir: Path, scan: Path) -> None:
-    """A kill -9 of the worker, the queue server or the API costs no job; each one comes back."""
+    """A kill -9 of the worker, the queue server or the API loses no job; each is restarted."""
     with local_service(data_dir, "--workers", "1", VOXELQ_LEASE_S="2") as service:
         ids = []
         for words in ("-m worker", "valkey-server", "-m api"):
@@ -114,7 +114,7 @@ def test_killed_parts_are_started_again(data_dir: Path, scan: Path) -> None:
 
 
 def test_a_killed_stack_leaves_no_process_and_loses_no_job(data_dir: Path, scan: Path) -> None:
-    """A kill -9 of `voxelq up` takes its children along, and the next start finds every job."""
+    """A kill -9 of `voxelq up` ends its children too, and the next start has every job."""
     with local_service(data_dir) as service:
         with service.client() as client:
             ids = [client.submit(scan).id for _ in range(4)]
@@ -126,7 +126,7 @@ def test_a_killed_stack_leaves_no_process_and_loses_no_job(data_dir: Path, scan:
 def test_a_data_folder_serves_one_stack_and_a_port_one_service(
     data_dir: Path, tmp_path: Path
 ) -> None:
-    """A second stack on the same folder or the same port says why not, and exits with 2."""
+    """A second stack on the same folder or port prints the reason and exits with 2."""
     with local_service(data_dir) as service:
         port = service.url.rpartition(":")[2]
         for options, words in (
@@ -146,8 +146,8 @@ def test_a_data_folder_serves_one_stack_and_a_port_one_service(
         assert service.is_ready()
 
 
-def test_a_stack_that_can_never_start_says_why_and_ends(data_dir: Path) -> None:
-    """A setting that no part would start with ends `voxelq up` at once, with its name."""
+def test_a_stack_that_can_never_start_ends_with_a_reason(data_dir: Path) -> None:
+    """A setting with which no part would start ends `voxelq up` at once, with its name."""
     done = subprocess.run(
         [*VOXELQ, "up", "--port", "0", "--data-dir", str(data_dir)],
         env=environment(VOXELQ_MAX_QUEUED="none"),
@@ -161,7 +161,7 @@ def test_a_stack_that_can_never_start_says_why_and_ends(data_dir: Path) -> None:
 
 
 def test_the_queue_server_asks_for_a_password(data_dir: Path) -> None:
-    """Who cannot read the data folder cannot put work into the queue."""
+    """Without the password from the data folder no client can use the queue."""
     with local_service(data_dir) as service:
         (server,) = service.part("valkey-server")
         assert server.username() == psutil.Process().username()

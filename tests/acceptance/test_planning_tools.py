@@ -1,4 +1,4 @@
-"""The tools that plan capacity run on the real stack, and what they write hangs together."""
+"""The tools for planning capacity run on the real stack, and their output is consistent."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
-    """A scan that is quickly done."""
+    """A scan that is computed quickly."""
     path = tmp_path / "scan.nii.gz"
     path.write_bytes(sample_scan((32, 32, 32)))
     return path
@@ -74,8 +74,8 @@ def test_components_add_up_and_make_a_plan(tmp_path: Path, scan: Path) -> None:
     assert len(plan["cost"]["lanes"]["speedups"]) == numbers["service"]["lanes"]
 
 
-def test_a_plan_is_held_against_a_run(tmp_path: Path, scan: Path) -> None:
-    """A short run brings its own stack up, and real and simulated numbers stand side by side."""
+def test_a_plan_is_compared_with_a_run(tmp_path: Path, scan: Path) -> None:
+    """A short run starts its own stack, and reports real and simulated numbers side by side."""
     done = ran(
         *("benchmarks.plan_check", "--image", str(scan), "--requests", "2"),
         *("--loads", "0.3", "--seconds", "4", "--output", str(tmp_path)),
@@ -105,10 +105,10 @@ def test_a_plan_is_held_against_a_run(tmp_path: Path, scan: Path) -> None:
         (("--requests", "0"), 2, "above 0"),
     ],
 )
-def test_what_components_cannot_do_is_said(
+def test_wrong_arguments_of_components_are_reported(
     arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    """A missing file, an address without a service and a wrong number are told in words."""
+    """A missing file, an address without a service and a wrong number give a clear error."""
     done = ran("benchmarks.components", "--image", str(ROOT / "README.md"), *arguments)
     assert done.returncode == code
     assert words in done.stderr

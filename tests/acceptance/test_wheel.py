@@ -22,7 +22,7 @@ def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 
 def test_the_wheel_has_all_that_the_service_reads(wheel: Path) -> None:
-    """Models, scripts, pages and the sample scan are in the wheel, and tools of developers not."""
+    """Models, scripts, pages and the sample scan are in the wheel, developers' tools are not."""
     names = zipfile.ZipFile(wheel).namelist()
     for name in (
         "shared/bundled_models/brain-tumor/1.0.0/configs/metadata.json",
@@ -38,7 +38,7 @@ def test_the_wheel_has_all_that_the_service_reads(wheel: Path) -> None:
 
 
 def test_a_base_install_has_nothing_of_the_service(base: Installation) -> None:
-    """No queue, no arrays and no network come with a client."""
+    """A base install has no packages for queue, arrays and networks."""
     unwanted = {"fastapi", "fsspec", "nibabel", "numpy", "redis", "rq", "structlog", "torch"}
     assert base.packages & unwanted == set()
 
@@ -62,7 +62,7 @@ def test_a_base_install_is_a_client(base: Installation, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["up", "demo", "api", "worker", "doctor", "recover"])
 def test_what_needs_the_service_says_so(base: Installation, tmp_path: Path, command: str) -> None:
-    """A command that a base install cannot run names what to install, in one line."""
+    """A command that a base install cannot run prints what to install, in one line."""
     code, words = base.run("voxelq", command, here=tmp_path)
     assert code == 2
     assert len(words.splitlines()) == 1

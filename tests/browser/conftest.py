@@ -15,7 +15,7 @@ from tests.support.bundles import write_two_channel_bundle
 from tests.support.local_service import LocalService, local_service
 from tests.support.scripted_worker import ScriptedWorker
 
-#: WebGL 2 without a GPU, and no calls to the browser's makers.
+#: WebGL 2 without a GPU, and no calls to the browser's vendor.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -52,7 +52,7 @@ Visiting = Callable[..., Visit]
 
 @pytest.fixture
 def visiting(browser: Browser) -> Iterator[Visiting]:
-    """A function that opens the page in a new browser; no visit may end with a recorded fault."""
+    """A function that opens the page in a new browser; a recorded fault of a visit is an error."""
     visits: list[Visit] = []
 
     def visit(url: str, **options: object) -> Visit:
@@ -76,7 +76,7 @@ def server(settings: Settings) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def worker(settings: Settings) -> Iterator[ScriptedWorker]:
-    """A worker of that API, which does what the test tells it."""
+    """A worker of that API, which the test scripts."""
     opened = ScriptedWorker(settings)
     opened.sign_on()
     yield opened

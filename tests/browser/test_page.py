@@ -85,7 +85,7 @@ def test_a_warning_of_a_scan_is_above_its_finding(
 
 
 def test_a_scan_dropped_early_is_not_lost(server: ApiServer, visiting: Visiting) -> None:
-    """A file that is dropped before the models are loaded is submitted once they are."""
+    """A file that is dropped before the list of models is loaded is submitted afterwards."""
     visit = visiting(server.url)
     held: list[Route] = []
     visit.page.route("**/models", lambda route: held.append(route))
@@ -99,7 +99,7 @@ def test_a_scan_dropped_early_is_not_lost(server: ApiServer, visiting: Visiting)
 def test_progress_comes_by_long_polling_where_events_fail(
     server: ApiServer, worker: ScriptedWorker, visiting: Visiting
 ) -> None:
-    """Where a proxy blocks event streams, a job is still followed until it ends."""
+    """If a proxy blocks event streams, a job is still followed until it ends."""
     visit = visiting(server.url)
     visit.page.route("**/events", lambda route: route.fulfill(status=502))
     visit.expected_failures = "status of 502"
@@ -112,7 +112,7 @@ def test_progress_comes_by_long_polling_where_events_fail(
 def test_a_job_is_cancelled_and_run_again(
     server: ApiServer, worker: ScriptedWorker, visiting: Visiting
 ) -> None:
-    """Cancelling ends a job in its row; running it again makes a new job of the stored scan."""
+    """Cancelling ends a job; running it again makes a new job of the stored scan."""
     visit = visiting(server.url)
     visit.choose([("scan.nii.gz", SCAN)])
     visit.at("#result-actions").get_by_role("button", name="Cancel").click()
@@ -140,7 +140,7 @@ def test_a_job_is_cancelled_and_run_again(
 def test_a_bad_file_is_refused_with_the_services_reason(
     server: ApiServer, visiting: Visiting
 ) -> None:
-    """The row of a refused file says why, and its name is shown as text, never as markup."""
+    """The row of a refused file has the reason, and its name is shown as text, not as markup."""
     visit = visiting(server.url)
     visit.expected_failures = "status of 415"
     name = "<img src=x onerror=document.title='taken'>.nii.gz"
@@ -178,7 +178,7 @@ def test_the_list_survives_a_reload(
 def test_an_outage_is_shown_and_ends_by_itself(
     server: ApiServer, worker: ScriptedWorker, visiting: Visiting
 ) -> None:
-    """While the service is away a banner says so and an upload fails; afterwards it can be sent."""
+    """While the service is away a banner says so and an upload fails; later it succeeds."""
     visit = visiting(server.url)
     expect(visit.at("[data-figure=workers]")).to_have_text("1")
     visit.expected_failures = "ERR_INTERNET_DISCONNECTED"
@@ -197,7 +197,7 @@ def test_an_outage_is_shown_and_ends_by_itself(
 def test_a_model_of_several_channels_takes_a_file_for_each(
     server: ApiServer, two_channels: str, visiting: Visiting
 ) -> None:
-    """Dropped files are assigned to channels by their names, others are chosen by hand."""
+    """Dropped files are assigned to channels by their names; others are chosen by the user."""
     visit = visiting(server.url)
     visit.at("#model").select_option(two_channels)
     expect(visit.at("#hint")).to_have_text("One file for each of t1, flair")
@@ -252,7 +252,7 @@ def test_a_chosen_theme_stays(server: ApiServer, visiting: Visiting) -> None:
     visit.picture("empty-dark")
 
 
-def test_the_keyboard_is_enough(
+def test_the_page_works_with_the_keyboard_alone(
     server: ApiServer, worker: ScriptedWorker, visiting: Visiting
 ) -> None:
     """Tab reaches the list's links and buttons, and Enter opens and cancels a job."""

@@ -1,4 +1,4 @@
-"""The viewer in a real browser, over scans and masks that the test has made."""
+"""The viewer in a real browser, with scans and masks of the test."""
 
 import dataclasses
 from pathlib import Path
@@ -96,7 +96,7 @@ def finished(
 
 
 def test_lesions_are_found_where_they_are(finished: Visit, known_volume: NDArray[np.int16]) -> None:
-    """The jump to a lesion, its millimetres, intensity and label are those of the files."""
+    """A lesion's position, millimetres, intensity and label are those of the files."""
     for button, voxel, label in (
         ("Next of 2", SMALL, "oedema"),
         ("Largest lesion", LARGE, "core"),
@@ -158,14 +158,14 @@ def test_every_control_and_view_changes_the_picture(finished: Visit) -> None:
     assert np.abs(finished.pixels() - seen[-1]).mean() > 1
 
 
-def test_what_is_saved_and_shared_is_the_job(
+def test_saved_files_and_links_are_those_of_the_job(
     server: ApiServer,
     finished: Visit,
     visiting: Visiting,
     tmp_path: Path,
     known_mask: NDArray[np.uint8],
 ) -> None:
-    """Mask, JSON and picture are saved under its id; its link opens elsewhere, without a name."""
+    """Mask, JSON and picture are saved under the job's id; its link has no file name."""
     for title, ending in (("Mask", "-mask.nii.gz"), ("JSON", ".json"), ("Picture", ".png")):
         with finished.page.expect_download() as download:
             finished.page.get_by_role("link", name=title).click()

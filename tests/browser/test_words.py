@@ -45,7 +45,7 @@ def test_numbers_are_formatted_for_people(server: ApiServer, visiting: Visiting)
 
 
 def test_files_find_their_channels_by_name(server: ApiServer, visiting: Visiting) -> None:
-    """A channel takes the one file that is named for it; if two are, the user must choose."""
+    """A channel gets the one file whose name contains it; if there are two, the user chooses."""
     visit = visiting(server.url)
     inputs = [{"name": name} for name in ("t1c", "t1", "flair")]
 

@@ -9,7 +9,7 @@ from benchmarks.faults.models import SLOW
 from benchmarks.faults.rows import SOLO, Row
 from benchmarks.faults.service import Kind
 
-#: A worker frozen past its lease must count as lost: the other one takes its jobs.
+#: A worker frozen past its lease must count as lost, so that the other one draws its jobs.
 PAIR = Kind(workers=2)
 #: A worker takes long enough to start that it can be hit while it warms up.
 SLOW_START = Kind(default_model=SLOW)

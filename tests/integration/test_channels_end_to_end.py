@@ -1,4 +1,4 @@
-"""A scan of four channels, from the form to the mask, with a bundle in the model zoo's manner."""
+"""A scan of four channels, from the form to the mask, with a bundle of the zoo's format."""
 
 import gzip
 import io
@@ -45,7 +45,7 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
 
 @pytest.fixture
 def server(settings: Settings) -> Iterator[ApiServer]:
-    """A front desk with these settings."""
+    """An API server with these settings."""
     started = ApiServer(settings)
     started.start()
     yield started
@@ -60,7 +60,7 @@ async def test_four_channels_become_one_mask(
     settings: Settings,
     tmp_path: Path,
 ) -> None:
-    """Four fields in any order are one job, whose mask lies in the first input's grid."""
+    """Four fields in any order are one job, whose mask is in the first input's grid."""
     other_grid = nifti(np.ones((12, 14, 10), "int16") + np.eye(14, 10, dtype="int16"),
                        affine=AFFINE @ np.diag([2, 2, 2, 1]))  # fmt: skip
     with worker_process(settings, tmp_path / "log"):
@@ -103,7 +103,7 @@ async def test_four_channels_become_one_mask(
 async def test_what_several_channels_are_refused_for(
     client: httpx.AsyncClient, server: ApiServer
 ) -> None:
-    """Channels that are missing, strange or of unlike grids are told by name, and by how much."""
+    """Missing, unknown and differently placed channels are refused by name, with the difference."""
     shifted = AFFINE.copy()
     shifted[0, 3] += 2.5
     other_place = gz(nifti(np.indices(SHAPE)[0].astype("int16"), affine=shifted))
@@ -124,7 +124,7 @@ async def test_what_several_channels_are_refused_for(
 
 
 async def test_one_path_is_no_scan_of_several_channels(settings: Settings, tmp_path: Path) -> None:
-    """A single scan_path for a model of several inputs is refused, and says what it takes."""
+    """A single scan_path for a model of several inputs is refused with the names of its inputs."""
     (tmp_path / "t1.nii.gz").write_bytes(FILES["t1"])
     server = ApiServer(settings.model_copy(update={"scan_root": tmp_path}))
     server.start()
@@ -137,7 +137,7 @@ async def test_one_path_is_no_scan_of_several_channels(settings: Settings, tmp_p
 
 
 async def test_the_same_channels_are_the_same_scan(client: httpx.AsyncClient) -> None:
-    """An Idempotency-Key knows its scan whatever the order of fields, and minds each channel."""
+    """For an Idempotency-Key, the order of fields does not matter, and each channel does."""
     headers = {"Idempotency-Key": "visit-7"}
     first = await client.post("/jobs", params=QUERY, files=FILES, headers=headers)
     assert first.status_code == 202

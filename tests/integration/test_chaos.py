@@ -1,4 +1,4 @@
-"""What the queue promises when processes die, with real processes and a real server."""
+"""No job is lost if processes die, with real processes and a real server."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from tests.support.jobs import Workers, submission, wait_for
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Short leases, so that a dead worker is noticed soon."""
+    """Settings with short leases, so that a dead worker is detected soon."""
     return settings.model_copy(update={"lease_s": 1.0, "max_batch_size": 8})
 
 

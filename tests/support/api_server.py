@@ -93,7 +93,7 @@ class ApiServer:
         await self.until(lambda: self.blocked == clients)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Return once ``holds`` does."""
+        """Return once ``holds`` returns true."""
         async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110 - the server runs in another thread
                 await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""`Client` and `AsyncClient` behind one face, so that each test holds for both."""
+"""`Client` and `AsyncClient` behind one interface, so that each test runs with both."""
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,7 +15,7 @@ OpenClient = Callable[..., AbstractContextManager[Any]]
 
 
 class _Awaited:
-    """Calls an object of the asynchronous client as one would call its blocking twin."""
+    """Calls an object of the asynchronous client like the blocking one."""
 
     def __init__(self, portal: BlockingPortal, target: Any) -> None:
         self.portal = portal

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, R
 #: Much longer than any step takes, so that no test fails on a slow machine.
 PATIENCE_MS = 120_000
 
-#: The folder for pictures that people look at; git ignores it.
+#: The folder for pictures to inspect; git ignores it.
 PICTURES = Path(__file__).resolve().parents[2] / "build" / "page"
 
 _DROP = """([zone, files]) => {
@@ -103,7 +103,7 @@ class Visit:
         return self.at("#jobs > li").filter(has_text=name)
 
     def picture(self, name: str, *, whole: bool = False) -> None:
-        """Save a picture for people to look at."""
+        """Save a picture to inspect."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         self.page.mouse.move(0, 0)  # nothing is under the pointer
         self.page.screenshot(path=PICTURES / f"{name}.png", full_page=whole, animations="disabled")

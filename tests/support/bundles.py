@@ -39,14 +39,14 @@ def write_tiny_bundle(models: Path, version: str = "1.0.0", **changes: Any) -> P
 
 
 def write_empty_weights(folder: Path) -> None:
-    """Give the bundle in ``folder`` weights that are whole and hold nothing."""
+    """Give the bundle in ``folder`` a complete file of weights without a tensor."""
     (folder / "models").mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / "models" / "model.pt", "w"):
         pass
 
 
 def write_two_channel_bundle(models_dir: Path) -> str:
-    """Write version 2.0.0 of a model like ``test-model`` that takes t1 and flair; its name."""
+    """Write version 2.0.0 of a model with the inputs t1 and flair; return its name."""
     configs = models_dir / "two-channels" / "2.0.0" / "configs"
     configs.mkdir(parents=True)
     single = json.loads((models_dir / "test-model/1.0.0/configs/metadata.json").read_text())
@@ -58,7 +58,7 @@ def write_two_channel_bundle(models_dir: Path) -> str:
 
 
 def drop(source: Path, models: Path) -> Path:
-    """Put the whole bundle ``source`` under ``models`` at once, as the documentation advises."""
+    """Move the bundle ``source`` under ``models`` atomically, as the documentation advises."""
     name, version = source.parent.name, source.name
     (models / name).mkdir(parents=True, exist_ok=True)
     return source.rename(models / name / version)

@@ -40,13 +40,13 @@ class ScriptedEngine(NoopEngine):
         action, _, argument = leased.submission.scans["scan"].partition(":")
         match action:
             case "fail":
-                return Failed(InferenceFailed("as told").problem())
+                return Failed(InferenceFailed("as scripted").problem())
             case "retry":
-                return Retry(InferenceFailed("as told").problem())
+                return Retry(InferenceFailed("as scripted").problem())
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "crash":
-                raise RuntimeError("as told")
+                raise RuntimeError("as scripted")
             case "hang":
                 time.sleep(3600)
             case "slow":

@@ -1,8 +1,8 @@
-"""A clock that a test moves."""
+"""A clock that a test advances."""
 
 
 class Clock:
-    """Seconds that pass only when a test adds to them."""
+    """Seconds that increase only if a test adds to them."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

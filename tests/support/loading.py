@@ -1,4 +1,4 @@
-"""Bundles loaded as a worker does it, with options by keyword."""
+"""Functions that load bundles as a worker does, with options by keyword."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from worker.models.loader import Predictor, load_predictor
 
 
 def load_bundle(folder: Path, **options: Any) -> Predictor:
-    """Read the bundle in ``folder`` and load it, whatever its kind."""
+    """Read the bundle in ``folder`` and load it; it may be of any kind."""
     return load_predictor(BundleContents.read(folder), ComputeOptions(**options))
 
 

@@ -17,7 +17,7 @@ from voxelq.local.valkey import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 VOXELQ = [sys.executable, "-m", "voxelq"]
-#: Far above what any of it takes, so that a slow machine fails no test.
+#: Far above the time of any step, so that no test fails on a slow machine.
 BOUND_S = 120.0
 
 
@@ -61,11 +61,11 @@ class LocalService:
         return found
 
     def note_processes(self) -> None:
-        """Remember all processes of the stack, to look for them when it is gone."""
+        """Record all processes of the stack, to check later that they have ended."""
         self.ever += psutil.Process(self.process.pid).children(recursive=True)
 
     def survivors(self) -> list[psutil.Process]:
-        """Return those remembered that still run."""
+        """Return the recorded processes that still run."""
         return [
             process
             for process in self.ever
@@ -86,7 +86,7 @@ class LocalService:
         return Client(self.url)
 
     def words(self) -> str:
-        """Return what it has printed on the terminal so far."""
+        """Return its output so far."""
         return (self.data_dir.parent / "terminal.txt").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Bundles in the manner of MONAI's model zoo, small and with random weights, on disk."""
+"""Small bundles in the format of MONAI's model zoo, with random weights, on disk."""
 
 import json
 import warnings
@@ -10,7 +10,7 @@ import torch
 from shared.bundles.config import Configuration
 from worker.models.monai.config_resolver import Resolver
 
-#: What BraTS' bundle does after the threshold: three overlapping regions become one label map.
+#: The last step of the BraTS bundle: three overlapping regions become one label map.
 BRATS_LABELS = (
     "$lambda x: torch.where(x[[2]] > 0, 4, "
     "torch.where(x[[0]] > 0, 1, torch.where(x[[1]] > 0, 2, 0)))"
@@ -230,7 +230,7 @@ def write_bundle(
 
 
 def save_torchscript(network: torch.nn.Module, path: Path) -> None:
-    """Save a network as TorchScript, which torch deprecates and people still have."""
+    """Save a network as TorchScript, which torch deprecates and users still have."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.save(torch.jit.script(network), path)

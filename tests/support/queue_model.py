@@ -1,4 +1,4 @@
-"""A model of the queue: what must be true of jobs and leases after each thing that happens.
+"""A model of the queue: the state of jobs and leases after each event.
 
 It is plain Python and knows nothing of Redis, so that a test can compare the queue's scripts with
 it step by step.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from shared.jobs import JobStatus
 from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome, Retry, Returned
 
-#: Draws that a worker did not survive, after which a job is charged with a loss.
+#: Draws without a begin, after which a job is charged with a loss.
 UNDONE_DRAWS_PER_LOSS = 10
 
 LIVE = ("queued", "started")
@@ -18,7 +18,7 @@ LIVE = ("queued", "started")
 
 @dataclass
 class JobModel:
-    """What must be true of a job."""
+    """The state that a job must have."""
 
     queue: str
     status: str = "queued"
@@ -32,7 +32,7 @@ class JobModel:
 
 @dataclass
 class LeaseModel:
-    """What must be true of a lease."""
+    """The state that a lease must have."""
 
     job: LeasedJob
     worker: str
@@ -48,7 +48,7 @@ def lease_name(leased: LeasedJob) -> str:
 
 @dataclass
 class QueueModel:
-    """What must be true of the whole queue.
+    """The state that the whole queue must have.
 
     ``active`` holds the jobs that each worker believes to hold, ``keys`` the job of each
     idempotency key, ``foreign`` the jobs that a stock client queued, and ``ended`` how many jobs

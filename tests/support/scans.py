@@ -1,4 +1,4 @@
-"""NIfTI files for tests, in which every header field can be set."""
+"""NIfTI files for tests, in which every header field can be set, and their inspection."""
 
 import gzip
 from typing import Any, Literal
@@ -6,6 +6,13 @@ from typing import Any, Literal
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
+
+from shared.volumes.inspector import Inspection, ScanInspector
+from shared.volumes.nifti_header import VolumeHeader
+
+MAX_VOXELS = 512**3
+
+Endianness = Literal["<", ">"]
 
 AFFINE = np.array([[-1.5, 0.1, 0, 90], [0.1, 1.5, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
 
@@ -20,7 +27,7 @@ def nifti(
     *,
     affine: NDArray[np.float64] | None = None,
     version: int = 1,
-    endianness: Literal["<", ">"] = "<",
+    endianness: Endianness = "<",
     body: bytes | None = None,
     extension: bytes = b"",
     **fields: Any,
@@ -50,3 +57,23 @@ def nifti(
 def gz(content: bytes, level: int = 1) -> bytes:
     """Compress ``content`` with gzip."""
     return gzip.compress(content, level)
+
+
+def inspect(
+    content: bytes,
+    *,
+    block: int = 1 << 16,
+    max_scan_bytes: int = 1 << 30,
+    max_voxels: int = MAX_VOXELS,
+) -> Inspection:
+    """Stream ``content`` through an inspector."""
+    inspector = ScanInspector(max_scan_bytes=max_scan_bytes, max_voxels=max_voxels)
+    for start in range(0, len(content), block):
+        for _ in inspector.inspect(content[start : start + block]):
+            pass
+    return inspector.finish()
+
+
+def header_of(content: bytes) -> VolumeHeader:
+    """Return the header of an accepted scan."""
+    return inspect(content).header

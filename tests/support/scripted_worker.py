@@ -29,11 +29,11 @@ Script = Callable[[LeasedJob], Outcome]
 
 def blame_the_scan(_: LeasedJob) -> Failed:
     """Return the outcome of a job whose scan is bad."""
-    return Failed(BadScan("as told").problem())
+    return Failed(BadScan("as scripted").problem())
 
 
 class ScriptedWorker:
-    """Draws, begins and settles over the real leases, by hand or in a thread."""
+    """Draws, begins and settles with the real leases, at a call or in a thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

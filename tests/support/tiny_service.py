@@ -1,4 +1,4 @@
-"""A real HTTP server that answers as the service does, as far as a test scripts it."""
+"""A real HTTP server with the service's responses, which a test scripts."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def job(job_id: str = "01JOB", status: str = "queued", **members: Any) -> dict[str, Any]:
-    """Return a job as the service answers it."""
+    """Return a job as in the service's responses."""
     return {
         "id": job_id,
         "status": status,
@@ -33,7 +33,7 @@ def problem(status: int, detail: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sent."""
+    """A request of a client."""
 
     method: str
     path: str
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass
 class TinyService:
-    """Answers a method and path with the next of its scripted answers, and then with the last.
+    """Responds to a method and path with the next scripted response; the last one is repeated.
 
     The next ``cuts`` connections break once their request was read.
     """
@@ -56,7 +56,7 @@ class TinyService:
     def on(
         self, method: str, path: str, status: int, body: Any, media_type: str | None = None
     ) -> None:
-        """Script one more answer; ``body`` is bytes, or anything for JSON (a problem from 400)."""
+        """Add a scripted response; ``body`` is bytes or a JSON value (a problem from 400)."""
         if media_type is None:
             media_type = "application/problem+json" if status >= 400 else "application/json"
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -97,7 +97,7 @@ def serving() -> Iterator[TinyService]:
         do_GET = do_POST = do_DELETE = do  # noqa: N815 - the base class names them so
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         service.url = f"http://127.0.0.1:{server.server_port}"

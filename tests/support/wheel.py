@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.local_service import ROOT, environment
 
-#: Far above what an installation takes, so that a slow machine fails no test (seconds).
+#: Far above the time of an installation, so that no test fails on a slow machine (seconds).
 INSTALL_S = 600.0
 
 
@@ -31,13 +31,13 @@ def build_wheel(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Installation:
-    """A virtual environment with nothing but the wheel and what it depends on."""
+    """A virtual environment with the wheel and its dependencies only."""
 
     folder: Path
 
     @property
     def packages(self) -> set[str]:
-        """The names of what can be imported from it."""
+        """The names of the installed packages and modules."""
         (site,) = self.folder.glob("lib/python3*/site-packages")
         return {path.name for path in site.iterdir()}
 

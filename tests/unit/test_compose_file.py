@@ -1,4 +1,4 @@
-"""What compose.yaml passes on, and the bounds that have to fit each other."""
+"""The settings that compose.yaml passes on, and its limits, which must fit each other."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ def section(name: str) -> str:
 
 
 def passed(block: str) -> set[str]:
-    """Return the settings that a block hands to its container."""
+    """Return the settings that a block passes to its container."""
     names = re.findall(r"^ +(?:VOXELQ_(\w+)|(REDIS_URL)):", block, re.MULTILINE)
     return {(own or redis).lower() for own, redis in names}
 
@@ -47,7 +47,7 @@ def test_redis_is_bounded_under_its_container() -> None:
 
 
 def test_redis_is_reached_by_its_own_services_alone() -> None:
-    """Redis has a password, no published port, and a network that leads nowhere else."""
+    """Redis has a password, no published port, and a network without a way out."""
     redis = section("redis")
     assert "ports:" not in redis
     assert "--requirepass" in redis
@@ -58,7 +58,7 @@ def test_redis_is_reached_by_its_own_services_alone() -> None:
 
 @pytest.mark.parametrize(("service", "least_s"), [("worker", Settings().drain_s + 10), ("api", 20)])
 def test_containers_may_drain_before_they_are_killed(service: str, least_s: float) -> None:
-    """A stop period is longer than what the process takes to give back what it has in hand."""
+    """A stop period is longer than the process takes to give its active jobs back."""
     period = re.search(r"stop_grace_period: (?:\$\{\w+:-)?(\d+)s", section(service))
     assert period is not None
     assert int(period.group(1)) > least_s

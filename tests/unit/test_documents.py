@@ -1,4 +1,4 @@
-"""The facts of the README and the documentation, held against the code."""
+"""The facts of the README and the documentation, compared with the code."""
 
 import re
 from pathlib import Path
@@ -183,7 +183,7 @@ def test_a_bar_does_not_end_a_cell() -> None:
     assert table(("a", "b"), [("x|y", "z")]) == "| a | b |\n|---|---|\n| x\\|y | z |\n"
 
 
-def test_what_the_built_site_lacks_is_told(tmp_path: Path) -> None:
+def test_faults_of_the_built_site_are_found(tmp_path: Path) -> None:
     """Links and anchors that lead nowhere and files of other hosts are found; good ones are not."""
     (tmp_path / "other.html").write_text('<h1 id="here">x</h1><a href="https://example.org">y</a>')
     (tmp_path / "index.html").write_text(

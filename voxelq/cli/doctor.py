@@ -26,7 +26,7 @@ def doctor(
     ] = Path("voxelq-data"),
     as_json: JsonOption = False,
 ) -> None:
-    """Say in words what is wrong with the service, and what to do about it.
+    """Report what is wrong with the service, and what to do about it.
 
     It checks Redis, store, disk, models, workers, clocks, the API, settings and versions, as
     seen from here. Exit code 1 if there is a problem, 3 if neither Redis nor the API answers.

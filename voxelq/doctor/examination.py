@@ -79,7 +79,7 @@ def _run_check(name: str, check: Check, context: CheckContext) -> list[Diagnosis
     def run() -> None:
         try:
             diagnoses.extend(check(context))
-        except Exception as error:  # whatever a check meets, the others are still run
+        except Exception as error:  # the other checks must still run
             says = f"It could not be checked ({type(error).__name__})."
             diagnoses.append(problem(name, says, "See the other checks."))
         ended.set()

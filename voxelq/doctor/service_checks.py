@@ -24,7 +24,7 @@ def check_api(context: CheckContext) -> list[Diagnosis]:
         return [problem("API", says, todo, reached=False)]
     if not alive.is_success:
         says = f"The API at {context.url} does not work: {_detail(alive)}"
-        return [problem("API", says, "Is it VoxelQ? Look at its log.")]
+        return [problem("API", says, "Is it VoxelQ? See its log.")]
     if not ready.is_success:
         says = f"{context.url} answers and serves no scans: {_detail(ready)}"
         return [problem("API", says, "See the results for Redis, store and workers.")]

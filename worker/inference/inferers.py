@@ -37,7 +37,7 @@ class WholeVolumes:
 
 
 class Windows:
-    """Windows of all volumes share forward passes, whatever the volumes' shapes."""
+    """Windows of all volumes share forward passes, for volumes of any shapes."""
 
     def __init__(self, rules: WindowRules) -> None:
         self._rules = rules

@@ -8,7 +8,7 @@
                                     └──▶ this worker cannot run it: reported for this worker, and
                                          tried again after a growing pause
 
-A loaded model is served whatever happens to its folder, until `ModelCache.refresh_models` sees that
+A loaded model is served while its folder changes, until `ModelCache.refresh_models` sees that
 the folder has changed or gone.
 """
 
@@ -98,7 +98,7 @@ class ModelCache(Generic[P]):
     def default(self) -> P:
         """Return the default model or, if that does not load, the first other that does.
 
-        Each is tried, whatever happened in other workers.
+        Each is tried, also if it failed in other workers.
 
         Raises:
             VoxelQError: Nothing loads; the error is that of the default model.

@@ -25,7 +25,7 @@ def no_trial(_: Path) -> bool:
 
 
 def survives_loading(folder: Path, *, timeout_s: float) -> bool:
-    """Load the bundle in ``folder`` in another process; tell whether that ended normally.
+    """Load the bundle in ``folder`` in another process; return whether that ended normally.
 
     An error that is raised there is a normal end: loading in this process then shows the error.
     """

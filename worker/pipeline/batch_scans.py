@@ -17,7 +17,7 @@ T = TypeVar("T")
 class BatchScans:
     """Keeps the errors of a batch's scans, and which of its jobs were lost.
 
-    ``is_lost`` tells whether a job's outcome would be dropped; its remaining stages are skipped.
+    ``is_lost`` returns whether a job's outcome would be dropped; its remaining stages are skipped.
     """
 
     def __init__(self, jobs: Sequence[LeasedJob], is_lost: Callable[[LeasedJob], bool]) -> None:

@@ -119,7 +119,7 @@ class Pipeline:
     ) -> list[Outcome]:
         """Compute one batch of one model; return one outcome a job, in order. Never raises.
 
-        ``is_lost`` tells whether a job's outcome would be dropped; its remaining stages are
+        ``is_lost`` returns whether a job's outcome would be dropped; its remaining stages are
         skipped.
         """
         try:

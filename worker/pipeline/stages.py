@@ -1,6 +1,6 @@
-"""What a scan is after each stage, and the stages that one scan goes through alone.
+"""The states of a scan after each stage, and the stages that one scan goes through alone.
 
-A stage takes a scan, returns what it has become, and raises whatever is wrong with it.
+A stage takes a scan, returns its new state, and raises an error if the scan cannot continue.
 """
 
 from collections.abc import Mapping

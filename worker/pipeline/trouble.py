@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a worker cannot serve, in words for its operator.
+    """The reason why a worker cannot serve, as a text for its operator.
 
     ``restart``: only a restart of the process can help. ``model`` (``name@version``): only the jobs
     of this model are affected.

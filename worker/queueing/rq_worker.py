@@ -106,7 +106,7 @@ class MicroBatchWorker(SimpleWorker):
                 return
 
     def _wait_and_check_lanes(self, threads: Sequence[threading.Thread]) -> bool:
-        """Wait a little for lanes to end; tell whether any runs, or raise the error of one."""
+        """Wait a little for lanes to end; return whether any runs, or raise the error of one."""
         for thread in threads:
             thread.join(CHECK_LANES_S / len(threads))
         if self._error is not None:

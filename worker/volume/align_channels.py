@@ -35,7 +35,7 @@ def on_first_grid(channels: Sequence[Channel], card: ModelCard) -> list[NDArray[
             volumes.append(sample_affine(source, first.shape, to_channel))
         else:
             raise BadScan(
-                f"The channel {channel.name} lies in another grid than {card.inputs[0].name}; "
-                "this model wants all channels in one grid."
+                f"The channel {channel.name} is in a different grid than {card.inputs[0].name}; "
+                "this model needs all channels in one grid."
             )
     return volumes

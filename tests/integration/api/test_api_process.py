@@ -41,8 +41,10 @@ def test_startup_objects_do_not_delay_collections() -> None:
         "sys.argv = ['api'];"
         "entry.main()"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    passed_over, walked = map(int, told.stdout.split())
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    passed_over, walked = map(int, completed.stdout.split())
     assert walked < passed_over / 10
 
 

@@ -1,4 +1,4 @@
-"""What the service refuses: nothing is stored, nothing queued, and the problem says why."""
+"""Refused submits: nothing is stored, nothing queued, and the problem says why."""
 
 import asyncio
 import os

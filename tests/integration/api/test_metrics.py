@@ -200,7 +200,7 @@ async def test_a_batch_settled_twice_counts_once(
 
 
 def test_what_was_counted_waits_for_redis(tmp_path: Path, settings: Settings) -> None:
-    """What a worker counted while Redis was away is added once Redis is back, and only once."""
+    """Counts of a worker while Redis was away are added once Redis is back, and only once."""
     server = Valkey(tmp_path / "own")
     server.start()
     settings = settings.model_copy(update={"redis_url": server.url})

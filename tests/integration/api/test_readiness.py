@@ -150,16 +150,16 @@ def test_a_worker_waits_for_a_redis_that_it_can_use(
     """A worker does not exit on an unusable Redis: it logs it, and continues once that changes."""
     monkeypatch.setattr("worker.queueing.connection.CHECK_AGAIN_S", 0.01)
     answers = [_info_of(sharded.url), _info_of(valkey.url)]
-    looks: list[float] = []
+    checks: list[float] = []
 
     def info() -> object:
-        looks.append(time.monotonic())
-        return answers[min(len(looks), len(answers)) - 1]
+        checks.append(time.monotonic())
+        return answers[min(len(checks), len(answers)) - 1]
 
     with connect(settings) as client:
         monkeypatch.setattr(client, "info", info)
         await_usable(client)
-    assert len(looks) == 2
+    assert len(checks) == 2
 
 
 def _info_of(url: str) -> dict[str, object]:

@@ -90,15 +90,15 @@ def test_the_page_names_no_other_host_and_writes_no_markup() -> None:
 
 
 def test_every_module_is_loaded_at_once() -> None:
-    """The page preloads all its modules, so that none waits until another has been read."""
+    """The page preloads all its modules, so that none waits for another one."""
     page = (WEB / "index.html").read_text()
     named = re.findall(r'(?:rel="modulepreload" href|type="module" src)="/web/([^"]+)"', page)
     modules = [path.relative_to(WEB).as_posix() for path in OWN if path.suffix == ".js"]
     assert sorted([*named, "ui/early_theme.js"]) == sorted(modules)
 
 
-def test_the_rooms_of_the_page_import_one_way() -> None:
-    """The result may use the jobs, both may use calls and building blocks, and never back."""
+def test_the_folders_of_the_page_import_one_way() -> None:
+    """`result/` may import `jobs/`, both may import the calls and building blocks, never back."""
     allowed = {
         "ui": {"ui"},
         "net": {"net"},

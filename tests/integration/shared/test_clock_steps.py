@@ -87,7 +87,7 @@ async def test_a_clock_stepped_back_keeps_no_dead_worker(
     """Leases and heartbeats that end too late are shortened to one period."""
     leased = await begun(queue, leases)
     step(client, -HOUR_S)
-    leases.reap()  # its last turn lies in the future, and does not make it wait
+    leases.reap()  # its last turn is in the future, and does not delay this one
     latest = time.time() + settings.lease_s + 1
     for key in (WIP, keys.WORKERS):
         scores: Any = client.zrange(key, 0, -1, withscores=True)
@@ -127,7 +127,7 @@ def test_a_gpu_lease_in_the_future_is_shortened(client: Redis) -> None:
 
 
 async def test_events_are_bounded_in_number(leases: Leases, client: Redis) -> None:
-    """With a clock that stands still or was stepped back, the events do not grow without limit."""
+    """With a clock that is stopped or was stepped back, the number of events is bounded."""
     with client.pipeline(transaction=False) as pipeline:
         for number in range(202_000):
             pipeline.xadd(keys.EVENTS, {"job": "x"}, id=f"9999999999999-{number + 1}")

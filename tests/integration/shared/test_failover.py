@@ -133,7 +133,7 @@ async def test_refusals_have_messages(
 
 
 async def test_a_full_redis_has_a_message(queue: JobQueue, primary: RedisServer) -> None:
-    """A call that needs more memory than Redis has fails with a message that tells what to do."""
+    """A call that needs more memory than Redis has fails with a message that says what to do."""
     primary.set("maxmemory", "1")
     assert "maxmemory" in redis_unavailable(OutOfMemoryError("used memory > 'maxmemory'")).detail
     with pytest.raises(StoreFull, match="no memory"):

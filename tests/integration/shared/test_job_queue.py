@@ -39,11 +39,11 @@ async def test_a_submit_is_one_round_trip(queue: JobQueue, valkey: Valkey) -> No
 async def test_position_counts_jobs_of_the_same_and_higher_priority(queue: JobQueue) -> None:
     """A stat job is ahead of routine jobs that were submitted earlier."""
     routine = [submission() for _ in range(3)]
-    for one in routine:
-        await queue.submit(one)
+    for submitted in routine:
+        await queue.submit(submitted)
     stat = await queue.submit(submission(priority=Priority.STAT))
     assert stat.job.position == 0
-    positions = [(await queue.get(one.id)).position for one in routine]
+    positions = [(await queue.get(submitted.id)).position for submitted in routine]
     assert positions == [1, 2, 3]
 
 
@@ -80,9 +80,9 @@ async def test_a_burst_with_one_key_makes_one_job(queue: JobQueue) -> None:
 
 async def test_a_repeated_submit_of_one_id_queues_once(queue: JobQueue) -> None:
     """A submit whose reply was lost may be sent again."""
-    one = submission()
-    await queue.submit(one)
-    await queue.submit(one)
+    submitted = submission()
+    await queue.submit(submitted)
+    await queue.submit(submitted)
     assert (await queue.state()).queued == 1
 
 
@@ -169,7 +169,7 @@ async def test_only_a_terminal_job_can_be_purged(queue: JobQueue, valkey: Valkey
         assert client.zcard("voxelq:jobs") == client.zcard("rq:canceled:test-model@1.0.0:routine")
 
 
-async def test_events_tell_every_change(queue: JobQueue, leases: Leases) -> None:
+async def test_events_have_every_change(queue: JobQueue, leases: Leases) -> None:
     """Reading from an earlier offset returns queued, started and finished."""
     before = await queue.offsets()
     await queue.submit(submission())
@@ -196,7 +196,7 @@ async def test_waiting_for_events_ends_in_time(queue: JobQueue) -> None:
 
 
 async def test_state_shows_workers_and_pace(queue: JobQueue, leases: Leases) -> None:
-    """The state tells the number of jobs, each worker's batch and the seconds per scan."""
+    """The state has the number of jobs, each worker's batch and the seconds per scan."""
     first = (await queue.submit(submission())).job.id
     await queue.submit(submission())
     leased_jobs = leases.draw(1).jobs

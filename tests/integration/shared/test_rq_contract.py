@@ -1,4 +1,4 @@
-"""What VoxelQ assumes of RQ. A failure here means that an RQ release changed it."""
+"""Properties of RQ that VoxelQ needs. A failure here means that an RQ release changed one."""
 
 import asyncio
 import subprocess
@@ -115,7 +115,7 @@ async def test_a_queued_job_is_an_ordinary_rq_job(queue: JobQueue, client: Redis
     assert Queue(QUEUE, connection=client).job_ids == [job_id]
 
 
-async def test_the_registries_tell_the_truth(
+async def test_the_registries_have_the_right_jobs(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
     """Started, finished, failed and cancelled jobs are in RQ's registries, and only there."""
@@ -147,18 +147,21 @@ async def test_a_finished_jobs_record_is_small(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
     """A finished job keeps a packed hash and a result of its own size, and RQ reads both."""
-    one = submission()
-    await queue.submit(one)
+    submitted = submission()
+    await queue.submit(submitted)
     (leased,) = leases.begin(leases.draw(1).jobs, FACTS)
     leases.settle([(leased, Finished(report(leased, "worker-1", 1)))], FACTS, batch_s=1, metrics={})
-    names: list[Any] = [key for key in client.scan_iter() if one.id.encode() in key]
-    assert sorted(names) == [f"rq:job:{one.id}".encode(), f"rq:results:{one.id}".encode()]
+    names: list[Any] = [key for key in client.scan_iter() if submitted.id.encode() in key]
+    assert sorted(names) == [
+        f"rq:job:{submitted.id}".encode(),
+        f"rq:results:{submitted.id}".encode(),
+    ]
     assert sum(client.memory_usage(name) or 0 for name in names) < 2500
-    job = fetch(client, one.id)
+    job = fetch(client, submitted.id)
     assert job.func_name == TASK
-    assert job.args == [one.id]
+    assert job.args == [submitted.id]
     assert job.ended_at is not None
-    assert (await queue.get(one.id)).submission == one
+    assert (await queue.get(submitted.id)).submission == submitted
 
 
 async def test_rq_reads_our_results(queue: JobQueue, leases: Leases, client: Redis) -> None:

@@ -150,7 +150,7 @@ def test_redis_away_is_no_fault_of_the_store(
             valkey.start()
 
 
-def test_a_damaged_file_is_said(redis: Redis, store: ScanStore) -> None:
+def test_a_damaged_file_is_reported(redis: Redis, store: ScanStore) -> None:
     """An id that cannot be read makes the store unavailable, and is never replaced."""
     for content in (b"", b"[]", b"{}", b"\xff"):
         store.replace(FILE_NAME, content)
@@ -165,19 +165,19 @@ def test_a_probe_leaves_nothing(redis: Redis, store: ScanStore, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (OSError(28, "no space"), StoreFull),
         (OSError(5, "input/output error"), StoreUnavailable),
         (OSError(30, "read-only"), StoreUnavailable),
     ],
 )
-def test_a_probe_finds_what_a_look_does_not(
+def test_a_probe_finds_faults_that_a_check_does_not(
     redis: Redis,
     store: ScanStore,
     monkeypatch: pytest.MonkeyPatch,
     error: OSError,
-    told: type[Exception],
+    expected: type[Exception],
 ) -> None:
     """A store that can be read but not written passes the check and fails the probe."""
     identity = StoreIdentity(redis, store)
@@ -190,11 +190,11 @@ def test_a_probe_finds_what_a_look_does_not(
 
     monkeypatch.setattr(type(store._fs), "_open", stumble)
     identity.check()
-    with pytest.raises(told):
+    with pytest.raises(expected):
         identity.probe()
 
 
-def test_a_look_is_cheap(redis: Redis, store: ScanStore) -> None:
+def test_a_check_is_fast(redis: Redis, store: ScanStore) -> None:
     """A thousand checks take no more than a few seconds even on a slow machine."""
     identity = StoreIdentity(redis, store)
     began_s = time.monotonic()

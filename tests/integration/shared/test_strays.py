@@ -130,7 +130,7 @@ async def test_a_deleted_job_is_skipped_by_the_draw(
     assert (await queue.state()).queued == 1
 
 
-async def test_a_job_deleted_in_hand_is_lost_to_its_worker(
+async def test_a_job_deleted_while_held_is_lost_to_its_worker(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
     """A job deleted while a worker holds it leaves neither a lease nor a hash behind."""
@@ -170,7 +170,7 @@ async def test_a_job_that_rq_requeued_is_drawn(
 async def test_many_jobs_ended_by_stock_workers_are_all_seen(
     queue: JobQueue, leases: Leases, client: Redis
 ) -> None:
-    """However many live jobs come first in the listing, ended jobs are listed as ended."""
+    """With many live jobs first in the listing, ended jobs are still listed as ended."""
     ids = [(await queue.submit(submission())).job.id for _ in range(250)]
     leases.begin(leases.draw(250).jobs, FACTS)
     client.hset(keys.RQ_JOB + ids[-1], "status", "finished")

@@ -194,7 +194,7 @@ async def test_an_unreadable_result_is_shown_as_such(
 async def test_an_unreadable_record_is_shown_as_such(
     queue: JobQueue, client: Redis, field: str, value: str, status: str
 ) -> None:
-    """Whatever is in a job's hash, the page shows it beside the others."""
+    """With any content of a job's hash, the page shows the job beside the others."""
     sound, damaged = [(await queue.submit(submission())).job for _ in range(2)]
     client.hset(keys.RQ_JOB + damaged.id, field, value)
     view = JobPageView.of(await queue.page(None, 9, None))
@@ -210,7 +210,7 @@ async def test_an_unreadable_record_is_shown_as_such(
 async def test_an_unreadable_problem_is_shown_as_such(
     queue: JobQueue, client: Redis, problem: str
 ) -> None:
-    """A failed job whose problem cannot be read has a problem that tells so."""
+    """A failed job whose problem cannot be read has a problem that says so."""
     job_id = (await queue.submit(submission())).job.id
     client.hset(keys.RQ_JOB + job_id, mapping={"status": "failed", "voxelq_problem": problem})
     (shown,) = JobPageView.of(await queue.page(None, 9, None)).jobs

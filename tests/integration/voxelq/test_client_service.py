@@ -31,7 +31,7 @@ from voxelq import (
 
 @pytest.fixture(params=BOTH)
 def client(server: ApiServer, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A client of this test's service, of either kind."""
+    """A client of this test's service, blocking or asynchronous."""
     with BOTH[request.param](server.url) as opened:
         yield opened
 
@@ -56,7 +56,7 @@ def test_a_scan_is_predicted(client: Any, scripted_worker: ScriptedWorker, tmp_p
 def test_channels_go_to_a_model_of_several(
     two_channel_model: str, client: Any, scripted_worker: ScriptedWorker
 ) -> None:
-    """A dict of volumes is a scan of several channels; without them all it is refused."""
+    """A dict of volumes is a scan of several channels; an incomplete one is refused."""
     scripted_worker.serve()
     channels = {"t1": SCAN, "flair": gz(nifti(voxels() + 1))}
     assert client.predict(channels, model=two_channel_model).model.name == two_channel_model
@@ -65,7 +65,7 @@ def test_channels_go_to_a_model_of_several(
 
 
 def test_one_key_is_one_job(client: Any) -> None:
-    """The same scan under a key of the caller's own is the same job, and another is refused."""
+    """The same scan with the caller's key is the same job; another scan is refused."""
     first = client.submit(SCAN, idempotency_key="night-1/sub-01")
     assert client.submit(SCAN, idempotency_key="night-1/sub-01").id == first.id
     assert client.submit(SCAN).id != first.id
@@ -74,7 +74,7 @@ def test_one_key_is_one_job(client: Any) -> None:
 
 
 def test_refusals_say_what_to_do(client: Any) -> None:
-    """A scan, a model and a parameter that are not taken raise errors of their own kinds."""
+    """A refused scan, model or parameter raises an error of its own kind."""
     with pytest.raises(BadScan, match="not 3D"):
         client.submit(nifti(voxels((4, 4, 4, 4))))
     with pytest.raises(BadScan) as refusal:
@@ -89,17 +89,17 @@ def test_refusals_say_what_to_do(client: Any) -> None:
 
 
 def test_a_job_fails_as_an_error(client: Any, scripted_worker: ScriptedWorker) -> None:
-    """Waiting for a job that failed raises its problem; asking for it does not."""
+    """Waiting for a failed job raises its problem; fetching its state does not."""
     job = client.submit(SCAN)
     scripted_worker.settle(scripted_worker.start(), blame_the_scan)
-    with pytest.raises(JobFailed, match="as told") as failure:
+    with pytest.raises(JobFailed, match="as scripted") as failure:
         job.wait()
     assert failure.value.problem.type == "urn:voxelq:problem:bad-scan"
     assert client.job(job.id).status == "failed"
 
 
-def test_a_wait_ends_and_can_be_taken_up(client: Any, scripted_worker: ScriptedWorker) -> None:
-    """After a wait that was too short the job goes on, and can be waited for again."""
+def test_a_timed_out_wait_can_be_repeated(client: Any, scripted_worker: ScriptedWorker) -> None:
+    """After a timeout the job continues, and can be awaited again."""
     with pytest.raises(WaitTimeout) as over:
         client.predict(SCAN, wait_s=0.2)
     (job_id,) = over.value.job_ids
@@ -110,7 +110,7 @@ def test_a_wait_ends_and_can_be_taken_up(client: Any, scripted_worker: ScriptedW
 def test_a_waiting_client_is_woken_by_the_end(
     client: Any, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
-    """Between the end of a job and its client lies no polling interval."""
+    """A waiting client gets the end of a job without a polling interval."""
     job = client.submit(SCAN)
     ended: list[float] = []
 
@@ -132,7 +132,7 @@ def test_a_waiting_client_is_woken_by_the_end(
 def test_progress_goes_from_queued_to_finished(
     client: Any, scripted_worker: ScriptedWorker
 ) -> None:
-    """The callback hears of the place in the queue, of the start and of the end."""
+    """The callback receives the position in the queue, the start and the end."""
     reported: list[JobState] = []
 
     def note(state: JobState) -> None:
@@ -149,7 +149,7 @@ def test_progress_goes_from_queued_to_finished(
 
 
 def test_many_jobs_are_yielded_as_they_end(client: Any, scripted_worker: ScriptedWorker) -> None:
-    """Each of many jobs comes once, the failed ones too, over one connection."""
+    """Each of many jobs is yielded once, failed ones too, over one connection."""
     jobs = [client.submit(SCAN, priority=("bulk", "stat")[number % 2]) for number in range(20)]
     scripted_worker.serve(
         lambda leased: (
@@ -165,7 +165,7 @@ def test_many_jobs_are_yielded_as_they_end(client: Any, scripted_worker: Scripte
 def test_a_job_is_canceled_and_purged(
     client: Any, server: ApiServer, scripted_worker: ScriptedWorker
 ) -> None:
-    """Canceling withdraws a queued job and spares a finished one; deleting leaves no file."""
+    """Canceling cancels a queued job and leaves a finished one; deleting leaves no file."""
     finished, queued = client.submit(SCAN), client.submit(SCAN)
     scripted_worker.settle(scripted_worker.start(1))
     finished.cancel()
@@ -183,7 +183,7 @@ def test_a_job_is_canceled_and_purged(
 def test_jobs_are_listed_newest_first_over_pages(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Listing goes on from page to page, up to a limit or to the end."""
+    """Listing continues from page to page, up to a limit or to the end."""
     monkeypatch.setattr("voxelq.protocol.flows.MAX_PAGE", 2)
     ids = [client.submit(SCAN).id for _ in range(5)]
     assert [job.id for job in client.jobs()] == ids[::-1]
@@ -193,7 +193,7 @@ def test_jobs_are_listed_newest_first_over_pages(
 
 
 def test_the_service_is_described(client: Any, scripted_worker: ScriptedWorker) -> None:
-    """Models, the queue and readiness are as the service has them."""
+    """Models, the queue and readiness are fetched from the service."""
     assert not client.ready()
     scripted_worker.sign_on()
     assert client.ready()
@@ -209,7 +209,7 @@ def test_the_service_is_described(client: Any, scripted_worker: ScriptedWorker) 
 def test_a_full_queue_is_waited_for(
     settings: Settings, scripted_worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A submit that meets a full queue is sent again until there is room, and raises if not."""
+    """A submit to a full queue is repeated until there is room, and raises after the retries."""
     monkeypatch.setattr("voxelq.protocol.sending.LONGEST_RETRY_AFTER_S", 0.2)
     server = ApiServer(settings.model_copy(update={"max_queued": 1}))
     server.start()
@@ -227,7 +227,7 @@ def test_a_full_queue_is_waited_for(
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_a_scan_that_is_refused_unread_has_its_reason(settings: Settings, kind: str) -> None:
-    """A service that hangs up on a large upload is understood, and is not sent it again."""
+    """If the service refuses a large upload and disconnects, its reason is raised at once."""
     server = ApiServer(settings.model_copy(update={"max_scan_bytes": 100_000}))
     server.start()
     try:
@@ -237,8 +237,8 @@ def test_a_scan_that_is_refused_unread_has_its_reason(settings: Settings, kind: 
         server.stop()
 
 
-def test_a_wait_bears_with_a_restart(settings: Settings, scripted_worker: ScriptedWorker) -> None:
-    """A client that waits while the API is stopped and started again gets its answer."""
+def test_a_wait_survives_a_restart(settings: Settings, scripted_worker: ScriptedWorker) -> None:
+    """A client that waits while the API is restarted gets its result."""
     server = ApiServer(settings)
     server.start()
     again = ApiServer(settings)

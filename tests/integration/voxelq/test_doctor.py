@@ -1,4 +1,4 @@
-"""`voxelq doctor`, with each fault made real: what it says, and its exit codes."""
+"""`voxelq doctor` with each fault injected: its report and its exit codes."""
 
 import json
 import os
@@ -33,7 +33,7 @@ from worker.queueing.leases import Leases, WorkerFacts
 def environment(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> pytest.MonkeyPatch:
-    """The variables that this test's service has, and a folder to stand in."""
+    """Set the environment of this test's service, in a working directory of its own."""
     for name in [name for name in os.environ if name.startswith("VOXELQ_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("REDIS_URL", settings.redis_url)
@@ -47,24 +47,24 @@ def environment(
 
 @pytest.fixture
 def nowhere() -> str:
-    """The URL of an API that is not there."""
+    """A URL without an API."""
     return f"http://127.0.0.1:{free_port()}"
 
 
 @pytest.fixture
 def doctor(nowhere: str) -> "Examined":
-    """Run the doctor where only the API is away."""
+    """Run the doctor while only the API is away."""
     return Examined(nowhere)
 
 
 class Examined:
-    """Runs the doctor and picks its diagnoses of one thing."""
+    """Runs the doctor and selects its diagnoses of one part."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def at(self, what: str) -> list[Diagnosis]:
-        """Return the diagnoses of one thing."""
+        """Return the diagnoses of one part."""
         return [found for found in examine(self._url, Path("voxelq-data")) if found.what == what]
 
     def trouble(self, what: str) -> Diagnosis:
@@ -76,7 +76,7 @@ class Examined:
 
 @pytest.fixture
 def weak_server(valkey: Valkey) -> Iterator[redis.Redis]:
-    """A client that changes the server's settings, which are as they were afterwards."""
+    """A client that may change the server's settings, which are restored at the end."""
     with redis.Redis.from_url(valkey.url) as server:
         before = server.config_get("*")
         yield server
@@ -84,7 +84,7 @@ def weak_server(valkey: Valkey) -> Iterator[redis.Redis]:
             server.config_set(name, before[name])
 
 
-def test_a_service_that_is_well(
+def test_a_healthy_service(
     server: ApiServer, scripted_worker: ScriptedWorker, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every check runs and passes, and the exit code is 0; --json says the same."""
@@ -103,7 +103,7 @@ def test_a_service_that_is_well(
 def test_exit_codes(
     server: ApiServer, nowhere: str, run: Run, environment: pytest.MonkeyPatch
 ) -> None:
-    """A problem is 1; neither Redis nor the API there is 3; one of them there is 1."""
+    """A problem is 1; without Redis and the API it is 3; without one of them it is 1."""
     assert run("doctor", "--url", server.url) == 1  # no worker
     assert run("doctor", "--url", nowhere) == 1
     environment.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
@@ -116,9 +116,9 @@ def test_the_password_is_never_shown(
 ) -> None:
     """The report can be sent to others: it names where Redis is and not its password."""
     run("doctor", "--url", nowhere, "--json")
-    said = capsys.readouterr().out
-    assert valkey.url.rpartition("@")[2].partition("/")[0] in said
-    assert valkey.url.partition("@")[0].rpartition(":")[2] not in said
+    output = capsys.readouterr().out
+    assert valkey.url.rpartition("@")[2].partition("/")[0] in output
+    assert valkey.url.partition("@")[0].rpartition(":")[2] not in output
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_wrong_password(
         ("maxmemory", "100mb", "ok", ""),
     ],
 )
-def test_redis_as_it_should_not_be(
+def test_wrong_settings_of_redis(
     doctor: Examined, weak_server: redis.Redis, setting: str, value: str, state: str, words: str
 ) -> None:
     """Settings of Redis that the queue cannot use are reported."""
@@ -267,7 +267,7 @@ def test_models_that_are_broken_or_gone(
     metadata.parent.mkdir(parents=True)
     metadata.write_text("{")
     assert "other" in doctor.trouble("models").says
-    environment.setenv("VOXELQ_DEFAULT_MODEL", "nobody-has-it")
+    environment.setenv("VOXELQ_DEFAULT_MODEL", "no-such-model")
     assert [found.state for found in doctor.at("models")] == ["problem", "warning"]
 
 
@@ -288,7 +288,7 @@ def test_a_setting_that_cannot_be_read(doctor: Examined, environment: pytest.Mon
     assert "MAX_QUEUED" in doctor.trouble("settings").says
 
 
-def test_what_the_api_says(
+def test_problems_and_notes_of_the_api(
     nowhere: str, server: ApiServer, settings: Settings, weak_server: redis.Redis
 ) -> None:
     """An API that is away, not ready, or ready with notes is reported in its own words."""
@@ -307,7 +307,7 @@ def test_what_the_api_says(
 
 
 def test_a_check_that_hangs_is_abandoned(doctor: Examined, environment: pytest.MonkeyPatch) -> None:
-    """A Redis that takes connections and says nothing does not hang the doctor."""
+    """A Redis that accepts connections and never responds does not block the doctor."""
     environment.setattr(examination, "CHECK_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment.setenv("REDIS_URL", f"redis://127.0.0.1:{silent.getsockname()[1]}/0")

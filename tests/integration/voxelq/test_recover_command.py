@@ -39,10 +39,10 @@ def redis(settings: Settings) -> Iterator[Redis]:
         yield opened
 
 
-def test_what_is_lost_is_counted_and_recovered(
+def test_lost_jobs_are_counted_and_recovered(
     settings: Settings, store: ScanStore, redis: Redis
 ) -> None:
-    """A dry run counts, a run recovers what is ours, and --adopt-all the rest."""
+    """A dry run counts, a run recovers this queue's jobs, and --adopt-all the others."""
     for service in ("ours", "theirs", "theirs"):
         stored(store, service)
     dry = recover(settings, "--dry-run", "--json")
@@ -61,7 +61,7 @@ def test_what_is_lost_is_counted_and_recovered(
 def test_another_store_is_refused_until_it_is_adopted(
     settings: Settings, tmp_path: Path, redis: Redis
 ) -> None:
-    """A store that was moved on purpose is taken once that is said."""
+    """A store that was moved on purpose is accepted with `--adopt-store`."""
     moved = settings.model_copy(update={"store_url": f"file://{tmp_path}/moved"})
     stored(ScanStore(moved.store_url))
     refused = recover(moved)
@@ -70,8 +70,8 @@ def test_another_store_is_refused_until_it_is_adopted(
     assert "1 scan queued again" in recover(moved, "--adopt-store").stdout
 
 
-def test_a_queue_that_is_away_is_told(settings: Settings) -> None:
-    """Without Redis nothing can be recovered, which the exit code says too."""
+def test_a_queue_that_is_away_is_reported(settings: Settings) -> None:
+    """Without Redis nothing is recovered, and the exit code is 3."""
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
     answer = recover(away)
     assert answer.returncode == 3

@@ -36,7 +36,7 @@ class TimedEngine(DrainEngine):
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Put back the signal handlers that a worker takes over."""
+    """Restore the signal handlers that a worker replaces."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
@@ -53,13 +53,13 @@ async def serve(queue: JobQueue, settings: Settings, engine: TimedEngine, jobs: 
     return engine.sizes
 
 
-async def test_where_passes_are_expensive_batches_grow(queue: JobQueue, settings: Settings) -> None:
-    """A worker whose passes cost the same whatever is in them fills its batches."""
+async def test_batches_grow_if_passes_are_expensive(queue: JobQueue, settings: Settings) -> None:
+    """A worker whose passes cost the same for any number of scans fills its batches."""
     sizes = await serve(queue, settings, TimedEngine(pass_s=0.1, scan_s=0), 48)
     assert sizes[-3:-1] == [8, 8]
 
 
-async def test_where_batches_do_not_pay_scans_go_one_by_one(
+async def test_scans_run_one_by_one_if_batches_save_nothing(
     queue: JobQueue, settings: Settings
 ) -> None:
     """A worker whose batches cost as much as their scans alone stops forming them."""
@@ -67,7 +67,7 @@ async def test_where_batches_do_not_pay_scans_go_one_by_one(
     assert sizes[-6:] == [1] * 6
 
 
-async def test_a_worker_told_not_to_adapt_fills_its_batches(
+async def test_a_worker_that_does_not_adapt_fills_its_batches(
     queue: JobQueue, settings: Settings
 ) -> None:
     """Without adaptive batching the cost of a batch does not count."""
@@ -116,7 +116,7 @@ async def test_the_script_draws_as_many_as_the_policy_says(
 
 
 async def test_a_worker_without_a_job_is_idle(queue: JobQueue, leases: Leases) -> None:
-    """However many jobs another worker holds, it is one busy worker; the one that draws is idle."""
+    """Another worker is one busy worker for any number of jobs; the one that draws is idle."""
 
     def idle() -> int:
         traffic = leases.draw(1).traffic

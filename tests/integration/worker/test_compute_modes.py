@@ -25,7 +25,7 @@ OPTIONS = ComputeOptions(device="cpu", precision="fp32", threads=1)
 
 @pytest.fixture
 def redis(settings: Settings) -> Iterator[Redis]:
-    """The queue's own content."""
+    """A client of this test's server."""
     with Redis.from_url(settings.redis_url) as opened:
         yield opened
 
@@ -38,7 +38,7 @@ def bundle(models_dir: Path) -> Bundle:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[ComputeMode]:
-    """What the next measurements find; one entry is taken by each."""
+    """The results of the next measurements, one entry for each."""
     results: list[ComputeMode] = []
 
     def measure(modes: Sequence[ComputeMode], *_: object) -> ComputeMode:
@@ -50,12 +50,12 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[ComputeMode]:
 
 
 class Overtaken(RedisComputeMode):
-    """Finds no mode at first, as if another worker kept one while this one measures."""
+    """Finds no mode at first, as if another worker stored one while this one measures."""
 
     is_first = True
 
     def get(self) -> ComputeMode | None:
-        """Return None once, and then what is kept."""
+        """Return None once, and then the stored mode."""
         if self.is_first:
             self.is_first = False
             return None
@@ -87,14 +87,14 @@ def test_workers_and_restarts_use_the_first_workers_mode(
 def test_of_two_that_measure_at_once_the_first_to_write_wins(
     bundle: Bundle, redis: Redis, measured: list[ComputeMode]
 ) -> None:
-    """A worker that measured another mode meanwhile uses the one that is kept."""
+    """A worker that measured another mode meanwhile uses the stored one."""
     RedisComputeMode(redis, bundle, OPTIONS).keep(LAST)
     measured[:] = [PLAIN]
     assert warm(bundle, redis, kind=Overtaken).compute_mode == LAST
     assert measured == []
 
 
-def test_a_mode_that_this_device_cannot_run_is_measured_anew(
+def test_a_mode_that_this_device_cannot_run_is_measured_again(
     bundle: Bundle,
     redis: Redis,
     measured: list[ComputeMode],
@@ -121,14 +121,14 @@ def test_a_mode_that_this_device_cannot_run_is_measured_anew(
 @pytest.mark.parametrize(
     "change", ["other files", "other precision", "other version", "unreadable entry"]
 )
-def test_what_was_measured_for_something_else_is_not_used(
+def test_a_mode_measured_for_other_conditions_is_not_used(
     bundle: Bundle,
     redis: Redis,
     measured: list[ComputeMode],
     monkeypatch: pytest.MonkeyPatch,
     change: str,
 ) -> None:
-    """A mode belongs to the bundle's very files, the options, the device and VoxelQ's version."""
+    """A mode belongs to the bundle's files, the options, the device and VoxelQ's version."""
     measured[:] = [LAST, PLAIN]
     warm(bundle, redis)
     options = OPTIONS
@@ -147,7 +147,7 @@ def test_what_was_measured_for_something_else_is_not_used(
 
 
 def test_without_redis_each_worker_measures(bundle: Bundle, measured: list[ComputeMode]) -> None:
-    """A mode that cannot be kept is used all the same."""
+    """A mode that cannot be stored is used all the same."""
     nowhere = Redis(port=1, retry=Retry(NoBackoff(), 0))
     measured[:] = [LAST, PLAIN]
     assert [warm(bundle, nowhere).compute_mode for _ in range(2)] == [LAST, PLAIN]

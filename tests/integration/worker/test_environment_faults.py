@@ -1,4 +1,4 @@
-"""A worker whose environment is at fault: it draws nothing until that has passed."""
+"""A worker in trouble with its store or device draws nothing until the trouble has passed."""
 
 import asyncio
 import signal
@@ -71,7 +71,7 @@ async def until_paused(queue: JobQueue) -> WorkerInfo:
 async def test_a_worker_in_trouble_charges_no_job_and_says_why(
     queue: JobQueue, settings: Settings
 ) -> None:
-    """While the store is away nothing fails and nothing is drawn; once it is back all finish."""
+    """While the store is away no job fails or is drawn; once it is back all finish."""
     engine = TroubledEngine(AWAY)
     ids = await submit_all(queue, ["ok"] * 6)
     with serving(engine, settings):
@@ -122,7 +122,7 @@ async def test_trouble_with_one_model_leaves_the_others_alone(
 async def test_a_dead_device_ends_its_worker_and_charges_no_job(
     queue: JobQueue, settings: Settings
 ) -> None:
-    """A worker that only a fresh process can mend stops by itself, with its jobs in the queue."""
+    """A worker that needs a new process stops by itself, with its jobs in the queue."""
     engine = TroubledEngine(Trouble("The network no longer runs.", restart=True))
     watchdog = Watchdog("in-process")
     lanes = WorkerLanes(engine, settings, "in-process", watchdog, lambda _: None)
@@ -138,7 +138,7 @@ async def test_a_dead_device_ends_its_worker_and_charges_no_job(
     assert (job.status, job.losses, job.returns) == (JobStatus.QUEUED, 0, 1)
 
 
-async def test_a_job_that_comes_back_for_ever_is_charged_now_and_then(
+async def test_a_job_that_is_returned_for_ever_is_charged_in_the_end(
     queue: JobQueue, settings: Settings
 ) -> None:
     """After fifty returns at no cost each further one is a loss: no job is returned for ever."""
@@ -155,7 +155,7 @@ async def test_a_job_that_comes_back_for_ever_is_charged_now_and_then(
 
 
 async def test_a_planned_stop_charges_no_job(queue: JobQueue, settings: Settings) -> None:
-    """What a worker cannot finish in time after SIGTERM goes back uncharged; it exits with 0."""
+    """Jobs that a worker cannot finish in time after SIGTERM go back uncharged; it exits with 0."""
     hurried = Workers(settings.model_copy(update={"drain_s": 0.5, "lease_s": 3600.0}))
     try:
         ids = await submit_all(queue, ["slow:60"])

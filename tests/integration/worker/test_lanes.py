@@ -91,7 +91,7 @@ async def test_a_job_that_was_lost_runs_alone(queue: JobQueue, settings: Setting
 
 
 async def test_a_slow_batch_holds_up_no_other(queue: JobQueue, settings: Settings) -> None:
-    """While one lane is busy for long, jobs queued later finish in another."""
+    """While one lane is busy for long, jobs queued later finish in another lane."""
     engine = WatchedEngine()
     slow = (await queue.submit(submission("slow:3"))).job.id
     with serving(engine, settings.model_copy(update=BATCH_OF_ONE)):
@@ -118,7 +118,7 @@ async def test_a_stop_leaves_the_rest_queued(queue: JobQueue, settings: Settings
 
 
 def test_a_lane_that_breaks_ends_its_worker(settings: Settings) -> None:
-    """An error in a lane is no scan's fault: it leaves the lane and is not swallowed."""
+    """An error of a lane is no scan's fault: it is raised by the lane."""
 
     class Broken(NoopEngine):
         def refresh_models(self) -> None:

@@ -57,7 +57,7 @@ async def test_spare_lanes_are_left_their_share(
     assert drawn == sizes
 
 
-async def test_a_drawn_job_stands_in_the_intermediate_list(
+async def test_a_drawn_job_is_in_the_intermediate_list(
     queue: JobQueue, leases: Leases, valkey: Valkey
 ) -> None:
     """Between draw and begin a job is in RQ's intermediate list and leased."""
@@ -71,8 +71,8 @@ async def test_a_drawn_job_stands_in_the_intermediate_list(
         assert client.llen(intermediate) == 0
 
 
-async def test_what_is_given_back_keeps_its_place(queue: JobQueue, leases: Leases) -> None:
-    """Jobs given back are drawn again first, in their order, with nothing charged."""
+async def test_jobs_given_back_keep_their_place(queue: JobQueue, leases: Leases) -> None:
+    """Jobs given back are drawn again first, in their order, uncharged."""
     ids = [(await queue.submit(submission())).job.id for _ in range(4)]
     assert leases.give_back(leases.draw(3).jobs) == 3
     again = leases.draw(4).jobs
@@ -80,7 +80,7 @@ async def test_what_is_given_back_keeps_its_place(queue: JobQueue, leases: Lease
     assert not any(leased.alone for leased in again)
 
 
-async def test_what_was_begun_is_given_back_uncharged(queue: JobQueue, leases: Leases) -> None:
+async def test_begun_jobs_are_given_back_uncharged(queue: JobQueue, leases: Leases) -> None:
     """A planned stop returns begun jobs and those only drawn, in their order, uncharged."""
     ids = [(await queue.submit(submission())).job.id for _ in range(4)]
     begun = leases.begin(leases.draw(2).jobs, FACTS)
@@ -129,7 +129,7 @@ async def test_a_lost_job_comes_back_and_runs_alone(
 async def test_a_job_lost_before_it_began_is_not_charged(
     queue: JobQueue, leases: Leases, valkey: Valkey, settings: Settings
 ) -> None:
-    """What was drawn and never begun did not kill its worker, and need not run alone."""
+    """A job drawn and never begun did not kill its worker, and need not run alone."""
     await queue.submit(submission())
     leases.draw(1)
     expire(leases, valkey, settings)
@@ -196,7 +196,7 @@ async def test_a_lost_lease_cannot_settle(
 
 
 async def test_settling_again_changes_nothing(queue: JobQueue, leases: Leases) -> None:
-    """A settle whose answer was lost may be repeated, and is not taken for dropped."""
+    """A settle whose reply was lost may be repeated; its jobs do not count as dropped."""
     job_id = (await queue.submit(submission())).job.id
     leased_jobs = leases.begin(leases.draw(1).jobs, FACTS)
     for _ in range(2):
@@ -221,7 +221,7 @@ async def test_each_job_of_a_batch_has_its_own_outcome(queue: JobQueue, leases: 
     assert (await queue.get(second.id)).error == problem
 
 
-async def test_extending_tells_which_leases_are_lost(queue: JobQueue, leases: Leases) -> None:
+async def test_extending_names_the_lost_leases(queue: JobQueue, leases: Leases) -> None:
     """A heartbeat names the jobs that were cancelled meanwhile."""
     for _ in range(2):
         await queue.submit(submission())
@@ -265,7 +265,7 @@ async def test_suspended_workers_draw_nothing(
 
 
 async def test_a_busy_worker_stays_in_rqs_list(leases: Leases, valkey: Valkey) -> None:
-    """A heartbeat keeps RQ's record of the worker alive, however long no queue is empty."""
+    """A heartbeat keeps RQ's record of the worker alive while no queue is empty."""
     with redis.Redis.from_url(valkey.url) as client:
         client.hset("rq:worker:worker-1", "state", "busy")
         client.expire("rq:worker:worker-1", 1)

@@ -1,4 +1,4 @@
-"""Workers that are stopped, or find nothing to load, before they serve: as processes."""
+"""Worker processes that are stopped, or can load no model, before they serve."""
 
 import signal
 import subprocess
@@ -19,10 +19,10 @@ from tests.support.bundles import write_empty_weights, write_tiny_bundle
 from tests.support.worker_process import environment
 from worker.models.trial import survives_loading
 
-#: Far above what any of it takes, so that a slow machine fails no test.
+#: Far above the time of any step, so that no test fails on a slow machine.
 BOUND_S = 60.0
 
-#: Stands in for a worker whose bundle takes for ever to load, some of it in native code.
+#: A worker whose bundle never finishes loading, partly in native code.
 SLOW = """
 import time
 import worker.models.cache
@@ -40,14 +40,14 @@ raise SystemExit(main())
 
 @pytest.fixture
 def settings(settings: Settings, models_dir: Path) -> Settings:
-    """Settings whose default model is the tiny bundle, and no other lies beside it."""
+    """Settings whose default and only model is the tiny bundle."""
     write_tiny_bundle(models_dir)
     return settings.model_copy(update={"default_model": "tiny"})
 
 
 @pytest.fixture
 def redis(settings: Settings) -> Iterator[Redis]:
-    """The queue's own content."""
+    """A client of this test's server."""
     with Redis.from_url(settings.redis_url) as opened:
         yield opened
 
@@ -56,7 +56,7 @@ def redis(settings: Settings) -> Iterator[Redis]:
 def running(
     settings: Settings, log: Path, *code: str, **more: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker that logs to ``log``, and kill it in the end."""
+    """Run a worker that logs to ``log``, and kill it at the end."""
     command = [sys.executable, *(code or ("-m", "worker"))]
     with log.open("wb") as file:
         process = subprocess.Popen(command, env=environment(settings) | more, stderr=file)
@@ -76,10 +76,10 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_that_is_stopped_while_it_loads_leaves_in_good_order(
+def test_a_worker_that_is_stopped_while_it_loads_exits_cleanly(
     settings: Settings, redis: Redis, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """It exits with 0 within seconds and leaves no hint against the bundle behind."""
+    """It exits with 0 within seconds, and no death is counted against the bundle."""
     marker = tmp_path / "loading"
     with running(settings, tmp_path / "log", "-c", SLOW.format(marker=str(marker))) as process:
         until(marker.exists, "the worker was loading")
@@ -90,23 +90,23 @@ def test_a_worker_that_is_stopped_while_it_loads_leaves_in_good_order(
     assert "worker_stopped_while_loading" in (tmp_path / "log").read_text()
 
 
-def test_a_worker_that_is_killed_while_it_loads_leaves_a_hint(
+def test_a_worker_that_is_killed_while_it_loads_is_counted(
     settings: Settings, redis: Redis, tmp_path: Path
 ) -> None:
-    """A death while loading puts the next try off; it ends after the time that loading has."""
+    """A load over its time limit ends its worker, and the watchdog counts the death."""
     marker = tmp_path / "loading"
     code = SLOW.format(marker=str(marker))
     with running(settings, tmp_path / "log", "-c", code, VOXELQ_LOAD_TIMEOUT_S="2") as process:
         until(marker.exists, "the worker was loading")
         assert process.wait(BOUND_S) == -signal.SIGKILL
-    until(lambda: redis.keys(keys.LOADING_DEATHS + "*"), "the watchdog told of the death")
+    until(lambda: redis.keys(keys.LOADING_DEATHS + "*"), "the watchdog reported the death")
     assert redis.hlen(keys.LOADING) == 0
 
 
 async def test_a_worker_that_can_load_nothing_stays_and_says_why(
     settings: Settings, models_dir: Path, tmp_path: Path, queue: JobQueue
 ) -> None:
-    """With no model that loads a worker neither serves nor ends; once one is mended it serves."""
+    """A worker that can load no model neither serves nor ends; once one is repaired it serves."""
     weights = models_dir / "tiny" / "1.0.0" / "models" / "model.pt"
     whole = weights.read_bytes()
     write_empty_weights(weights.parents[1])
@@ -139,7 +139,7 @@ async def test_a_worker_that_can_load_nothing_stays_and_says_why(
 def test_a_bundle_that_crashes_its_process_ends_only_its_trial(
     monkeypatch: pytest.MonkeyPatch, program: str, survived: bool
 ) -> None:
-    """Loading apart tells a crash from an error, and is bounded in time."""
+    """A trial distinguishes a crash from an error, and is bounded in time."""
     popen = subprocess.Popen
 
     def started(_: list[str], **more: Any) -> Any:
@@ -150,7 +150,7 @@ def test_a_bundle_that_crashes_its_process_ends_only_its_trial(
 
 
 def test_a_bundle_that_loads_survives_its_trial(tmp_path: Path) -> None:
-    """A real trial of a bundle that is whole, and of one that is not, ends by itself."""
+    """A real trial of a complete and of an incomplete bundle ends by itself."""
     folder = write_tiny_bundle(tmp_path)
     assert survives_loading(folder, timeout_s=BOUND_S)
     write_empty_weights(folder)

@@ -1,4 +1,4 @@
-"""Models that come, change and go while a real worker serves: no job is lost."""
+"""Models that are added, changed and removed while a real worker serves: no job is lost."""
 
 import asyncio
 import shutil
@@ -34,7 +34,7 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
 
 @pytest.fixture
 def server(settings: Settings) -> Iterator[ApiServer]:
-    """A front desk with these settings."""
+    """An API server with these settings."""
     started = ApiServer(settings)
     started.start()
     yield started
@@ -42,14 +42,14 @@ def server(settings: Settings) -> Iterator[ApiServer]:
 
 
 class Traffic:
-    """Clients that hand scans in one after the other, and note what they were answered."""
+    """A client that submits one scan after the other, and records the version in each response."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.versions: dict[str, str] = {}
         self._client = client
 
     async def submit(self, model: str | None = None) -> str:
-        """Hand one scan in; return the version that the answer names."""
+        """Submit one scan; return the version in the response."""
         query = {"model": model} if model else {}
         answer = await self._client.post("/jobs", params=query, content=SCAN, headers=RAW)
         assert answer.status_code == 202, answer.text
@@ -58,14 +58,14 @@ class Traffic:
         return str(body["model"]["version"])
 
     async def until_version(self, version: str) -> None:
-        """Hand scans in, without naming a version, until an answer names this one."""
+        """Submit scans, without a version, until a response has this one."""
         async with asyncio.timeout(60):
-            while await self.submit() != version:  # noqa: ASYNC110 - each look is a submit
+            while await self.submit() != version:  # noqa: ASYNC110 - each check is a submit
                 await asyncio.sleep(0.02)
 
     @asynccontextmanager
     async def flowing(self) -> AsyncIterator[None]:
-        """Go on handing scans in for as long as the block runs."""
+        """Submit scans for as long as the block runs."""
 
         async def flow() -> None:
             while True:
@@ -80,7 +80,7 @@ class Traffic:
             await asyncio.gather(flowing, return_exceptions=True)
 
     async def assert_all_finish_as_answered(self, queue: JobQueue) -> None:
-        """Check that every job finished, under the version that its answer named."""
+        """Check that every job finished, with the version of its response."""
         jobs = await wait_for(queue, self.versions)
         assert {(job.status, job.error and job.error["detail"]) for job in jobs} == {
             (JobStatus.FINISHED, None)
@@ -99,7 +99,7 @@ async def until_listed(client: httpx.AsyncClient, group: str, version: str) -> d
 
 
 def write_misfit(models: Path, version: str) -> Path:
-    """Write a bundle whose weights are whole, and of another network than its metadata says."""
+    """Write a bundle with complete weights of another network than its metadata says."""
     folder = write_tiny_bundle(models, version)
     path = folder / "models" / "model.pt"
     state = torch.load(path, weights_only=True)
@@ -114,7 +114,7 @@ async def test_a_new_version_is_served_under_load(
     models_dir: Path,
     tmp_path: Path,
 ) -> None:
-    """A version dropped in under load takes over; each job ends under the one it was answered."""
+    """A version added under load is used for new jobs; each job runs with its own version."""
     staged = write_tiny_bundle(tmp_path / "staged", "1.1.0")
     traffic = Traffic(client)
     with worker_process(settings, tmp_path / "log"):
@@ -145,7 +145,7 @@ async def test_a_broken_version_stops_no_job_and_is_served_once_repaired(
     models_dir: Path,
     tmp_path: Path,
 ) -> None:
-    """A version that does not load is reported, meets no job, and takes over once it is mended."""
+    """A version that does not load is reported and gets no job; once repaired it is used."""
     staged = write_misfit(tmp_path / "staged", "1.1.0")
     traffic = Traffic(client)
     with worker_process(settings, tmp_path / "log") as process:
@@ -178,7 +178,7 @@ async def test_a_job_keeps_its_version_while_that_lasts(
     models_dir: Path,
     tmp_path: Path,
 ) -> None:
-    """A queued job runs under its own version; with that folder gone it fails with a reason."""
+    """A queued job runs with its own version; without that folder it fails with a reason."""
     traffic = Traffic(client)
     write_tiny_bundle(models_dir, "0.9.0")
     await traffic.submit("tiny@0.9.0")
@@ -202,7 +202,7 @@ async def test_a_job_for_a_version_that_does_not_load_fails_alone(
     models_dir: Path,
     tmp_path: Path,
 ) -> None:
-    """With no worker to warn it, a job may meet a broken version: it fails, others go on."""
+    """Without a status from a worker, a job may get a broken version: it fails, others continue."""
     write_misfit(models_dir, "1.1.0")
     traffic = Traffic(client)
     await traffic.submit("tiny@1.1.0")

@@ -1,4 +1,4 @@
-"""Models of the user's own on a scan's whole way through a worker."""
+"""Models of the user in a worker's whole pipeline."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -32,7 +32,7 @@ SHAPE = (26, 22, 18)
 
 @pytest.fixture
 def settings(settings: Settings, models_dir: Path) -> Settings:
-    """Settings of a worker that has two bundles in the zoo's manner on its disk."""
+    """Settings of a worker with two bundles in the zoo's format."""
     write_bundle(models_dir, "four", FOUR_CHANNELS, four_channels())
     write_bundle(models_dir, "one", ONE_CHANNEL, one_channel())
     return settings.model_copy(update={"default_model": "four", "threads": 1})
@@ -54,29 +54,32 @@ def pipeline(settings: Settings) -> Iterator[Pipeline]:
 
 
 def leased(store: ScanStore, models_dir: Path, model: str, **affines: np.ndarray) -> LeasedJob:
-    """Store a scan of the model's channels and return a claim to it.
+    """Store a scan of the model's channels and return its leased job.
 
     ``affines`` puts a channel into another grid.
     """
     version = "0.4.2"
     card = BundleContents.read(models_dir / model / version).card
-    one = submission(model=model, version=version)
+    submitted = submission(model=model, version=version)
     keys = {}
     for seed, channel in enumerate(card.inputs):
         data = np.zeros(SHAPE, np.int16)
         data[5:20, 4:18, 3:15] = np.random.default_rng(seed).integers(100, 200, (15, 14, 12))
-        keys[channel.name] = store.scan_key(one.id, channel.name, gzipped=False)
+        keys[channel.name] = store.scan_key(submitted.id, channel.name, gzipped=False)
         affine = affines.get(channel.name, AFFINE)
         store.write(keys[channel.name], nifti(data, affine=affine))
     # As a browser's form may send them: in another order than the card's.
-    one = one.model_copy(update={"scans": dict(reversed(keys.items()))})
+    submitted = submitted.model_copy(update={"scans": dict(reversed(keys.items()))})
     return LeasedJob(
-        one, execution=f"run-{one.id[-6:]}", queue=f"{one.model_ref}:routine", losses=0
+        submitted,
+        execution=f"run-{submitted.id[-6:]}",
+        queue=f"{submitted.model_ref}:routine",
+        losses=0,
     )
 
 
 def run(pipeline: Pipeline, *leased_jobs: LeasedJob) -> list[Outcome]:
-    """Run a batch of which nobody loses a lease."""
+    """Run a batch of which no lease is lost."""
     return pipeline.run(leased_jobs, "worker-1", lambda _: False)
 
 
@@ -105,7 +108,7 @@ def test_a_scan_of_all_its_channels_gets_a_mask(
 def test_channels_of_unlike_grids_fail_alone(
     pipeline: Pipeline, store: ScanStore, models_dir: Path
 ) -> None:
-    """A scan with a channel in another grid fails with its name; its neighbour finishes."""
+    """A scan with a channel in another grid fails with its name; the other scan finishes."""
     moved = AFFINE.copy()
     moved[2, 3] += 4
     bad, good = leased(store, models_dir, "four", t2=moved), leased(store, models_dir, "four")
@@ -116,10 +119,10 @@ def test_channels_of_unlike_grids_fail_alone(
     assert isinstance(finished, Finished)
 
 
-def test_a_job_that_lacks_a_channel_fails_in_words(
+def test_a_job_that_lacks_a_channel_fails_with_a_reason(
     pipeline: Pipeline, store: ScanStore, models_dir: Path
 ) -> None:
-    """Where the model's inputs changed under a job, the missing one is named."""
+    """If a model's inputs changed after the submit, the missing one is named."""
     whole = leased(store, models_dir, "four")
     scans = {name: key for name, key in whole.submission.scans.items() if name != "flair"}
     lacking = LeasedJob(
@@ -130,16 +133,16 @@ def test_a_job_that_lacks_a_channel_fails_in_words(
     assert "flair" in outcome.problem["detail"]
 
 
-def test_progress_is_told_stage_by_stage_and_window_by_window(
+def test_progress_is_reported_by_stage_and_by_window(
     pipeline: Pipeline, store: ScanStore, models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each scan of a batch passes every stage, and in the network advances with its own windows."""
+    """Each scan of a batch passes every stage; in the network its windows advance its progress."""
     reported: list[Step] = []
     monkeypatch.setattr(pipeline.progress, "put", reported.extend)
     leased_jobs = [leased(store, models_dir, "one") for _ in range(2)]
     run(pipeline, *leased_jobs)
-    for one in leased_jobs:
-        steps = [step for step in reported if step.job is one]
+    for leased_job in leased_jobs:
+        steps = [step for step in reported if step.job is leased_job]
         assert list(dict.fromkeys(step.stage for step in steps)) == list(Stage)
         assert all(before.progress <= after.progress for before, after in pairwise(steps))
         windows = [step.progress for step in steps if step.stage is Stage.INFERENCE]

@@ -73,12 +73,12 @@ def pipeline(settings: Settings) -> Iterator[Pipeline]:
 
 def leased(store: ScanStore, content: bytes | None) -> LeasedJob:
     """Return a leased job whose scan is ``content``, or missing."""
-    one = submission(model="tiny")
-    key = store.scan_key(one.id, "scan", gzipped=False)
+    job = submission(model="tiny")
+    key = store.scan_key(job.id, "scan", gzipped=False)
     if content is not None:
         store.write(key, content)
-    one = one.model_copy(update={"scans": {"scan": key}})
-    return LeasedJob(one, execution=f"run-{one.id[-6:]}", queue="tiny@1.0.0:routine", losses=0)
+    job = job.model_copy(update={"scans": {"scan": key}})
+    return LeasedJob(job, execution=f"run-{job.id[-6:]}", queue="tiny@1.0.0:routine", losses=0)
 
 
 def run(pipeline: Pipeline, leased_jobs: Sequence[LeasedJob]) -> list[object]:
@@ -89,35 +89,35 @@ def run(pipeline: Pipeline, leased_jobs: Sequence[LeasedJob]) -> list[object]:
 def test_masks_and_pictures_are_stored(pipeline: Pipeline, store: ScanStore) -> None:
     """Each scan of a batch gets a mask in its own grid and a picture, named for its execution."""
     leased_jobs = [leased(store, scan_bytes()) for _ in range(3)]
-    for one, outcome in zip(leased_jobs, run(pipeline, leased_jobs), strict=True):
+    for job, outcome in zip(leased_jobs, run(pipeline, leased_jobs), strict=True):
         assert isinstance(outcome, Finished)
         report = outcome.report
         assert report.batch.size == 3
         assert report.result.scan.shape == (40, 44, 12)
-        assert all(one.execution in key for key in report.artefacts.values())
+        assert all(job.execution in key for key in report.artefacts.values())
         with store.open(report.artefacts["mask"]) as file:
             mask = read_volume(file, max_voxels=1 << 30)
         assert mask.data.shape == (40, 44, 12)
         np.testing.assert_allclose(mask.header.affine, OBLIQUE, atol=1e-4)
         Image.open(io.BytesIO(store.read(report.artefacts["preview"]))).verify()
-        stored = JobRecords(store).find_report(one.id)
-        as_json = Report.parse(report.model_dump_json())  # which rounds
-        assert stored == StoredReport(execution=one.execution, report=as_json)
+        stored = JobRecords(store).find_report(job.id)
+        as_json = Report.parse(report.model_dump_json())  # whose values are rounded
+        assert stored == StoredReport(execution=job.execution, report=as_json)
 
 
 def test_a_decompressed_copy_is_read_in_a_scans_place(
     pipeline: Pipeline, settings: Settings, store: ScanStore
 ) -> None:
     """The API's decompressed copy is read by the first run of the job, and the scan by others."""
-    one, decompressed = leased(store, b"no volume, to show which was read"), scan_bytes()
-    (key,) = one.submission.scans.values()
+    job, decompressed = leased(store, b"no volume, to show which was read"), scan_bytes()
+    (key,) = job.submission.scans.values()
     copy = ScanStore(settings.store_url, decompressed_bytes=1 << 20).begin_decompressed(
         key, len(decompressed)
     )
     assert copy is not None
     copy.write(decompressed)
     copy.finish()
-    first, second = (run(pipeline, [one])[0] for _ in range(2))
+    first, second = (run(pipeline, [job])[0] for _ in range(2))
     assert isinstance(first, Finished)
     assert isinstance(second, Failed)
 
@@ -139,7 +139,7 @@ def test_timings_add_up(pipeline: Pipeline, store: ScanStore) -> None:
 def test_one_bad_scan_fails_alone(
     pipeline: Pipeline, store: ScanStore, content: bytes | None, slug: str
 ) -> None:
-    """A scan that cannot be read fails with its problem; its neighbours finish."""
+    """A scan that cannot be read fails with its problem; the others finish."""
     leased_jobs = [leased(store, scan_bytes()), leased(store, content), leased(store, scan_bytes())]
     first, bad, last = run(pipeline, leased_jobs)
     assert isinstance(first, Finished)
@@ -210,7 +210,7 @@ def test_a_batch_that_raises_is_bisected(settings: Settings, store: ScanStore) -
     content = [scan_bytes()] * 8
     content[5] = odd_scan_bytes()
     with failing_pipeline(settings, fault) as (predictor, pipeline):
-        outcomes = run(pipeline, [leased(store, one) for one in content])
+        outcomes = run(pipeline, [leased(store, scan) for scan in content])
     assert [isinstance(outcome, Finished) for outcome in outcomes] == [
         index != 5 for index in range(8)
     ]
@@ -237,7 +237,7 @@ def test_a_batch_too_large_for_memory_is_halved(settings: Settings, store: ScanS
 
 
 def test_a_scan_too_large_for_memory_is_tried_again(settings: Settings, store: ScanStore) -> None:
-    """It goes back to the queue with the reason, and its neighbours finish."""
+    """It goes back to the queue with the reason, and the others finish."""
 
     def fault(batch: Sequence[Prepared]) -> None:
         if any(map(is_odd, batch)):
@@ -245,7 +245,7 @@ def test_a_scan_too_large_for_memory_is_tried_again(settings: Settings, store: S
 
     content = [scan_bytes(), odd_scan_bytes(), scan_bytes()]
     with failing_pipeline(settings, fault) as (_, pipeline):
-        first, huge, last = run(pipeline, [leased(store, one) for one in content])
+        first, huge, last = run(pipeline, [leased(store, scan) for scan in content])
     assert isinstance(first, Finished)
     assert isinstance(last, Finished)
     assert isinstance(huge, Retry)
@@ -260,9 +260,9 @@ def test_an_error_of_the_disk_is_tried_again(
     def fail(self: ScanStore, key: str) -> object:
         raise OSError("input/output error")
 
-    one = leased(store, scan_bytes())
+    job = leased(store, scan_bytes())
     monkeypatch.setattr(ScanStore, "open", fail)
-    (outcome,) = run(pipeline, [one])
+    (outcome,) = run(pipeline, [job])
     assert isinstance(outcome, Retry)
 
 
@@ -287,7 +287,7 @@ def test_a_result_that_is_not_a_number_fails_alone(
 
 
 def test_masks_below_a_lost_mount_are_no_masks(settings: Settings, store: ScanStore) -> None:
-    """What was written while the queue's own store was away goes back uncharged."""
+    """Jobs whose files were written while the store was away go back uncharged."""
 
     def away() -> None:
         raise WrongStore("The store is another.")
@@ -301,10 +301,10 @@ def test_masks_below_a_lost_mount_are_no_masks(settings: Settings, store: ScanSt
     assert outcome.trouble.reason == "The store is another."
 
 
-def test_a_lost_job_is_spared_and_its_files_discarded(pipeline: Pipeline, store: ScanStore) -> None:
-    """Work on a cancelled job stops, and what was written for a dropped outcome is removed."""
+def test_a_lost_job_stops_and_its_files_are_removed(pipeline: Pipeline, store: ScanStore) -> None:
+    """Work on a cancelled job stops, and the files of a dropped outcome are removed."""
     lost, kept = leased(store, scan_bytes()), leased(store, scan_bytes())
-    outcomes = pipeline.run([lost, kept], "worker-1", lambda one: one.id == lost.id)
+    outcomes = pipeline.run([lost, kept], "worker-1", lambda job: job.id == lost.id)
     assert isinstance(outcomes[0], Retry)
     assert isinstance(outcomes[1], Finished)
     mask = outcomes[1].report.artefacts["mask"]

@@ -1,4 +1,4 @@
-"""Retention: what is purged, what is kept, and what a fault costs."""
+"""Retention: which jobs and files are purged, which are kept, also after faults."""
 
 import asyncio
 import errno
@@ -39,7 +39,7 @@ def retention(redis: Redis, store: ScanStore, settings: Settings) -> Retention:
 
 
 def age(redis: Redis, job_ids: list[str], seconds: float) -> None:
-    """Have jobs end so long ago."""
+    """Move the end of jobs this many seconds into the past."""
     for job_id in job_ids:
         redis.zincrby(keys.ENDED, -seconds, job_id)
 
@@ -48,20 +48,20 @@ async def ended(queue: JobQueue, store: ScanStore, count: int) -> list[str]:
     """Return the ids of cancelled jobs with files, oldest first."""
     ids = []
     for _ in range(count):
-        one = submission()
-        store.write(store.scan_key(one.id, "scan", gzipped=False), b"volume")
-        await queue.submit(one)
-        await queue.cancel(one.id)
-        ids.append(one.id)
+        submitted = submission()
+        store.write(store.scan_key(submitted.id, "scan", gzipped=False), b"volume")
+        await queue.submit(submitted)
+        await queue.cancel(submitted.id)
+        ids.append(submitted.id)
     return ids
 
 
 def old_id(seconds: float) -> str:
-    """Return the id of an upload that began so long ago."""
+    """Return the id of an upload that began this many seconds ago."""
     return str(ULID.from_timestamp(time.time() - seconds))
 
 
-async def test_only_what_is_over_its_time_is_purged(
+async def test_only_expired_jobs_are_purged(
     queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention
 ) -> None:
     """An ended job older than RETENTION_S is purged with its files; a live one is kept."""
@@ -79,10 +79,10 @@ async def test_only_what_is_over_its_time_is_purged(
     assert store.file_names(live.id) == ["scan.nii"]
 
 
-async def test_one_round_purges_all_that_is_due(
+async def test_one_round_purges_all_expired_jobs(
     queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention
 ) -> None:
-    """Retention keeps up: however many jobs are due, one round purges them."""
+    """One round purges all expired jobs, for any number of them."""
     ids = await ended(queue, store, MANY)
     age(redis, ids, 8 * DAY_S)
     assert retention.purge_expired() == MANY
@@ -93,7 +93,7 @@ async def test_one_round_purges_all_that_is_due(
 async def test_terminal_jobs_are_bounded_in_number(
     queue: JobQueue, redis: Redis, store: ScanStore, settings: Settings
 ) -> None:
-    """Beyond MAX_KEPT_JOBS the oldest go, however young."""
+    """Beyond MAX_KEPT_JOBS the oldest terminal jobs are purged at any age."""
     ids = await ended(queue, store, 7)
     kept = settings.model_copy(update={"max_kept_jobs": 3})
     assert Retention(redis, store, kept).purge_expired() == 4
@@ -121,7 +121,7 @@ async def test_a_file_that_cannot_be_removed_keeps_its_own_job_only(
     retention: Retention,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Jobs on a bad sector stay, more than a batch of them, the rest go, and all once it heals."""
+    """Jobs whose files cannot be deleted stay, the others are purged; later all are purged."""
     ids = await ended(queue, store, 2 * BATCH + 20)
     bad = set(ids[: BATCH + 10])
     age(redis, ids, 8 * DAY_S)
@@ -162,7 +162,7 @@ async def test_a_store_that_is_away_costs_no_record(
 async def test_a_stepped_clock_does_not_freeze_retention(
     queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention, step_s: float
 ) -> None:
-    """A round that was begun by a clock that is an hour ahead, or behind, keeps no other away."""
+    """A round that began by a clock an hour ahead, or behind, delays no other round."""
     ids = await ended(queue, store, 1)
     age(redis, ids, 8 * DAY_S)
     redis.set(keys.RETENTION_TURN + "purge", time.time() + step_s)
@@ -173,7 +173,7 @@ async def test_a_stepped_clock_does_not_freeze_retention(
 async def test_workers_take_turns(
     queue: JobQueue, redis: Redis, store: ScanStore, settings: Settings
 ) -> None:
-    """What one worker just did, another leaves."""
+    """A round that one worker has just done is not repeated by another."""
     first, second = (Retention(redis, store, settings) for _ in range(2))
     first.make_round()
     ids = await ended(queue, store, 1)
@@ -213,13 +213,13 @@ async def test_retention_outlives_any_error(
     assert redis.zcard(keys.ENDED) == 0
 
 
-async def test_files_go_while_redis_refuses_writes(
+async def test_files_are_deleted_while_redis_refuses_writes(
     queue: JobQueue,
     redis: Redis,
     store: ScanStore,
     retention: Retention,
 ) -> None:
-    """While Redis is read-only the files of expired jobs go, and their records once it writes."""
+    """While Redis is read-only files of expired jobs are deleted; their records follow later."""
     ids = await ended(queue, store, MANY)
     age(redis, ids, 8 * DAY_S)
     # A server that waits for a replica which is not there refuses writes.
@@ -236,10 +236,10 @@ async def test_files_go_while_redis_refuses_writes(
     assert redis.zcard(keys.ENDED) == 0
 
 
-async def test_jobs_go_while_memory_is_short(
+async def test_jobs_are_purged_while_memory_is_short(
     queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention
 ) -> None:
-    """Redis over its maxmemory takes no jobs, and retention makes room in it all the same."""
+    """With Redis over its maxmemory, retention still deletes records."""
     ids = await ended(queue, store, 10)
     age(redis, ids, 8 * DAY_S)
     retention._identity.check()
@@ -257,9 +257,9 @@ async def test_jobs_go_while_memory_is_short(
 async def test_orphans_are_swept(
     queue: JobQueue, redis: Redis, store: ScanStore, retention: Retention, settings: Settings
 ) -> None:
-    """Files that no job refers to go once they are older than RETENTION_S and a day; a job's stay.
+    """Files without a job are deleted after RETENTION_S and a day; files of a job are kept.
 
-    A record that names another service keeps them for ever, and one that names ours does not.
+    A record of another service keeps them for ever, and one of this service does not.
     """
     redis.set(keys.SERVICE, "ours")
     records = JobRecords(store)
@@ -268,12 +268,12 @@ async def test_orphans_are_swept(
     )
     young = submission()
     await queue.submit(known)
-    for one in (orphan, ours, theirs, known, young):
-        store.write(store.scan_key(one.id, "scan", gzipped=False), b"volume")
+    for submitted in (orphan, ours, theirs, known, young):
+        store.write(store.scan_key(submitted.id, "scan", gzipped=False), b"volume")
     records.write(JobRecord(service="ours", submission=ours))
     records.write(JobRecord(service="theirs", submission=theirs))
     assert retention.sweep_orphans() == 2
-    assert sorted(store.job_ids()) == sorted(one.id for one in (theirs, known, young))
+    assert sorted(store.job_ids()) == sorted(submitted.id for submitted in (theirs, known, young))
     redis.delete(keys.SERVICE)
     assert retention.sweep_orphans() == 0
 
@@ -281,7 +281,7 @@ async def test_orphans_are_swept(
 async def test_a_short_retention_leaves_orphans_for_a_day(
     redis: Redis, store: ScanStore, settings: Settings
 ) -> None:
-    """However soon jobs are purged, an upload that has no job yet is left in peace for a day."""
+    """With any short retention, an upload that has no job yet is kept for a day."""
     hasty = Retention(redis, store, settings.model_copy(update={"retention_s": 0.001}))
     for seconds in (ORPHANS_KEPT_S - 60, ORPHANS_KEPT_S + 60):
         store.write(store.scan_key(old_id(seconds), "scan", gzipped=False), b"volume")

@@ -44,12 +44,12 @@ async def test_a_worker_waits_for_redis_serves_and_leaves(
     assert b"redis_awaited" in log[0]
     late.start()
     try:
-        store, one = ScanStore(settings.store_url), submission(model="tiny")
-        key = store.scan_key(one.id, "scan", gzipped=False)
+        store, submitted = ScanStore(settings.store_url), submission(model="tiny")
+        key = store.scan_key(submitted.id, "scan", gzipped=False)
         store.write(key, nifti(voxels((24, 24, 24)), descrip=b"SURNAME"))
         async with JobQueue(settings) as queue:
-            await queue.submit(one.model_copy(update={"scans": {"scan": key}}))
-            (job,) = await wait_for(queue, [one.id])
+            await queue.submit(submitted.model_copy(update={"scans": {"scan": key}}))
+            (job,) = await wait_for(queue, [submitted.id])
         process.terminate()
         _, rest = process.communicate()
     finally:

@@ -1,4 +1,4 @@
-"""Plans are consistent, whatever the load and the goal."""
+"""Plans are consistent, for any load and goal."""
 
 import math
 
@@ -23,20 +23,20 @@ costs = st.builds(
     busy_outside_s=st.none() | st.floats(0.2, 0.5),
     max_batch=st.sampled_from([1, 4]),
 )
-#: How many workers the load would keep busy all the time.
+#: The load, as the number of workers that it keeps busy all the time.
 busy = st.floats(0.05, 6.0)
-#: A goal, as a multiple of what a scan takes that no other scan delays.
+#: The goal, as a multiple of the time of a scan that no other scan delays.
 patience = st.floats(1.3, 20.0)
 
 
 def demand(measured: MeasuredCost, workers: float, patience: float) -> Demand:
-    """Return a load that keeps so many workers busy, with a goal."""
+    """Return a load that keeps this many workers busy, with a goal."""
     per_hour = 3600 * workers * measured.scans_per_s
     return Demand(per_hour, patience * measured.alone_s(1.645))
 
 
 def plan(measured: MeasuredCost, asked: Demand) -> Plan:
-    """Return a quick plan; a goal out of reach is not what these tests are about."""
+    """Return a quick plan; discard examples whose goal no number of workers reaches."""
     try:
         return make_plan(measured, asked, scans=SCANS, outage_s=6.0)
     except GoalOutOfReach:
@@ -97,7 +97,7 @@ def test_what_is_needed_is_enough_and_one_less_is_not(
 def test_a_goal_below_the_work_itself_is_out_of_reach(
     measured: MeasuredCost, workers: float, hurry: float
 ) -> None:
-    """No number of workers answers sooner than a scan that nothing delays."""
+    """No number of workers answers faster than the time of a single scan."""
     asked = demand(measured, workers, hurry)
     with pytest.raises(GoalOutOfReach, match="no number of"):
         make_plan(measured, asked, scans=SCANS)

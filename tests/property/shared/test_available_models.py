@@ -1,4 +1,4 @@
-"""Which version a name stands for, whatever lies on disk and whatever workers have found."""
+"""Which version a model's name means, for any bundles on disk and any bundle statuses."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ versions = st.dictionaries(
 
 
 def available(content: dict[tuple[str, int], str]) -> AvailableModels:
-    """Return the available models when the versions have these fates."""
+    """Return the available models for versions with these bundle statuses."""
     bundles, bundle_statuses = [], {}
     for (name, number), fate in content.items():
         version, folder = f"1.{number}", Path("/models")
@@ -41,7 +41,7 @@ def available(content: dict[tuple[str, int], str]) -> AvailableModels:
 
 
 @given(versions)
-def test_a_name_stands_for_the_newest_that_runs(content: dict[tuple[str, int], str]) -> None:
+def test_a_name_means_the_newest_version_that_runs(content: dict[tuple[str, int], str]) -> None:
     """The newest version that a worker has loaded, or with none such the newest untried one."""
     mine = {number: fate for (name, number), fate in content.items() if name == "tiny"}
     best = [number for number, fate in mine.items() if fate == LOADS]
@@ -58,7 +58,7 @@ def test_a_name_stands_for_the_newest_that_runs(content: dict[tuple[str, int], s
 
 @given(versions)
 def test_every_bundle_is_listed_once(content: dict[tuple[str, int], str]) -> None:
-    """A bundle is served, broken or on its way, and never two of these or none."""
+    """Each bundle is exactly one of served, broken and incomplete."""
     seen = available(content)
     listed = [card.ref for card in seen.cards]
     listed += [one.ref for one in (*seen.broken, *seen.arriving)]
@@ -67,10 +67,10 @@ def test_every_bundle_is_listed_once(content: dict[tuple[str, int], str]) -> Non
 
 
 @given(versions)
-def test_a_version_that_is_named_is_taken_at_its_word(
+def test_an_exact_version_is_served_unless_it_is_broken(
     content: dict[tuple[str, int], str],
 ) -> None:
-    """An exact version is served unless something is known against it, and the words say what."""
+    """An exact version is served unless it is known to be broken; the error says why."""
     for (name, number), fate in content.items():
         ref = f"{name}@1.{number}"
         if fate in (LOADS, UNTRIED):
@@ -88,7 +88,7 @@ def test_a_version_that_is_named_is_taken_at_its_word(
 def test_what_the_list_shows_first_is_what_a_name_gets(
     content: dict[tuple[str, int], str],
 ) -> None:
-    """The list of a name begins with the version that the name stands for."""
+    """The list of a name begins with the version that the name means."""
     seen = available(content)
     for name in {card.name for card in seen.cards}:
         first = next(card for card in seen.cards if card.name == name)

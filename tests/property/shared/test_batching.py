@@ -54,7 +54,7 @@ def test_bounds_are_never_passed(
     left: int,
     waited_s: float,
 ) -> None:
-    """Whatever was learnt, no batch is larger than allowed, and none waits longer than allowed."""
+    """After any observations, no batch is larger and none waits longer than allowed."""
     plan = planner(limits, seen, gap_s)
     size = batch_size(plan.thresholds(MODEL), queued)
     assert 1 <= size <= limits.max_size
@@ -74,7 +74,7 @@ def test_no_scan_waits_while_others_are_queued(
 
 @given(seconds, st.floats(0, 10), st.floats(0, 1))
 def test_a_lone_client_never_waits(taken_s: float, pause_s: float, max_latency_s: float) -> None:
-    """Where each scan comes only after the answer to the last, a batch of one never waits."""
+    """If each scan is submitted only after the result of the last, a batch of one never waits."""
     plan = BatchPlanner(BatchBounds(64, max_latency_s, adaptive=True))
     now_s = 0.0
     for number in range(30):
@@ -85,7 +85,7 @@ def test_a_lone_client_never_waits(taken_s: float, pause_s: float, max_latency_s
 
 
 @given(st.integers(1, 80), st.floats(0.001, 1), batches)
-def test_a_fixed_window_fills_whatever_was_learnt(
+def test_a_fixed_window_ignores_learnt_costs(
     size: int, window_s: float, seen: list[tuple[int, float]]
 ) -> None:
     """Without adaptive batching a batch gathers until it is full or its window is over."""
@@ -108,22 +108,22 @@ def test_a_longer_queue_never_makes_a_smaller_batch(
 def test_faster_arrivals_never_make_a_smaller_batch(
     cost: BatchCost, slow: float, more: float, max_size: int, queued: int
 ) -> None:
-    """The size grows with the load: throughput must hold."""
+    """The size grows with the arrival rate, so that throughput holds."""
     assert batch_size(size_thresholds(cost, slow, max_size), queued) <= batch_size(
         size_thresholds(cost, slow + more, max_size), queued
     )
 
 
-@pytest.mark.parametrize(("told", "size"), [(True, 1), (False, 4)])
-def test_batches_alone_do_not_hide_what_concurrent_ones_cost(told: bool, size: int) -> None:
-    """Single scans are mostly alone and pairs concurrent; that is not taken for a pair's merit."""
+@pytest.mark.parametrize(("known", "size"), [(True, 1), (False, 4)])
+def test_batches_alone_do_not_hide_the_cost_of_concurrent_ones(known: bool, size: int) -> None:
+    """Single scans mostly run alone and pairs concurrently; that alone makes no pair faster."""
     plan, chance = BatchPlanner(BatchBounds(8, 0.0, adaptive=True)), random.Random(3)
     for _ in range(400):
         scans = chance.choice([1, 2])
         plan.observe_batch(
             MODEL, 1, 0.33, concurrency=1.0
         )  # all cores for one scan: they are used badly
-        plan.observe_batch(MODEL, scans, 0.25 * scans, concurrency=2.0 if told else 1.0)
+        plan.observe_batch(MODEL, scans, 0.25 * scans, concurrency=2.0 if known else 1.0)
     plan.observe_queue(arrived=0, workers=1, now_s=0.0)
     plan.observe_queue(arrived=38, workers=1, now_s=10.0)
     assert batch_size(plan.thresholds(MODEL), 4) == size
@@ -133,7 +133,7 @@ def test_batches_alone_do_not_hide_what_concurrent_ones_cost(told: bool, size: i
 def test_idle_workers_are_left_their_share(
     cost: BatchCost, rate: float, max_size: int, queued: int, idle: int
 ) -> None:
-    """No worker draws more than its part of what idle ones could begin at once."""
+    """No worker draws scans that idle workers could begin at once."""
     size = batch_size(size_thresholds(cost, rate, max_size), queued, idle=idle)
     assert size == 1 or (size - 1) * idle < queued
 
@@ -152,7 +152,7 @@ def test_where_a_bigger_batch_does_not_pay_there_is_none(
 def test_where_scans_are_free_all_go_together(
     fixed_s: float, rate: float, max_size: int, queued: int
 ) -> None:
-    """With nothing but a fixed cost, a batch takes whatever is there."""
+    """If a batch has a fixed cost only, it takes every queued scan."""
     thresholds = size_thresholds(BatchCost(fixed_s, 0.0), rate, max_size)
     assert batch_size(thresholds, queued) == min(queued, max_size)
 
@@ -161,7 +161,7 @@ def test_where_scans_are_free_all_go_together(
 def test_an_overload_reaches_the_largest_batch(
     fixed_s: float, per_scan_s: float, max_size: int
 ) -> None:
-    """Where more comes than the largest batches serve and a batch pays, a long queue gets them."""
+    """In an overload a long queue gets the largest batches, if batches save time."""
     assume(fixed_s / per_scan_s > 0.001)
     cost = BatchCost(fixed_s, per_scan_s)
     rate = 2 * max_size / cost.seconds(max_size)
@@ -172,7 +172,7 @@ def test_an_overload_reaches_the_largest_batch(
 def test_the_size_is_the_one_of_least_waiting(
     cost: BatchCost, queued: int, max_size: int, load: float, workers: int
 ) -> None:
-    """No size has the fluid queue wait less than the one chosen."""
+    """No other size gives a shorter wait in the fluid model of the queue."""
     rate = load / cost.seconds(1)
     assume(rate < 0.95 * max_size / cost.seconds(max_size))
 
@@ -186,7 +186,7 @@ def test_the_size_is_the_one_of_least_waiting(
 
 @given(st.floats(0.001, 1), st.floats(0.001, 1), st.integers(0, 1000))
 def test_the_line_is_learnt(fixed_s: float, per_scan_s: float, seed: int) -> None:
-    """From batches of all sizes with 5 % of noise, the line is known within 10 % of a pass."""
+    """From batches of all sizes with 5 % of noise, the cost is known within 10 % of a pass."""
     chance, truth, learner = random.Random(seed), BatchCost(fixed_s, per_scan_s), CostLearner()
     for _ in range(300):
         size = chance.randint(1, 8)
@@ -203,7 +203,7 @@ def test_the_line_is_learnt(fixed_s: float, per_scan_s: float, seed: int) -> Non
 def test_noise_is_no_reason_for_a_larger_batch(
     cost: BatchCost, noise: float, least: int, most: int
 ) -> None:
-    """Of 200 workers with a noisy device few form a batch that brings nothing; all do that pays."""
+    """Of 200 workers with a noisy device, few form a useless batch and all a useful one."""
     formed = 0
     for seed in range(200):
         chance, learner = random.Random(seed), CostLearner()
@@ -216,9 +216,9 @@ def test_noise_is_no_reason_for_a_larger_batch(
 
 
 def test_what_concurrent_batches_take_from_each_other_is_no_reason_for_a_batch() -> None:
-    """Where a larger batch has more than its share of the cores, pooled costs still tell the truth.
+    """If a larger batch has more than its share of the cores, pooled costs stay correct.
 
-    Taken one by one, they say that a good part of a pass is fixed: so strong is what is at stake.
+    Costs taken one by one would make a large part of a pass look fixed.
     """
     truth, fixed = BatchCost(0.0, 0.22), {1: list[float](), 8: list[float]()}
     for seed in range(50):
@@ -240,7 +240,7 @@ def test_what_concurrent_batches_take_from_each_other_is_no_reason_for_a_batch()
 
 @given(batches.filter(bool))
 def test_a_cost_is_never_negative(seen: list[tuple[int, float]]) -> None:
-    """Whatever is seen, neither part of a cost falls below zero."""
+    """For any observed times, neither part of a cost falls below zero."""
     learner = CostLearner()
     for size, taken_s in seen:
         learner.observe(size, taken_s)
@@ -251,7 +251,7 @@ def test_a_cost_is_never_negative(seen: list[tuple[int, float]]) -> None:
 
 @given(costs, st.integers(1, 8), st.floats(0, 1e6))
 def test_one_outlier_is_ignored(cost: BatchCost, size: int, taken_s: float) -> None:
-    """One batch that took a million times too long, or no time, moves no expectation by a tenth."""
+    """One batch of a million times the usual time, or of no time, moves no estimate by a tenth."""
     learner = CostLearner()
     for number in range(200):
         learner.observe(1 + number % 8, cost.seconds(1 + number % 8))
@@ -268,7 +268,7 @@ def test_one_outlier_is_ignored(cost: BatchCost, size: int, taken_s: float) -> N
 
 @given(costs, st.floats(0.2, 5))
 def test_a_lasting_change_is_followed(cost: BatchCost, factor: float) -> None:
-    """After 400 batches of another speed, the line is that of the new speed."""
+    """After 400 batches of another speed, the estimate is that of the new speed."""
     learner = CostLearner()
     for number in range(500):
         size = 1 + number % 8
@@ -279,7 +279,7 @@ def test_a_lasting_change_is_followed(cost: BatchCost, factor: float) -> None:
 
 @given(st.floats(0.01, 1000), st.integers(1, 1000))
 def test_the_rate_of_arrivals_is_learnt(rate: float, at_once: int) -> None:
-    """Scans that come evenly, one by one or many at once, are counted at their rate."""
+    """Scans that arrive evenly, one by one or in groups, give their true rate."""
     learnt = ArrivalRate()
     learnt.window_s = 50 * at_once / rate
     for number in range(1000):
@@ -289,19 +289,19 @@ def test_the_rate_of_arrivals_is_learnt(rate: float, at_once: int) -> None:
 
 @given(st.floats(0.001, 0.1), st.integers(2, 20))
 def test_a_series_of_submits_is_known_for_one(gap_s: float, length: int) -> None:
-    """Scans that come in series are expected at the pace of a series, not of the day."""
+    """Scans that arrive in series are expected at the rate of a series, not of the day."""
     follow_ups = FollowUps(2 * gap_s)
     for series in range(100):
         for number in range(length):
             follow_ups.observe_arrival(1000 * series + number * gap_s)
-    # each gap within a series is looked through, and the horizon after it
+    # as long as a series waits at most: its own gaps, and the horizon after the last scan
     expected = (length - 1) / ((length - 1) * gap_s + 2 * gap_s)
     assert follow_ups.per_s == pytest.approx(expected, rel=0.2)
 
 
 @given(st.floats(0.001, 1), st.floats(1.01, 100))
 def test_no_batch_waits_for_a_scan_that_comes_too_late(horizon_s: float, factor: float) -> None:
-    """Where scans come evenly and further apart than the horizon, no follower is expected."""
+    """If scans arrive evenly and further apart than the horizon, no following scan is expected."""
     follow_ups = FollowUps(horizon_s)
     for number in range(100):
         follow_ups.observe_arrival(number * horizon_s * factor)
@@ -326,14 +326,14 @@ def test_a_series_shares_a_pass_where_passes_are_expensive() -> None:
 
 @given(st.lists(st.integers(), min_size=2))
 def test_halves_lose_nothing_and_shrink(batch: list[int]) -> None:
-    """Both halves together are the batch, and each is smaller than it."""
+    """The two halves together are the batch, and each half is smaller than the batch."""
     first, second = halves(batch)
     assert [*first, *second] == batch
     assert 0 < len(second) <= len(first) < len(batch)
 
 
 def test_a_model_whose_batches_are_unknown_has_the_thresholds_of_unknown_ones() -> None:
-    """Each model is drawn by what its own batches cost, whichever was served last."""
+    """Each model's batch size depends on the costs of its own batches only."""
     plan = BatchPlanner(BatchBounds(8, 0.0, adaptive=True))
     for size in (1, 2, 4, 8) * 4:
         plan.observe_batch("steep", size, 10.0 * size)

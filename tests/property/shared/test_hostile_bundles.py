@@ -1,4 +1,4 @@
-"""Hostile bundles beside a healthy one: nothing is raised, and nothing else notices."""
+"""Hostile bundles beside a healthy one: nothing is raised, and the healthy one is served."""
 
 import os
 import resource
@@ -21,9 +21,9 @@ from worker.models.check import check
 
 pytestmark = pytest.mark.timeout(300)
 
-#: As many as make up the table, and then some by chance.
+#: All bundles of the table, and further random ones.
 COUNT = 400
-#: Seconds that a look at one bundle may take, far above what it takes.
+#: Seconds that reading one bundle may take, far above what it takes.
 LOOK_S = 10.0
 #: Memory that all of them may take (bytes).
 MEMORY_BYTES = 1 << 30
@@ -80,7 +80,7 @@ def test_a_hostile_configuration_is_refused_with_reasons(models: Path) -> None:
 
 
 def test_the_workers_check_survives_hostile_bundles(models: Path) -> None:
-    """What loads them tells of each in a finding, and lets no exception out."""
+    """The worker's check reports each bundle in a finding, and raises nothing."""
     folders = hostile_bundles(models, SEED + 2, COUNT)
     for folder in folders:
         findings = list(check(folder))
@@ -89,7 +89,7 @@ def test_the_workers_check_survives_hostile_bundles(models: Path) -> None:
 
 def test_a_folder_that_may_not_be_read_is_broken() -> None:
     """A folder without permission, at any depth, is a problem of its own bundle alone."""
-    with tempfile.TemporaryDirectory() as folder:  # one that other users may enter
+    with tempfile.TemporaryDirectory() as folder:  # which other users may enter
         models = Path(folder)
         models.chmod(0o755)
         inner, outer, named = (
@@ -111,7 +111,7 @@ def test_a_folder_that_may_not_be_read_is_broken() -> None:
 
 @contextmanager
 def _an_ordinary_user() -> Iterator[None]:
-    """Give up root's right to read anything, for a while."""
+    """Drop root's right to read every file until the block ends."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(65534)
@@ -122,7 +122,7 @@ def _an_ordinary_user() -> Iterator[None]:
 
 
 def test_very_many_folders_do_not_hide_a_model(models: Path) -> None:
-    """Folders that are no bundles cost little, and one in time."""
+    """Thousands of folders without a bundle are read in time, and the model is found."""
     for number in range(3000):
         (models / f"a{number}").mkdir()
     began = time.perf_counter()

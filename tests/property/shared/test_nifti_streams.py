@@ -1,4 +1,4 @@
-"""Truths of every scan, however it is stored, split, compressed or damaged."""
+"""Properties of every scan, however it is stored, split, compressed or damaged."""
 
 import contextlib
 import gzip
@@ -91,7 +91,7 @@ def test_any_truncation_is_refused(
 def test_any_damage_raises_nothing_else(
     content: bytes, damage: list[tuple[int, int]], gzipped: bool
 ) -> None:
-    """Whatever bytes of a header or a gzip are changed, only VoxelQError is raised."""
+    """Changed bytes of a header or of a gzip raise VoxelQError only."""
     sent = bytearray(content)
     if not gzipped:
         for at, value in damage:

@@ -56,7 +56,7 @@ numbers = st.integers(0, 99)
 
 
 def facts(worker: str) -> WorkerFacts:
-    """Return what a worker shows of itself."""
+    """Return a worker's facts."""
     return WorkerFacts(worker, "cpu", None)
 
 
@@ -89,7 +89,7 @@ class QueueStates(RuleBasedStateMachine):
         return self.loop.run_until_complete(awaited)
 
     def pick(self, number: int, *statuses: str) -> str | None:
-        """Return the id of some job in one of these states; None if there is none."""
+        """Return the id of a job in one of these states, or None."""
         ids = self.model.present(*statuses)
         return ids[number % len(ids)] if ids else None
 
@@ -153,7 +153,7 @@ class QueueStates(RuleBasedStateMachine):
         begins=st.booleans(),
     )
     def draw(self, worker: str, most: int, thresholds: tuple[int, ...], begins: bool) -> None:
-        """Draw a batch: of one model, queued jobs only, and alone what was lost before."""
+        """Draw a batch: queued jobs of one model; a job that was lost before is drawn alone."""
         by_model = {f"test-model@{version}": thresholds for version in VERSIONS}
         leased_jobs = self.leases[worker].draw(most, thresholds=by_model).jobs
         assert len(leased_jobs) <= most
@@ -353,8 +353,8 @@ class QueueStates(RuleBasedStateMachine):
         check_counters(self.client, self.model)
 
 
-def test_the_queue_keeps_its_promises_in_any_order(valkey: Valkey, settings: Settings) -> None:
-    """Whatever happens in whatever order, every job is where it should be, once."""
+def test_the_queue_agrees_with_the_model_in_any_order(valkey: Valkey, settings: Settings) -> None:
+    """After any events in any order, every job is in its right place, once."""
     slow = settings.model_copy(update={"lease_s": 30.0, "redis_url": valkey.url})
     run_state_machine_as_test(
         partial(QueueStates, slow),  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ cancels = st.tuples(st.just("cancel"), st.integers(0, 9))
 def test_service_is_in_strict_order_of_priority_then_arrival(
     valkey: Valkey, settings: Settings, steps: list[tuple[str, int | Priority]]
 ) -> None:
-    """Whatever is submitted, drawn, given back and cancelled, the next job is the first in order.
+    """After submits, draws, returns and cancels, the next job is the first in order.
 
     Positions count the same order.
     """
@@ -49,9 +49,9 @@ def test_service_is_in_strict_order_of_priority_then_arrival(
                 for arrival, (step, what) in enumerate(steps):
                     if step == "submit":
                         priority = Priority(str(what))
-                        one = submission(priority=priority)
-                        await queue.submit(one)
-                        waiting.append((ORDER.index(priority), arrival, one.id))
+                        job = submission(priority=priority)
+                        await queue.submit(job)
+                        waiting.append((ORDER.index(priority), arrival, job.id))
                         waiting.sort()
                     elif step == "draw":
                         leased_jobs = leases.draw(int(what)).jobs

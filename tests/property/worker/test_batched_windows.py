@@ -28,7 +28,7 @@ def network(images: Tensor) -> Tensor:
 
 
 def volumes_of(*shapes: tuple[int, int, int]) -> list[Tensor]:
-    """Volumes of one channel, each unlike the others."""
+    """Return random volumes of one channel."""
     generator = torch.Generator().manual_seed(7)
     return [torch.randn((1, *shape), generator=generator) for shape in shapes]
 
@@ -39,7 +39,7 @@ def scans_of(volumes: list[Tensor], rules: WindowRules) -> list[WindowedScan]:
 
 
 def output_of(scan: WindowedScan) -> Tensor:
-    """What the scan's sink has."""
+    """Return the output in the scan's sink."""
     assert isinstance(scan.scan.sink, WholeOutput)
     return scan.scan.sink.result()
 
@@ -59,7 +59,7 @@ def test_sharing_passes_changes_no_output(
     mode: str,
     batch: int,
 ) -> None:
-    """Whatever scans share passes, each gets MONAI's output for it alone, to 1e-5."""
+    """A scan that shares passes gets the output that MONAI gives for it alone, to 1e-5."""
     rules = WindowRules(roi, (overlap,) * 3, mode, sw_batch_size=batch)
     volumes = volumes_of(*shapes)
     scans = scans_of(volumes, rules)
@@ -94,7 +94,7 @@ def test_passes_are_full_and_go_in_the_order_of_the_scans(
 
 
 def test_windows_of_unlike_sizes_do_not_share_a_pass() -> None:
-    """Where a window takes the scan's own length, scans of another length have their own passes."""
+    """If a window has the scan's own length, scans of another length have their own passes."""
     rules = WindowRules((4, 4, -1), sw_batch_size=8)
     sizes: list[tuple[int, ...]] = []
 
@@ -108,12 +108,12 @@ def test_windows_of_unlike_sizes_do_not_share_a_pass() -> None:
 
 
 def live_sums(shape: tuple[int, ...]) -> int:
-    """Count the tensors of ``shape`` that anything still holds."""
+    """Count the tensors of ``shape`` that still exist."""
     return sum(type(one) is Tensor and one.shape == shape for one in gc.get_objects())
 
 
 def test_a_scan_is_complete_and_its_sums_freed_with_its_last_window() -> None:
-    """However many scans there are, the sums of no more than two are held at once."""
+    """For any number of scans, the sums of at most two are held at once."""
     rules = WindowRules((6, 6, 6), sw_batch_size=4)
     scans = scans_of(volumes_of(*[(13, 11, 9)] * 6), rules)
     windows_each = len(plan_windows((13, 11, 9), rules).starts)
@@ -150,7 +150,7 @@ def test_a_pass_that_runs_out_of_memory_is_halved_and_the_size_remembered() -> N
     for volume, scan in zip(volumes, scans, strict=True):
         torch.testing.assert_close(output_of(scan), sliding_window(volume, network, rules))
     assert tried[:4] == [8, 4, 2, 2]
-    assert max(tried[4:]) == 4  # the other half of what had been gathered
+    assert max(tried[4:]) == 4  # the other half of the windows that were gathered
     assert sizes.take_splits() == 3
     tried.clear()
     run_windows(scans_of(volumes, rules), PassContext(narrow, CPU, sizes))

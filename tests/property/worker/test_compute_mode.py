@@ -1,4 +1,4 @@
-"""Which way of computing is taken, whatever was measured."""
+"""Which compute mode is chosen, for any measured times."""
 
 from itertools import product
 
@@ -27,8 +27,8 @@ measured = st.integers(1, 3).flatmap(
 
 
 @given(measured)
-def test_nothing_slower_than_the_plainest_is_taken(times: list[list[float]]) -> None:
-    """The way taken is the plainest, or on the whole clearly faster than it."""
+def test_nothing_slower_than_the_plainest_mode_is_chosen(times: list[list[float]]) -> None:
+    """The chosen mode is the plainest one, or clearly faster."""
     seconds = dict(zip(WAYS, times, strict=False))
     taken = fastest(seconds)
     if taken != PLAIN:
@@ -38,7 +38,7 @@ def test_nothing_slower_than_the_plainest_is_taken(times: list[list[float]]) -> 
 
 @given(measured)
 def test_little_is_left_to_gain(times: list[list[float]]) -> None:
-    """No way is faster than the one taken by more than is worth a change."""
+    """No mode is faster than the chosen one by more than the margin."""
     seconds = dict(zip(WAYS, times, strict=False))
     costs = {
         way: sum(own / plain for own, plain in zip(taken, seconds[PLAIN], strict=True))
@@ -47,7 +47,7 @@ def test_little_is_left_to_gain(times: list[list[float]]) -> None:
     assert costs[fastest(seconds)] * (1 - WORTHWHILE) <= min(costs.values()) * (1 + 1e-9)
 
 
-def test_ways_to_try() -> None:
+def test_modes_to_try() -> None:
     """Each number format is tried plainly; other orders and compiling with the fast ones only."""
     assert candidates(["fp32", "bf16"]) == [
         PLAIN,
@@ -64,15 +64,15 @@ def test_ways_to_try() -> None:
 
 @given(st.data())
 def test_agreement_is_the_share_of_voxels(data: st.DataObject) -> None:
-    """Two masks agree in the share of voxels that say the same."""
+    """The agreement of two masks is the share of voxels with the same value."""
     voxels = data.draw(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1))
     one, other = (np.array(side) for side in zip(*voxels, strict=True))
     assert agreement(one, other) == sum(a == b for a, b in voxels) / len(voxels)
     assert agreement(one, one) == 1
 
 
-def test_the_sample_tells_a_lost_lesion() -> None:
-    """The sample's ball is so large that a mask without it does not agree any more."""
+def test_the_phantom_shows_a_lost_lesion() -> None:
+    """The phantom's ball is large enough that a mask without it does not agree."""
     for shape in product((48, 96), (64, 112), (48, 96)):
         head = phantom_head(shape)
         ball = head > 160

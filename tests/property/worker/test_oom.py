@@ -1,4 +1,4 @@
-"""What is out of memory, and what is remembered of it."""
+"""Which errors count as out of memory, and how the limit of a pass's size follows."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from worker.inference.oom import PASSES_TO_FORGET, PassSizes, is_out_of_memory
 
 
 def test_the_allocators_own_errors_are_recognised() -> None:
-    """What torch and numpy raise on this machine when memory runs out is known for that."""
+    """The errors of torch and numpy on this machine when memory runs out are recognised."""
     with pytest.raises(RuntimeError) as torch_s:
         torch.empty(1 << 60)
     with pytest.raises(MemoryError) as numpy_s:
@@ -30,8 +30,8 @@ def test_the_allocators_own_errors_are_recognised() -> None:
         (OSError("Cannot allocate memory"), False),
     ],
 )
-def test_other_errors_are_not_taken_for_it(error: Exception, expected: bool) -> None:
-    """Only torch's errors are judged by their words, and only by those of memory."""
+def test_other_errors_are_not_out_of_memory(error: Exception, expected: bool) -> None:
+    """Only torch's errors are recognised by their text, and only by texts about memory."""
     assert is_out_of_memory(error) is expected
 
 
@@ -42,7 +42,7 @@ def test_other_errors_are_not_taken_for_it(error: Exception, expected: bool) -> 
 def test_a_limit_is_half_of_what_ran_out_at_most(
     wanted: int, events: list[tuple[bool, int]]
 ) -> None:
-    """A pass holds at least one and never more than wanted; what ran out is not tried at once."""
+    """A pass has at least one window and at most those wanted; a size that failed is not next."""
     sizes = PassSizes()
     for ran_out, size in events:
         if ran_out:
@@ -57,7 +57,7 @@ def test_a_limit_is_half_of_what_ran_out_at_most(
 
 
 def test_a_limit_is_forgotten_slowly() -> None:
-    """The double is tried after many passes at the limit went well; smaller ones prove nothing."""
+    """Only after many successful passes at the limit is the double size tried."""
     sizes = PassSizes()
     sizes.ran_out("kind", 8)
     for _ in range(PASSES_TO_FORGET):

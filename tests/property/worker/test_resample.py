@@ -1,4 +1,4 @@
-"""Drawing a volume on another grid, held against scipy's own."""
+"""Resampling of a volume on another grid, compared with scipy."""
 
 from itertools import permutations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from worker.volume import resample
 from worker.volume.resample import Affine, Volume, sample_affine
 
-#: Of the volume's axes, the order and direction in which the result runs through them.
+#: Order and direction in which the result's axes run along the volume's axes.
 turns = st.builds(
     lambda order, signs: np.eye(3)[list(order)] * np.array(signs),
     st.sampled_from(list(permutations(range(3)))),
@@ -34,7 +34,7 @@ def affine(linear: NDArray[np.float64], start: tuple[float, ...]) -> Affine:
 
 
 def matrices(*oblique: float) -> st.SearchStrategy[Affine]:
-    """Return matrices of which every step also goes so far along every axis."""
+    """Return matrices whose steps also go this far along every other axis."""
     return st.builds(
         lambda turn, step, start, off: affine(turn * step + off, start),
         *(turns, steps, starts, st.sampled_from(oblique)),
@@ -42,12 +42,12 @@ def matrices(*oblique: float) -> st.SearchStrategy[Affine]:
 
 
 def noise(seed: int, shape: tuple[int, ...]) -> Volume:
-    """Return a volume in which every voxel tells."""
+    """Return a volume of random values."""
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def expected(volume: Volume, shape: tuple[int, ...], matrix: Affine) -> Volume:
-    """Return what scipy draws, in double precision."""
+    """Return what scipy computes, in double precision."""
     drawn = ndimage.affine_transform(
         volume.astype(np.float64),
         matrix[:3, :3],
@@ -60,10 +60,10 @@ def expected(volume: Volume, shape: tuple[int, ...], matrix: Affine) -> Volume:
 
 
 @given(matrices(0.0, 0.05), shapes, shapes, seeds)
-def test_every_voxel_is_drawn_linearly(
+def test_every_voxel_is_interpolated_linearly(
     matrix: Affine, size: tuple[int, ...], shape: tuple[int, ...], seed: int
 ) -> None:
-    """With axes that are parallel, in any order and direction, or oblique, it is scipy's answer."""
+    """For parallel axes in any order and direction, and for oblique ones, it is scipy's result."""
     volume = noise(seed, size)
     drawn = sample_affine(volume, shape, matrix)
     assert drawn.shape == shape
@@ -71,14 +71,14 @@ def test_every_voxel_is_drawn_linearly(
 
 
 @given(matrices(0.0, 0.05), shapes, shapes, factors, seeds)
-def test_averages_lie_where_their_voxels_lay(
+def test_averages_keep_the_place_of_their_voxels(
     matrix: Affine,
     size: tuple[int, ...],
     shape: tuple[int, ...],
     factor: tuple[int, ...],
     seed: int,
 ) -> None:
-    """Averaging first is drawing from the averages, in their own grid."""
+    """Averaging first equals resampling of the averages, on their own grid."""
     averages = volume = noise(seed, size)
     for axis, count in enumerate(factor):
         first = range(0, volume.shape[axis], count)
@@ -92,14 +92,14 @@ def test_averages_lie_where_their_voxels_lay(
 
 @given(matrices(1e-5), shapes, seeds)
 def test_hardly_oblique_is_parallel(matrix: Affine, shape: tuple[int, ...], seed: int) -> None:
-    """What a header's rounding leaves of an angle moves no voxel by more than a thousandth."""
+    """An angle from a header's rounding moves no voxel by more than a thousandth."""
     volume = noise(seed, (6, 7, 8))
     drawn = sample_affine(volume, shape, matrix)
     assert drawn == pytest.approx(expected(volume, shape, matrix), abs=0.02)
 
 
-def test_parallel_axes_are_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Points anywhere are computed for oblique scans only."""
+def test_parallel_axes_are_resampled_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions of single voxels are computed for oblique scans only."""
     asked = []
     real = resample._sample_points
 

@@ -1,4 +1,4 @@
-"""Windows over a volume: every voxel is covered, and blending says what MONAI's says."""
+"""Windows over a volume: every voxel is covered, and blending equals MONAI's."""
 
 import monai.inferers
 import pytest
@@ -20,7 +20,7 @@ sigmas = st.tuples(*[st.sampled_from([0.05, 0.125, 0.4])] * 3)
 
 
 def network(images: Tensor) -> Tensor:
-    """Answer by a voxel's value and by where in its window it lies, in two channels."""
+    """Return two channels that depend on a voxel's value and on its place in the window."""
     ramp = torch.linspace(0, 1, images[0, 0].numel()).reshape(images.shape[2:])
     return torch.cat([images.mean(1, keepdim=True) * ramp, images.amax(1, keepdim=True)], dim=1)
 
@@ -68,7 +68,7 @@ def test_blending_equals_monai_s(
 def test_every_voxel_is_in_a_window(
     shape: tuple[int, int, int], roi: tuple[int, int, int], overlap: tuple[float, float, float]
 ) -> None:
-    """Windows lie within the padded volume, none twice, and leave no voxel out."""
+    """Windows are inside the padded volume, none is repeated, and every voxel is in one."""
     plan = plan_windows(shape, WindowRules(roi, overlap))
     seen = torch.zeros(plan.padded_shape, dtype=torch.int32)
     for index in range(len(plan.starts)):
@@ -79,8 +79,8 @@ def test_every_voxel_is_in_a_window(
     assert len(set(plan.starts)) == len(plan.starts)
 
 
-def test_an_answer_that_lacks_a_window_says_so() -> None:
-    """No answer is given before every window has been answered."""
+def test_a_result_that_lacks_a_window_is_an_error() -> None:
+    """There is no result before every window has its output."""
     rules = WindowRules((4, 4, 4))
     answer = WholeOutput()
     blend = Blend(plan_windows((7, 4, 4), rules), rules, torch.device("cpu"), answer)
@@ -93,13 +93,13 @@ def test_an_answer_that_lacks_a_window_says_so() -> None:
     "wrong", [{"mode": "cubic"}, {"padding_mode": "mirror"}, {"overlap": (1.0, 0, 0)},
               {"sw_batch_size": 0}]
 )  # fmt: skip
-def test_rules_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
-    """A mode, padding, overlap or batch that cannot be is refused in words."""
+def test_invalid_rules_are_refused(wrong: dict[str, object]) -> None:
+    """An invalid mode, padding, overlap or batch size is refused with a reason."""
     with pytest.raises(ModelError):
         WindowRules((4, 4, 4), **wrong)  # type: ignore[arg-type]
 
 
 def test_a_network_that_changes_the_size_is_refused() -> None:
-    """An answer of another size than its window is refused in words, not blended."""
+    """An output of another size than its window is refused with a reason, not blended."""
     with pytest.raises(ModelError, match="keep the window's size"):
         sliding_window(torch.zeros(1, 8, 8, 8), lambda x: x[..., ::2], WindowRules((4, 4, 4)))

@@ -1,4 +1,4 @@
-"""Labels kept in place of what each label has to say are those of the whole answer."""
+"""Labels computed slab by slab equal the argmax of the whole output."""
 
 import gc
 from collections.abc import Callable
@@ -26,7 +26,7 @@ VOXEL_ML = 0.02
 
 
 def labels_of(count: int) -> list[ModelLabel]:
-    """As many labels, without a background."""
+    """Return this many labels, without a background."""
     return [ModelLabel(value=value, name=f"label {value}") for value in range(1, count + 1)]
 
 
@@ -37,7 +37,7 @@ def classes(count: int) -> Callable[[Tensor], Tensor]:
 
 
 def softmax_argmax() -> list[Any]:
-    """What bundles of many labels do with an answer."""
+    """Return the softmax and argmax of a bundle with many labels."""
     return [
         locate("Activationsd")(keys="pred", softmax=True),
         locate("AsDiscreted")(keys="pred", argmax=True),
@@ -52,7 +52,7 @@ def softmax_argmax() -> list[Any]:
     count=st.integers(2, 9),
     background=st.booleans(),
 )
-def test_labels_and_probability_are_those_of_the_whole_answer(
+def test_labels_and_probability_are_those_of_the_whole_output(
     shape: tuple[int, int, int],
     roi: tuple[int, int, int],
     overlap: float,
@@ -78,7 +78,7 @@ def test_labels_and_probability_are_those_of_the_whole_answer(
     assert kept.presence.probability() == pytest.approx(expected)
 
 
-def test_more_labels_than_a_byte_tells_apart_are_kept() -> None:
+def test_more_labels_than_fit_in_a_byte_are_kept() -> None:
     """Label 299 does not become label 43."""
     online = StreamingArgmax(as_function(softmax_argmax(), "pred"), labels_of(299), VOXEL_ML)
     answer = torch.zeros(300, 2, 2, 2)
@@ -88,7 +88,7 @@ def test_more_labels_than_a_byte_tells_apart_are_kept() -> None:
 
 
 def test_a_hundred_volumes_are_never_held() -> None:
-    """While windows go through, no tensor is as large as one float a label and voxel, nor half."""
+    """No tensor has half the size of one float for each label and voxel."""
     shape, count = (64, 10, 10), 100
     largest = []
 
@@ -132,7 +132,7 @@ def named(target: str, **arguments: Any) -> Any:
 def test_only_an_argmax_of_single_voxels_is_taken_early(
     transforms: list[tuple[str, dict[str, Any]]], length: int
 ) -> None:
-    """Whatever needs a voxel's neighbours, other keys or other axes is left where it is."""
+    """A transform that needs a voxel's neighbours, other keys or other axes stays in its place."""
     built = [named(target, **arguments) for target, arguments in transforms]
     head, rest = split_argmax(built, "pred")
     assert (head, rest) == (built[:length], built[length:])

@@ -1,4 +1,4 @@
-"""The messages that one follower of a job gets."""
+"""The messages that one follower of a job receives."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ SUBMISSION = submission()
 
 
 def queued(position: int) -> Job:
-    """A job that waits."""
+    """A queued job."""
     return Job(submission=SUBMISSION, status=JobStatus.QUEUED, attempts=0, position=position)
 
 
@@ -71,7 +71,7 @@ async def test_changes_before_the_first_state_are_part_of_it() -> None:
 async def test_heartbeats_are_sent_between_messages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While nothing changes comments are sent, and after `end` nothing."""
+    """While nothing changes, comments are sent; after `end` nothing is sent."""
     monkeypatch.setattr(sse, "HEARTBEAT_S", 0.01)
     follower = Follower(None)
     follower.begin(queued(0))

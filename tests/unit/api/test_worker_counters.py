@@ -78,7 +78,7 @@ def test_labels_keep_histograms_apart() -> None:
 
 
 def test_what_never_happened_is_shown_as_zero() -> None:
-    """Counters without labels are there from the start, so that their first increase is seen."""
+    """Counters without labels exist from the start, so that their first increase is recorded."""
     read = samples({})
     assert read["voxelq_leases_lost_total", ""] == 0
     assert read["voxelq_oom_splits_total", ""] == 0
@@ -86,7 +86,7 @@ def test_what_never_happened_is_shown_as_zero() -> None:
 
 
 def test_fields_carry_the_label_of_their_family() -> None:
-    """What workers and scripts count is labelled as the family says, or not at all."""
+    """Counts of workers and scripts have the labels of their family, or none."""
     timings = Timings(queue=1, load=1, preprocess=1, inference=1, postprocess=1, store=1, total=6)
     for field in batch_counts(2, [timings]):
         name, _, labels = field.removesuffix("}").partition("{")

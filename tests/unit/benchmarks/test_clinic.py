@@ -1,4 +1,4 @@
-"""A clinic's scans, and the checks of what comes back for them."""
+"""A clinic's scans, and the checks of their results."""
 
 import gzip
 import resource
@@ -53,7 +53,7 @@ def test_every_kind_of_clinic_has_five_shapes() -> None:
 def test_only_a_finished_job_with_a_result_has_no_fault(
     answer: dict[str, object], words: str | None
 ) -> None:
-    """Any other job has its reason."""
+    """Every other job has a fault with a reason."""
     fault = job_fault(answer)
     assert fault is None if words is None else words in str(fault)
 
@@ -69,7 +69,7 @@ def test_a_mask_must_have_the_scans_grid() -> None:
 
 
 def test_a_refusal_is_named_by_its_title() -> None:
-    """The title of a problem has nothing of a scan in it; other bodies are called what they are."""
+    """A refusal is counted by its problem's title, which has nothing of a scan in it."""
     assert (
         refusal(429, b'{"title": "The queue is full", "detail": "x"}') == "429: The queue is full"
     )
@@ -136,7 +136,7 @@ def test_outcomes_are_counted() -> None:
 
 
 def test_a_percentile_of_one_is_that_one() -> None:
-    """A percentile lies within the values, however few there are."""
+    """A percentile is between two of the values, or is the only value."""
     assert percentile([3.0], 95) == 3.0
     assert percentile([1.0, 2.0, 3.0], 50) == 2.0
 

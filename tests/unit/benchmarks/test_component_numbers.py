@@ -148,8 +148,8 @@ class Counting:
 
 
 @pytest.mark.parametrize(("clients", "calls"), [(1, 10), (3, 3 * TURNS)])
-def test_exactly_so_many_calls_count(clients: int, calls: int) -> None:
-    """Clients share the calls, some turns each; calls of the warm-up are not counted."""
+def test_exactly_the_wanted_calls_count(clients: int, calls: int) -> None:
+    """Clients make exactly this many calls together, without those of the warm-up."""
     endpoint = Counting()
     done = measure(endpoint, requests=10, clients=clients)
     assert len(done.samples) == calls

@@ -34,7 +34,7 @@ class OneByOne:
         return self
 
     def predict(self) -> Sample:
-        """Take a turn."""
+        """Compute for 20 ms."""
         if self._fails:
             raise NotMeasured("the queue is full.")
         with self._turn:
@@ -42,7 +42,7 @@ class OneByOne:
         return Sample({}, 1, (8, 8, 8))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 def calibration(work_s: float, clients: int) -> Round:
@@ -71,7 +71,7 @@ def test_costs_around_a_load_are_averaged() -> None:
 
 
 def test_waits_count_from_when_a_scan_was_due() -> None:
-    """Of scans that are due at once the last one waits for all others, even if it is sent late."""
+    """Of scans due at the same time the last waits for all others, even if it is sent late."""
     found = submit_scans(OneByOne(), [0.0] * 10)
     assert found.p95_s >= 8 * WORK_S
     assert found.scans_per_s <= 1 / WORK_S
@@ -85,7 +85,7 @@ def test_a_scan_that_is_not_done_ends_the_check() -> None:
 
 
 def test_the_simulation_uses_the_same_arrivals() -> None:
-    """Scans far apart take what one takes alone; scans at once wait for each other."""
+    """Scans far apart take the time of a single scan; simultaneous scans wait for each other."""
     measured = MeasuredCost(BatchCost(0.0, 1.0), noise=0.0, outside_s=0.5, max_batch=1)
     apart = simulated(measured, [10.0 * n for n in range(20)], rate=0.1, workers=1)
     assert apart.mean_s == pytest.approx(1.5)

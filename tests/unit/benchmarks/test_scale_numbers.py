@@ -1,4 +1,4 @@
-"""The arithmetic of scale runs: rows, shares, and their conclusion in words."""
+"""The arithmetic of scale runs: rows, shares, and their written conclusion."""
 
 import dataclasses
 from pathlib import Path
@@ -131,14 +131,14 @@ def test_saturation_is_where_more_users_bring_no_more() -> None:
     assert "reached with 4 users" in sentence
 
 
-def test_what_still_grows_is_not_called_saturated() -> None:
+def test_a_throughput_that_still_grows_is_not_saturated() -> None:
     """If the most users have by far the highest throughput, the limit is not known."""
     assert "still growing" in conclusion(rates(1.0, 2.0, 4.0))[0]
     assert "does not show where it saturates" in conclusion(rates(1.0))[0]
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=8))
-def test_enough_is_never_more_than_is_needed(per_s: list[float]) -> None:
+def test_enough_is_the_least_number_of_users(per_s: list[float]) -> None:
     """`enough` is as good as the best, and every row of fewer users is not."""
     (line,) = lines(rates(*per_s))
     assert line.best.jobs_per_s == max(per_s)

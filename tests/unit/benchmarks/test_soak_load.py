@@ -21,7 +21,7 @@ def submitted(service: TinyService) -> list[bytes]:
 
 
 def test_all_clients_first_submit_every_shape_at_once() -> None:
-    """No client submits a scan of a rush before all have submitted the one before."""
+    """In a rush, each scan is submitted only after all clients have submitted the one before."""
     header = bytes(40) + struct.pack("<4h", 3, *SHAPE) + bytes(300)
     with serving() as service:
         service.on("POST", "/predict", 200, job(status="finished"))
@@ -47,7 +47,7 @@ def test_a_soak_can_end_during_a_rush() -> None:
 
 
 def test_there_is_no_scan_in_the_service_during_a_rest() -> None:
-    """All scans have ended before a rest, none is submitted in it; then all continue."""
+    """All scans have ended before a rest, and none is submitted in it; then all continue."""
     with serving() as service:
         service.on("POST", "/predict", 200, job(status="failed", result=None))
         with running_clients(service.url, SCANS, CLIENTS) as clients:

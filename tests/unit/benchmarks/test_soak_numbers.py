@@ -57,7 +57,7 @@ def test_the_interval_contains_the_true_slope() -> None:
 
 
 def _soak(kept_mb_per_hour: float) -> tuple[list[Stretch], list[Sample]]:
-    """Memory at rest with a little noise and growth, and under load with twice that at times."""
+    """Return memory at rest with noise and growth, and memory under load, sometimes doubled."""
     rng = np.random.default_rng(11)
     stretches, samples = [], []
     for at_s in RESTS_S:
@@ -182,7 +182,7 @@ def test_the_sentences_name_what_leaks() -> None:
 
 
 def test_a_clean_soak_says_so() -> None:
-    """If all is flat and nothing failed, two sentences say so."""
+    """If all memory is flat and nothing failed, the report is two sentences."""
     assert sentences({"api": Slope(0.1, 0.2, 90.0)}, [], {}, 40) == [
         "Nothing leaks: none of 1 processes grows by 1 % an hour.",
         "No error in 40 scans.",

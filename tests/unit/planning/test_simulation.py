@@ -70,14 +70,14 @@ def test_a_window_is_held_in_full_and_no_longer() -> None:
 
 
 def test_workers_compute_at_the_same_time() -> None:
-    """Ten scans at once take one pass on ten workers, whatever the policy has learnt."""
+    """Ten scans at once take one pass on ten workers, for any learnt costs."""
     outcome = simulate(Adaptive(8, 0.0), COST, iter([0.0] * 10), scans=10, workers=10)
     assert outcome.makespan_s == pytest.approx(COST.seconds(1))
 
 
 @pytest.mark.parametrize("load", [0.3, 0.9])
 def test_where_batches_do_not_pay_the_policy_comes_close_to_single_scans(load: float) -> None:
-    """Without a fixed cost, learning so adds less than a tenth to the mean latency."""
+    """Without a fixed cost, learning this adds less than a tenth to the mean latency."""
     cost, rate = BatchCost(0.0, 0.1), 10 * load
     learning, singly = (
         simulate(policy, cost, poisson_arrivals(rate, seed=2), scans=20_000).mean_s
@@ -102,7 +102,7 @@ def test_the_policy_holds_the_throughput_of_the_largest_batches() -> None:
     ids=["poisson", "constant", "bursty"],
 )
 def test_arrivals_come_in_order_and_at_their_rate(arrivals: Iterator[float]) -> None:
-    """Every kind of traffic is in order of time and as fast as was asked for."""
+    """Arrivals of each kind are in order of time and have the requested rate."""
     times = list(islice(arrivals, 20_000))
     assert all(earlier <= later for earlier, later in pairwise(times))
     assert len(times) / times[-1] == pytest.approx(50.0, rel=0.05)
@@ -122,7 +122,7 @@ def test_lanes_that_share_a_worker_are_the_textbook_queue(load: float) -> None:
 
 
 def test_lanes_that_do_not_slow_each_other_down_are_workers() -> None:
-    """A worker whose two lanes do twice the work is two workers with one lane each."""
+    """A worker whose two lanes do twice the work equals two workers with one lane each."""
     (together, apart) = (
         simulate(
             ONE_BY_ONE,
@@ -138,7 +138,7 @@ def test_lanes_that_do_not_slow_each_other_down_are_workers() -> None:
 
 
 def test_a_batch_costs_its_share_of_a_worker() -> None:
-    """The costs of batches add up to the time in which their worker had any."""
+    """The costs of batches add up to the time in which their worker was busy."""
     outcome = simulate(
         ONE_BY_ONE,
         BatchCost(0.0, 1.0),
@@ -152,7 +152,7 @@ def test_a_batch_costs_its_share_of_a_worker() -> None:
 
 
 def test_an_upload_delays_a_busy_worker() -> None:
-    """Where uploads take cores from a busy worker, its batch ends later; an idle one loses none."""
+    """An upload that takes cores from a busy worker delays its batch; an idle one loses none."""
     outcome = simulate(
         ONE_BY_ONE, BatchCost(0.0, 1.0), iter([0.0, 0.5, 9.0]), scans=3, upload_s=0.2
     )

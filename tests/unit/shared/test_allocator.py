@@ -1,4 +1,4 @@
-"""Whether a process keeps the memory of large volumes."""
+"""Whether a process reuses the memory of large volumes."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-#: Takes and gives back 64 MiB, and prints how many pages were faulted in the second time.
+#: Allocates and frees 64 MiB, and prints the page faults of the second allocation.
 SCRIPT = """
 import resource, sys
 from shared.allocator import keep_memory
@@ -36,7 +36,7 @@ print(kept - resident())
 """
 
 
-def said(script: str, *arguments: str, env: dict[str, str]) -> int:
+def printed_number(script: str, *arguments: str, env: dict[str, str]) -> int:
     """Return the number that a script prints in a process of its own."""
     ran = subprocess.run(
         [sys.executable, "-c", script, *arguments],
@@ -53,21 +53,21 @@ def said(script: str, *arguments: str, env: dict[str, str]) -> int:
 
 
 def faults(how: str, env: dict[str, str]) -> int:
-    """Page faults of one more large array in a process of its own."""
-    return said(SCRIPT, how, env=env)
+    """Return the page faults of a second large array in a process of its own."""
+    return printed_number(SCRIPT, how, env=env)
 
 
-def test_a_large_volume_is_not_faulted_in_anew() -> None:
-    """The second of two large arrays takes the pages of the first; without it, pages of its own."""
+def test_a_large_volume_reuses_its_pages() -> None:
+    """A second large array uses the pages of the first; without the setting, new pages."""
     assert faults("keep", {}) < faults("leave", {}) / 10
 
 
-def test_what_a_user_sets_stays() -> None:
-    """A threshold in the environment counts: large arrays are given back as it says."""
+def test_a_threshold_of_the_user_stays() -> None:
+    """A threshold in the environment is kept: large arrays are returned to the system."""
     low = {"MALLOC_MMAP_THRESHOLD_": "1048576"}
     assert faults("keep", low) > 10 * max(1, faults("keep", {}))
 
 
 def test_holes_are_given_back_after_a_while() -> None:
-    """Free memory between used memory is returned to the system while the rest stays in use."""
-    assert said(HOLES, env={}) >= 48
+    """Free memory between used blocks is returned to the system."""
+    assert printed_number(HOLES, env={}) >= 48

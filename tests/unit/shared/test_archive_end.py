@@ -11,7 +11,7 @@ from shared.errors import ModelError
 
 
 def archive(parts: int, comment: bytes = b"") -> bytes:
-    """Return an archive of so many empty parts; above 65,535 it takes the form of large ones."""
+    """Return an archive of this many empty parts; above 65,535 it is in the ZIP64 format."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as opened:
         opened.comment = comment
@@ -25,14 +25,14 @@ def archive(parts: int, comment: bytes = b"") -> bytes:
     [
         archive(0),
         archive(3),
-        archive(3, b"a comment, which lies behind the end"),
+        archive(3, b"a comment, which follows the end"),
         b"something before it" + archive(3),
         archive(66_000),
     ],
     ids=["empty", "small", "with a comment", "with a beginning", "large"],
 )
 def test_a_whole_archive_passes(tmp_path: Path, content: bytes) -> None:
-    """Every form of an archive that is complete passes, and none that lacks its end."""
+    """Every complete archive passes, and none that lacks its end."""
     path = tmp_path / "model.pt"
     path.write_bytes(content)
     check_end(path, "model.pt")
@@ -42,10 +42,10 @@ def test_a_whole_archive_passes(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_directory_that_would_fill_memory_is_refused(tmp_path: Path) -> None:
-    """What the end says of the directory's size has a bound, before anything of it is read."""
+    """The directory's size as the end states it is bounded before the directory is read."""
     path = tmp_path / "model.pt"
     with path.open("wb") as file:
-        file.truncate(1 << 30)  # takes no room
+        file.truncate(1 << 30)  # a sparse file, which takes no space
         file.seek(1 << 30)
         size = (900 << 20).to_bytes(4, "little")
         file.write(b"PK\x05\x06" + bytes(8) + size + bytes(4) + bytes(2))

@@ -32,7 +32,7 @@ def write(root: Path, described: dict[str, Any], configuration: object = None) -
 
 
 def test_four_channels_become_four_inputs(tmp_path: Path) -> None:
-    """The zoo's channels become form fields in lower case; its sentence of a name is passed by."""
+    """The zoo's channels become form fields in lower case; its long name is not used."""
     card = BundleContents.read(write(tmp_path, FOUR_CHANNELS, four_channels())).card
     assert [channel.name for channel in card.inputs] == ["t1c", "t1", "t2", "flair"]
     assert [channel.modality for channel in card.inputs] == ["T1c", "T1", "T2", "FLAIR"]
@@ -41,7 +41,7 @@ def test_four_channels_become_four_inputs(tmp_path: Path) -> None:
 
 
 def test_labels_have_the_values_that_the_mask_will_show(tmp_path: Path) -> None:
-    """Where the configuration paints its own values, as BraTS' does, the card names these."""
+    """If the configuration writes its own values, as that of BraTS does, the card has these."""
     painted = BundleContents.read(write(tmp_path / "a", FOUR_CHANNELS, four_channels())).card
     assert [(label.value, label.name) for label in painted.labels] == [
         (1, "Tumor core"),
@@ -55,13 +55,13 @@ def test_labels_have_the_values_that_the_mask_will_show(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", ["background", "Background", "everything else"])
 def test_the_background_is_no_label(tmp_path: Path, first: str) -> None:
-    """Where the first channel is the background, values are the channels' numbers."""
+    """If the first channel is the background, values are the channels' numbers."""
     described = metadata(["image"], [first, "liver", "spleen"])
     labels = BundleContents.read(write(tmp_path, described)).card.labels
     assert [(label.value, label.name) for label in labels] == [(1, "liver"), (2, "spleen")]
 
 
-def test_the_highest_channel_counts_from_nought(tmp_path: Path) -> None:
+def test_the_highest_channel_counts_from_zero(tmp_path: Path) -> None:
     """A configuration that takes the highest channel makes the first one the background."""
     described = metadata(["image"], ["nothing to see", "lesion"])
     labels = BundleContents.read(write(tmp_path, described, one_channel())).card.labels
@@ -69,7 +69,7 @@ def test_the_highest_channel_counts_from_nought(tmp_path: Path) -> None:
 
 
 def test_a_step_that_is_never_run_names_no_label(tmp_path: Path) -> None:
-    """Label values come only from those steps of the postprocessing that are built."""
+    """Label values come only from steps of the postprocessing that are built."""
     configuration = four_channels(label_map=False)
     steps = configuration["postprocessing"]["transforms"]
     steps.append(component("Lambdad", _disabled_=True, keys="pred", func=BRATS_LABELS))
@@ -91,8 +91,8 @@ def test_a_text_that_macros_repeat_is_not_copied(tmp_path: Path) -> None:
     assert peak < 50 << 20
 
 
-def test_what_stands_at_the_top_counts(tmp_path: Path) -> None:
-    """Fields of our own form win over what the zoo's form says."""
+def test_our_own_fields_override_the_zoos(tmp_path: Path) -> None:
+    """Fields of our own format override those of the zoo's format."""
     own = {
         "name": "my-model",
         "inputs": [{"name": "scan", "modality": "FLAIR"}],
@@ -106,8 +106,8 @@ def test_what_stands_at_the_top_counts(tmp_path: Path) -> None:
     assert card.labels[0].value == 7
 
 
-def test_our_own_form_is_read_as_it_is(tmp_path: Path) -> None:
-    """Metadata without the zoo's description needs none of it."""
+def test_our_own_format_needs_no_other(tmp_path: Path) -> None:
+    """Metadata in our own format needs no field of the zoo's format."""
     card = BundleContents.read(write(tmp_path, METADATA)).card
     assert card.ref == "tiny@1.0.0"
     assert not card.resample_inputs
@@ -118,7 +118,7 @@ def test_our_own_form_is_read_as_it_is(tmp_path: Path) -> None:
     [("Apache License\nVersion 2.0", "Apache-2.0"), ("Terms of ours", "see docs/license.txt")],
 )
 def test_a_licence_file_is_named(tmp_path: Path, text: str, known: str) -> None:
-    """A licence known by its words is named; for others the card points to the file."""
+    """A licence recognised by its text is named; for others the card names the file."""
     folder = write(tmp_path, ONE_CHANNEL)
     (folder / "docs").mkdir()
     (folder / "docs" / "license.txt").write_text(text)
@@ -140,8 +140,8 @@ def test_metadata_that_describes_nothing_is_refused(tmp_path: Path, broken: dict
         BundleContents.read(write(tmp_path, {**ONE_CHANNEL, **broken}))
 
 
-def test_a_card_is_not_given_for_a_configuration_that_is_not_allowed(tmp_path: Path) -> None:
-    """Whoever reads the card learns at once that the bundle will be refused, and for what."""
+def test_a_forbidden_configuration_has_no_card(tmp_path: Path) -> None:
+    """Reading the card of a bundle with a forbidden configuration raises the reason."""
     unsafe = {**one_channel(), "network_def": {"_target_": "os.system", "command": "x"}}
     with pytest.raises(ModelError, match=r"os\.system"):
         BundleContents.read(write(tmp_path, ONE_CHANNEL, unsafe))

@@ -1,4 +1,4 @@
-"""What a bundle's configuration may say, and what is refused by name before anything runs."""
+"""What a bundle's configuration may contain; the rest is refused by name before it runs."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.support.monai_bundles import BRATS_LABELS, DEVICE, component, four_ch
 from worker.models.brain_tumor.network import UNet3D
 from worker.models.monai.config_resolver import Resolver, locate
 
-#: An expression, and the name that its refusal must give.
+#: An expression, and the name that its refusal must contain.
 ATTACKS = [
     ("$os.system('touch /tmp/x')", "os.system"),
     ("$__import__('os').system('x')", "__import__"),
@@ -72,7 +72,7 @@ ATTACKS = [
     ("$import os", "not an expression"),
 ]
 
-#: A ``_target_`` that no section may name.
+#: A ``_target_`` that no section may have.
 TARGETS = [
     "os.system", "subprocess.run", "builtins.exec", "builtins.eval", "torch.load", "torch.hub.load",
     "torch.utils.cpp_extension.load_inline", "monai.bundle.run", "monai.bundle.load",
@@ -87,7 +87,7 @@ TARGETS = [
 
 @pytest.mark.parametrize(("text", "named"), ATTACKS)
 def test_an_expression_that_could_do_harm_is_refused_by_name(text: str, named: str) -> None:
-    """Code, files, the network and Python's insides are out of an expression's reach."""
+    """An expression cannot use code, files, the network or Python's internals."""
     with pytest.raises(ModelError) as refusal:
         validate(text)
     assert named in refusal.value.detail
@@ -109,20 +109,20 @@ def test_an_expression_that_could_do_harm_is_refused_by_name(text: str, named: s
         "$lambda x: torch.stack([(x == i).float() for i in range(1, 4)])",
     ],
 )
-def test_what_zoo_bundles_say_passes(text: str) -> None:
+def test_expressions_of_zoo_bundles_pass(text: str) -> None:
     """Arithmetic on tensors, references and MONAI's transforms are allowed."""
     validate(text)
 
 
 @pytest.mark.parametrize("configuration", [four_channels(), one_channel()])
 def test_a_zoo_configuration_passes_as_it_is(configuration: dict[str, Any]) -> None:
-    """Data lists, handlers and evaluators may say what they like: they are never evaluated."""
+    """Data lists, handlers and evaluators may contain anything: they are never evaluated."""
     Configuration(configuration).validated()
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_target_that_is_not_listed_is_refused_by_name(target: str) -> None:
-    """No section that is run may build what is not on the list, however it is spelt."""
+    """No section that is run may build a class that is not on the list, in any spelling."""
     for section in ("network_def", "inferer", "preprocessing", "postprocessing"):
         with pytest.raises(ModelError) as refusal:
             Configuration({section: component(target)}).validated()
@@ -131,8 +131,8 @@ def test_a_target_that_is_not_listed_is_refused_by_name(target: str) -> None:
 
 
 @given(st.lists(st.from_regex(r"[A-Za-z_]\w{0,8}", fullmatch=True), min_size=1, max_size=4))
-def test_every_name_stands_for_a_listed_one_or_is_refused(parts: list[str]) -> None:
-    """Whatever is asked for, nothing but a listed name comes of it."""
+def test_every_name_resolves_to_a_listed_one_or_is_refused(parts: list[str]) -> None:
+    """Every requested name resolves to a listed name or is refused."""
     for name in (".".join(parts), ".".join(["torch", *parts]), ".".join([*parts, "Compose"])):
         try:
             stands_for = full_name(name)
@@ -142,7 +142,7 @@ def test_every_name_stands_for_a_listed_one_or_is_refused(parts: list[str]) -> N
 
 
 def test_every_listed_name_exists() -> None:
-    """The list names nothing that the installed torch and MONAI lack, so a typing error shows."""
+    """Every name on the list exists in the installed torch and MONAI, so a typing error shows."""
     assert all(locate(name) is not None for name in ALLOWED)
 
 
@@ -181,7 +181,7 @@ def test_hostile_parts_that_nothing_refers_to_cannot_be_built(section: dict[str,
     ],
 )
 def test_everything_that_can_be_resolved_is_validated(inferer: Any) -> None:
-    """A hostile part is refused as soon as the resolver could reach it from what is run."""
+    """A hostile part is refused if the resolver could reach it from a section that is run."""
     hostile = {
         "initialize": ["$os.system('x')"],
         "handlers": [component("subprocess.run")],
@@ -191,8 +191,8 @@ def test_everything_that_can_be_resolved_is_validated(inferer: Any) -> None:
         Configuration({**one_channel(), **hostile, "inferer": inferer}).validated()
 
 
-def test_a_component_that_is_skipped_in_a_list_may_say_anything() -> None:
-    """A disabled transform, or one that reads files, is not built, so only its keys matter."""
+def test_a_component_that_is_skipped_in_a_list_may_have_any_content() -> None:
+    """A disabled transform, or one that reads files, is not built; only its keys are used."""
     after = one_channel()["postprocessing"]["transforms"]
     after.append(component("SaveImaged", keys="pred", output_dir="$os.getcwd()"))
     after.append(component("anything.at.all", _disabled_=True))
@@ -268,7 +268,7 @@ def test_a_part_that_refers_to_itself_is_refused() -> None:
 
 
 def test_only_what_is_asked_for_is_built() -> None:
-    """A section that nothing refers to is never built, whatever it says."""
+    """A section that nothing refers to is never built."""
     configuration = Configuration({"wanted": 1, "other": "$torch.device('no such device')"})
     assert Resolver(configuration, {}).get("wanted") == 1
     with pytest.raises(ModelError, match="other cannot be evaluated"):

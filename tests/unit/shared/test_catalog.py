@@ -20,7 +20,7 @@ LONG_AGO = 1_000_000_000
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
-    """A whole bundle that has lain there for long."""
+    """A complete bundle whose files are old."""
     return write_tiny_bundle(tmp_path / "models")
 
 
@@ -32,7 +32,7 @@ def catalog(tmp_path: Path) -> ModelCatalog:
 
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every file have come long ago."""
+    """Make every file old."""
     monkeypatch.setattr("shared.bundles.bundle.time.time", lambda: os.stat("/").st_ctime + 10**9)
 
 
@@ -42,10 +42,10 @@ def only(catalog: ModelCatalog) -> Bundle:
     return bundle
 
 
-def test_a_bundle_is_served_as_soon_as_it_lies_there(
+def test_a_complete_bundle_is_served_at_once(
     whole: Path, catalog: ModelCatalog, tmp_path: Path
 ) -> None:
-    """Every look sees what lies there now: one more version, and one less."""
+    """Every read has the present versions: one more after an addition, one less after a removal."""
     assert only(catalog).ref == TINY
     later = write_tiny_bundle(tmp_path / "models", "1.10.0")
     assert AvailableModels(catalog.bundles(), {}, "tiny").resolve().version == "1.10.0"
@@ -53,7 +53,7 @@ def test_a_bundle_is_served_as_soon_as_it_lies_there(
     assert AvailableModels(catalog.bundles(), {}, "tiny").resolve().folder == whole
 
 
-def test_a_look_at_what_has_not_changed_opens_no_file(
+def test_reading_unchanged_bundles_opens_no_file(
     whole: Path, catalog: ModelCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bundles are read once, and again when a file's size or time changes."""
@@ -75,10 +75,10 @@ def test_a_look_at_what_has_not_changed_opens_no_file(
     assert reads
 
 
-def test_a_look_that_need_not_be_new_sees_what_comes_and_goes(
+def test_a_cached_read_has_additions_and_removals(
     whole: Path, catalog: ModelCatalog, tmp_path: Path
 ) -> None:
-    """A bundle dropped in or taken away shows at once, even where an older look would do."""
+    """A bundle that is added or removed shows at once, even if a cached read would be allowed."""
     assert catalog.bundles(max_age_s=1000) is catalog.bundles(max_age_s=1000)
     later = write_tiny_bundle(tmp_path / "models", "1.1.0")
     assert len(catalog.bundles(max_age_s=1000)) == 2
@@ -93,7 +93,7 @@ def test_a_look_that_need_not_be_new_sees_what_comes_and_goes(
 def test_weights_that_still_grow_are_not_served(
     whole: Path, catalog: ModelCatalog, weights: Path
 ) -> None:
-    """At every length but the last, an archive of weights is known to be incomplete."""
+    """At every length but the full one, an archive of weights is incomplete."""
     content = (whole / "models" / "model.pt").read_bytes()
     (whole / "models" / "model.pt").unlink()
     for part in (0, 1, 2, 100, len(content) // 2, len(content) - 30):
@@ -103,10 +103,10 @@ def test_weights_that_still_grow_are_not_served(
         assert str(weights) in bundle.problem
 
 
-def test_a_copy_under_way_is_on_its_way_and_a_stalled_one_is_broken(
+def test_a_copy_under_way_is_incomplete_and_a_stalled_one_is_broken(
     whole: Path, catalog: ModelCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is wrong with files that changed a moment ago may pass; later it is a fault."""
+    """A fault of files that changed a moment ago may be a copy under way; later it is reported."""
     path = whole / "models" / "model.pt"
     content = path.read_bytes()
     path.write_bytes(content[:1000])
@@ -151,10 +151,10 @@ def test_weights_without_an_end_count_once_they_are_still(
     ],
 )
 @pytest.mark.usefixtures("still")
-def test_what_is_wrong_with_a_bundle_is_said(
+def test_a_broken_bundle_has_a_reason(
     whole: Path, catalog: ModelCatalog, spoil: Callable[[Path], object], words: str
 ) -> None:
-    """A bundle that cannot be served keeps its name and version, and says why in words."""
+    """A bundle that cannot be served has its name, its version and a reason."""
     spoil(whole)
     (broken,) = AvailableModels(catalog.bundles(), {}, "tiny").broken
     assert broken.ref == TINY
@@ -173,10 +173,10 @@ def test_an_input_must_be_nameable_as_a_form_field(
 
 
 @pytest.mark.usefixtures("still")
-def test_two_folders_of_one_version_are_told_apart(
+def test_two_folders_of_one_version_are_reported(
     whole: Path, catalog: ModelCatalog, tmp_path: Path
 ) -> None:
-    """A version copied without a change of its metadata is reported, and the first one serves."""
+    """A folder copied without a change of its metadata is reported, and the first is served."""
     copy = write_tiny_bundle(tmp_path / "models", "1.1.0")
     (copy / "configs" / "metadata.json").write_text(json.dumps(METADATA))
     available = AvailableModels(catalog.bundles(), {}, "tiny")
@@ -187,10 +187,8 @@ def test_two_folders_of_one_version_are_told_apart(
 
 
 @pytest.mark.usefixtures("still")
-def test_a_bundle_without_a_version_folder_is_told_where_it_belongs(
-    whole: Path, catalog: ModelCatalog
-) -> None:
-    """A bundle laid down as the model zoo ships it is not passed over in silence."""
+def test_a_bundle_without_a_version_folder_is_reported(whole: Path, catalog: ModelCatalog) -> None:
+    """A bundle in the model zoo's own folder layout is reported with the folder it needs."""
     for path in list(whole.iterdir()):
         path.rename(whole.parent / path.name)
     (broken,) = AvailableModels(catalog.bundles(), {}, "tiny").broken
@@ -198,10 +196,10 @@ def test_a_bundle_without_a_version_folder_is_told_where_it_belongs(
     assert "<name>/<version>/" in broken.reason
 
 
-def test_hidden_folders_and_stray_files_are_passed_over(
+def test_hidden_folders_and_stray_files_are_ignored(
     whole: Path, catalog: ModelCatalog, tmp_path: Path
 ) -> None:
-    """A bundle copied under a name with a dot is seen once it is renamed, and not before."""
+    """A bundle copied under a name with a leading dot is read only once it is renamed."""
     models = tmp_path / "models"
     hidden = write_tiny_bundle(tmp_path / "staged", "2.0.0").rename(models / "tiny" / ".2.0.0")
     (models / "README.md").write_text("no model")
@@ -212,8 +210,8 @@ def test_hidden_folders_and_stray_files_are_passed_over(
 
 
 @pytest.mark.usefixtures("still")
-def test_the_first_folder_wins(whole: Path, tmp_path: Path) -> None:
-    """Of one name and version in two folders the first counts, even if it is broken."""
+def test_the_first_folder_counts(whole: Path, tmp_path: Path) -> None:
+    """Of two folders with one name and version the first counts, even if it is broken."""
     other = write_tiny_bundle(tmp_path / "own")
     two = ModelCatalog([tmp_path / "own", tmp_path / "models", tmp_path / "nowhere"])
     assert only(two).folder == other
@@ -231,7 +229,7 @@ def test_a_file_that_cannot_be_read_for_a_while_is_read_again(
     number: int,
     arriving: bool,
 ) -> None:
-    """A fault of the disk breaks no model, and a file is served once it may be read."""
+    """A disk fault breaks no model, and the model is served once its files can be read."""
 
     def fail(*_: object) -> int:
         raise OSError(number, os.strerror(number))

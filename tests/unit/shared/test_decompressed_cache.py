@@ -20,7 +20,7 @@ COMPRESSED, DECOMPRESSED = b"as uploaded", b"as decompressed by the API"
 
 @pytest.fixture
 def store(tmp_path: Path) -> ScanStore:
-    """A store with room for two and a half copies."""
+    """A store with space for two and a half copies."""
     return ScanStore(f"file://{tmp_path}/store", decompressed_bytes=5 * len(DECOMPRESSED) // 2)
 
 
@@ -32,7 +32,7 @@ def submitted(store: ScanStore, job_id: str = "", channel: str = "scan") -> str:
 
 
 def decompressed(store: ScanStore, key: str) -> bool:
-    """Write a complete copy of the scan, if there is room; return whether there was."""
+    """Write a complete copy of the scan if there is space; return whether there was."""
     copy = store.begin_decompressed(key, len(DECOMPRESSED))
     if copy:
         for at in range(0, len(DECOMPRESSED), 10):
@@ -92,7 +92,7 @@ def test_a_copy_from_before_a_crash_is_not_read(
 
 
 def test_copies_stay_within_their_budget(store: ScanStore) -> None:
-    """A third copy has no room until another is read or abandoned; a too large one never has."""
+    """A third copy has no space until another is read or abandoned; a too large one never has."""
     keys = [submitted(store) for _ in range(4)]
     assert [decompressed(store, key) for key in keys[:3]] == [True, True, False]
     assert read(store, keys[0]) == DECOMPRESSED
@@ -158,7 +158,7 @@ def files_at_most(size_bytes: int) -> Iterator[None]:
 
 
 def test_a_full_disk_costs_the_copy_only(store: ScanStore, tmp_path: Path) -> None:
-    """A copy for which there is no room, at its start or later, is abandoned without an error."""
+    """A copy for which there is no space, at its start or later, is abandoned without an error."""
     first, second = submitted(store), submitted(store)
     with files_at_most(15):
         assert not decompressed(store, first)
@@ -194,7 +194,7 @@ def test_copies_are_deleted_first_when_the_disk_is_short(
         store.check_room(len(COMPRESSED) + 1)
 
 
-def test_a_mask_gets_the_room_of_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mask_gets_the_space_of_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that does not fit is written again after the copies were deleted."""
     store = ScanStore(f"file://{tmp_path}/store", decompressed_bytes=1 << 20)
     key = submitted(store)

@@ -1,4 +1,4 @@
-"""What is found wrong with a Redis from its ``INFO``."""
+"""Faults of a Redis that are found in its ``INFO``."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from shared.queue.redis_check import check_redis, memory_share, server_words
 
-#: A server as the queue wants it.
+#: The facts of a server that has all that the queue needs.
 GOOD: dict[str, Any] = {
     "redis_version": "7.4.1",
     "maxmemory": 805306368,
@@ -49,7 +49,7 @@ def test_a_server_as_it_should_be_has_no_findings() -> None:
 def test_each_fault_has_a_finding_of_its_own(
     facts: dict[str, Any], code: str, severity: str
 ) -> None:
-    """One fault gives one finding, which tells what is wrong and what to do."""
+    """One fault gives one finding, which says what is wrong and what to do."""
     (finding,) = check_redis({**GOOD, **facts})
     assert (finding.code, finding.severity) == (code, severity)
     assert finding.wrong.endswith(".")
@@ -60,14 +60,14 @@ def test_each_fault_has_a_finding_of_its_own(
     assert finding.refuses == (code in unusable | refusing)
 
 
-def test_valkey_is_told_by_its_own_version() -> None:
+def test_valkey_is_recognised_by_its_own_version() -> None:
     """Valkey reports an old version of Redis for compatibility, which is not a finding."""
     facts = {**GOOD, "redis_version": "6.0.0", "valkey_version": "9.1.2"}
     assert check_redis(facts) == []
     assert server_words(facts) == "Valkey 9.1.2"
 
 
-def test_a_server_that_says_little_is_believed() -> None:
+def test_missing_facts_are_no_findings() -> None:
     """Facts that a managed server leaves out are not errors."""
     findings = check_redis({})
     assert {finding.severity for finding in findings} == {"warning"}
@@ -77,7 +77,7 @@ def test_a_server_that_says_little_is_believed() -> None:
     assert memory_share({"maxmemory": "odd"}) is None
 
 
-def test_the_worst_is_said_first() -> None:
+def test_the_worst_findings_come_first() -> None:
     """Findings that make the server unusable come first, then errors, then warnings."""
     facts = {**GOOD, "aof_enabled": 0, "maxmemory_policy": "allkeys-lru", "cluster_enabled": 1}
     codes = [finding.code for finding in check_redis(facts)]

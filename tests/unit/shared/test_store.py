@@ -103,15 +103,15 @@ def test_errors_of_the_system_are_translated(
             use()
 
 
-def test_a_missing_file_is_an_answer(store: ScanStore) -> None:
-    """A file that is not there is FileNotFoundError, for it says nothing against the store."""
+def test_a_missing_file_is_no_fault_of_the_store(store: ScanStore) -> None:
+    """A missing file is a FileNotFoundError, not a StoreUnavailable."""
     for use in (store.read, store.size, lambda key: next(store.chunks(key))):
         with pytest.raises(FileNotFoundError):
             use("ab/job/scan.nii")
 
 
-def test_errors_of_other_makes_are_the_stores_too(tmp_path: Path) -> None:
-    """An object store whose endpoint is away or slow is unavailable; our own faults pass as are."""
+def test_errors_of_object_stores_are_translated(tmp_path: Path) -> None:
+    """An object store that is away or slow is unavailable; errors of our own code are unchanged."""
     store = ScanStore(f"file://{tmp_path}")
     endpoint = type("EndpointConnectionError", (Exception,), {"__module__": "botocore.exceptions"})
     for error in (endpoint("no endpoint"), TimeoutError(), ConnectionResetError("reset")):
@@ -141,8 +141,8 @@ def test_a_part_that_cannot_be_listed_hides_no_other(
     assert sorted(store.job_ids()) == sorted([others[0], others[2]])
 
 
-def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
-    """The system's word for no space becomes StoreFull."""
+def test_a_full_disk_is_store_full(tmp_path: Path) -> None:
+    """The system's error for a full disk becomes StoreFull."""
     store = ScanStore(f"file://{tmp_path}")
     for number in (errno.ENOSPC, errno.EDQUOT):
         with pytest.raises(StoreFull), store.create("ab/job/scan.nii"):
@@ -174,13 +174,13 @@ def test_uploads_leave_the_reserve(
 
 
 def test_only_disks_have_a_reserve(tmp_path: Path) -> None:
-    """An object store, and a folder that does not exist yet, count as having room."""
+    """An object store, and a folder that does not exist yet, count as having free space."""
     ScanStore("memory://reserve", reserve_bytes=1 << 60).check_room(1 << 60)
     ScanStore(f"file://{tmp_path}/none", reserve_bytes=1 << 60).check_room(1 << 60)
 
 
-def test_a_relative_url_is_known_as_such(tmp_path: Path) -> None:
-    """A URL that depends on where a process was started can be told, and is shown in full."""
+def test_a_relative_url_is_recognised(tmp_path: Path) -> None:
+    """A URL relative to the working directory is recognised, and is shown in full."""
     assert ScanStore("file://./store").is_relative
     assert ScanStore("file://./store").url == f"file://{Path.cwd()}/store"
     assert not ScanStore(f"file://{tmp_path}").is_relative

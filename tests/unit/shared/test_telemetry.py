@@ -17,7 +17,7 @@ def fail(depth: int) -> None:
 
 
 def test_an_unexpected_error_is_logged_without_its_message() -> None:
-    """The log names an error's kind and innermost frames, and nothing of what it says."""
+    """The log has an error's class and innermost frames, and not its message."""
     with structlog.testing.capture_logs() as logs:
         try:
             fail(20)

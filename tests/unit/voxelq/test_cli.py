@@ -1,4 +1,4 @@
-"""The command line against a real HTTP server: its words, its files and its exit codes."""
+"""The command line against a real HTTP server: its output, its files and its exit codes."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ def test_a_file_name_never_leaves_the_machine(service: TinyService, run: Run, sc
 def test_output_gets_mask_picture_and_json(
     service: TinyService, run: Run, scan: Path, tmp_path: Path
 ) -> None:
-    """With --output the command waits, then lays mask, picture and job beside each other."""
+    """With --output the command waits, then writes mask, picture and job beside each other."""
     service.on("POST", "/jobs", 202, job("01ABC"))
     service.on("GET", "/jobs/01ABC", 200, job("01ABC", "started"))
     service.on("GET", "/jobs/01ABC", 200, job("01ABC", "finished"))
@@ -56,7 +56,7 @@ def test_output_gets_mask_picture_and_json(
 def test_json_keeps_members_that_the_client_does_not_know(
     service: TinyService, run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Standard output with --json is one JSON document that holds all the service said."""
+    """Standard output with --json is one JSON document with every member of the response."""
     service.on("POST", "/jobs", 202, job("01ABC", batch={"id": "b", "size": 4}))
     assert run("submit", scan, "--json") == 0
     (document,) = json.loads(capsys.readouterr().out)
@@ -68,7 +68,7 @@ def test_json_keeps_members_that_the_client_does_not_know(
 def test_a_failed_job_is_exit_code_1(
     service: TinyService, run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A job that fails makes the waiting submit exit with 1 and says the reason."""
+    """If the job fails, a waiting submit exits with 1 and prints the reason."""
     service.on("POST", "/jobs", 202, job("01ABC"))
     failed = job("01ABC", "failed", error=problem(422, "The affine is singular."))
     service.on("GET", "/jobs/01ABC", 200, failed)
@@ -110,7 +110,7 @@ def test_a_refused_scan_does_not_hide_the_others(
     ],
 )
 def test_usage_is_exit_code_2(service: TinyService, run: Run, arguments: list[str]) -> None:
-    """What cannot be meant exits with 2 and sends nothing."""
+    """Wrong usage exits with 2 and sends nothing."""
     assert run(*arguments) == 2
     assert service.requests == []
 
@@ -118,7 +118,7 @@ def test_usage_is_exit_code_2(service: TinyService, run: Run, arguments: list[st
 def test_an_unknown_job_or_model_is_exit_code_2(
     service: TinyService, run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An id or a model that is not there is the caller's mistake, with the service's words."""
+    """An unknown id or model is the caller's mistake: exit code 2 with the service's reason."""
     service.on("POST", "/jobs", 404, problem(404, "Served: brain-tumor."))
     assert run("submit", scan, "--model", "foot") == 2
     assert run("show", "01NONE") == 2
@@ -133,7 +133,7 @@ def test_a_missing_service_is_exit_code_3(
     capsys: pytest.CaptureFixture[str],
     command: str,
 ) -> None:
-    """Where nothing listens, every command says so, and how to start the service."""
+    """If nothing listens, every command says so, and how to start the service."""
     url = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("VOXELQ_URL", url)
     arguments = {"submit": [str(scan), "--json"], "show": ["01ABC"], "cancel": ["01ABC"]}
@@ -144,7 +144,7 @@ def test_a_missing_service_is_exit_code_3(
 
 
 def test_a_service_without_its_queue_is_exit_code_3(service: TinyService, run: Run) -> None:
-    """A 503 means the queue is away: the service cannot be reached."""
+    """A 503 because the queue is away is exit code 3."""
     service.on("GET", "/jobs", 503, problem(503, "Redis does not answer."))
     assert run("jobs") == 3
 
@@ -165,10 +165,10 @@ def test_cancel_cancels_a_queued_job(service: TinyService, run: Run) -> None:
     assert [request.method for request in service.requests].count("DELETE") == 1
 
 
-def test_jobs_and_show_and_models_print_what_the_service_says(
+def test_jobs_and_show_and_models_print_the_services_facts(
     service: TinyService, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Tables show ids, states and findings; --json shows the answer itself."""
+    """Tables show ids, states and findings; --json shows the response itself."""
     finished = job("01ABC", "finished")
     model = {"name": "brain-tumor", "version": "1.0.0", "inputs": [{"name": "flair"}]}
     service.on("GET", "/jobs", 200, {"jobs": [finished], "next_cursor": "c"})
@@ -203,7 +203,7 @@ def test_a_warning_of_a_scan_is_shown(
 def test_models_lists_what_is_broken_with_its_reason(
     service: TinyService, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The default is marked; broken and arriving bundles are listed apart, with their reason."""
+    """The default is marked; broken and incomplete bundles are listed apart, with their reason."""
     answer = {
         "models": [{"name": "good", "version": "1.0.0", "default": True}],
         "broken": [{"name": "bad", "version": "2.0.0", "reason": "There are no weights."}],
@@ -227,7 +227,7 @@ def test_models_check_is_the_workers_own_check(
     monkeypatch: pytest.MonkeyPatch,
     code: int,
 ) -> None:
-    """`voxelq models check` runs the check of the worker, ends with its code, asks no service."""
+    """`voxelq models check` runs the worker's check, exits with its code and calls no service."""
     called: list[list[str]] = []
 
     def check(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
@@ -241,10 +241,10 @@ def test_models_check_is_the_workers_own_check(
     assert service.requests == []
 
 
-def test_markup_in_an_answer_is_printed_as_it_is(
+def test_markup_in_a_response_is_printed_as_it_is(
     service: TinyService, run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Square brackets in the service's words are words, not terminal markup."""
+    """Square brackets in the service's texts are printed, not taken for terminal markup."""
     service.on("POST", "/jobs", 422, problem(422, "shape [red]0[/red] is empty"))
     run("submit", scan)
     assert "shape [red]0[/red] is empty" in capsys.readouterr().out
@@ -300,7 +300,7 @@ def test_a_command_names_the_extra_that_it_needs(
 def test_api_and_worker_become_those_processes(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], command: list[str]
 ) -> None:
-    """`voxelq api` and `voxelq worker` replace themselves, leaving no process in between."""
+    """`voxelq api` and `voxelq worker` replace their own process, and leave none in between."""
     became: list[list[str]] = []
     monkeypatch.setattr("os.execve", lambda _program, argv, _env: became.append(argv))
     monkeypatch.setattr("sys.argv", ["voxelq", *arguments])

@@ -44,7 +44,7 @@ def test_channels_of_one_scan_go_in_one_form(
 def test_a_folder_is_one_scan_of_several_channels(
     service: TinyService, run: Run, tmp_path: Path
 ) -> None:
-    """From a folder the file is sent that each input of the model names, and leaves the others."""
+    """Of a folder, the file named after each input of the model is sent, and no other."""
     folder = tmp_path / "sub-01"
     folder.mkdir()
     for name in ("sub-01_t1.nii.gz", "sub-01_t1c.nii.gz", "flair.nii", "sub-01_seg.nii.gz"):
@@ -70,7 +70,7 @@ def test_a_folder_is_one_scan_of_several_channels(
         (["{folder}", "--model", "glioma"], "no file for the channel flair"),
     ],
 )
-def test_channels_that_cannot_be_meant_are_exit_code_2(
+def test_wrong_channels_are_exit_code_2(
     service: TinyService,
     run: Run,
     scan: Path,
@@ -79,7 +79,7 @@ def test_channels_that_cannot_be_meant_are_exit_code_2(
     options: list[str],
     words: str,
 ) -> None:
-    """What is not one file for each channel is said in words, and nothing is submitted."""
+    """Wrong or missing files for channels are refused with a reason, and nothing is submitted."""
     model = {"name": "glioma", "version": "1.0.0", "inputs": [{"name": "flair"}]}
     service.on("GET", "/models/glioma", 200, model)
     assert run("submit", *(text.format(scan=scan, folder=tmp_path) for text in options)) == 2

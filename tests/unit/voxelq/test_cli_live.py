@@ -1,4 +1,4 @@
-"""What the command line shows while scans are computed."""
+"""The output of the command line while scans are computed."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.tiny_service import TinyService, job, problem
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have output taken for a terminal, wide enough for a whole line."""
+    """Make the output a terminal, wide enough for a whole line."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
 
@@ -23,7 +23,7 @@ def test_on_a_terminal_scans_are_followed_live(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Each scan has a line that ends with what became of it, and the table comes after them."""
+    """Each scan has a line that ends with its final state, and the table comes after the lines."""
     on_terminal(monkeypatch)
     other = tmp_path / "other.nii.gz"
     other.write_bytes(scan.read_bytes())
@@ -42,10 +42,10 @@ def test_on_a_terminal_scans_are_followed_live(
     assert all(job_id in shown.out for job_id in ends)
 
 
-def test_where_there_is_no_terminal_nothing_is_live(
+def test_without_a_terminal_nothing_is_live(
     service: TinyService, run: Run, scan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Piped, a wait is a long poll that says nothing until its table."""
+    """In a pipe, a wait is a long poll that prints only its table."""
     service.on("POST", "/jobs", 202, job("01ABC"))
     service.on("GET", "/jobs/01ABC", 200, job("01ABC", "finished"))
     assert run("submit", scan, "--wait") == 0
@@ -60,7 +60,7 @@ def test_json_is_the_same_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What a program reads holds no live lines."""
+    """The JSON output has no live lines."""
     on_terminal(monkeypatch)
     service.on("POST", "/jobs", 202, job("01ABC"))
     service.on("GET", "/jobs/01ABC", 200, job("01ABC", "finished"))
@@ -78,7 +78,7 @@ def test_view_opens_the_page_of_the_first_job(
     capsys: pytest.CaptureFixture[str],
     found: bool,
 ) -> None:
-    """With --view the browser is sent to the first job that was taken, or its address is said."""
+    """--view opens the page of the first accepted job, or prints its address."""
     opened: list[str] = []
 
     def open_page(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""The lines that a user sees on a terminal, and blocking calls that run at once."""
+"""The lines that a user sees on a terminal, and blocking calls that run concurrently."""
 
 import io
 import threading
@@ -33,13 +33,13 @@ def state(**members: Any) -> JobState:
         ({"status": "finished"}, "finished"),
     ],
 )
-def test_a_job_is_described_in_words(members: dict[str, Any], words: str) -> None:
-    """A line says how many are ahead, then the stage, then how it ended."""
+def test_a_job_is_described_in_one_line(members: dict[str, Any], words: str) -> None:
+    """A line says how many jobs are ahead, then the stage, then the final state."""
     assert describe_state(state(**members)) == words
 
 
 def test_a_line_shows_a_scan_from_upload_to_end() -> None:
-    """A line shows bytes while they are sent, then the job's place, its stage and its share."""
+    """A line shows the bytes sent, then the job's position, its stage and its progress."""
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=120, color_system=None)
 
@@ -63,7 +63,7 @@ def test_a_line_shows_a_scan_from_upload_to_end() -> None:
 
 @pytest.mark.parametrize("names", [["scan"], ["t1", "flair"]])
 def test_the_bytes_of_all_files_are_counted(tmp_path: Path, names: list[str]) -> None:
-    """The count rises to the size of the scan's files, and starts again when it is sent again."""
+    """The count rises to the size of all files, and starts again when the scan is sent again."""
     files = {name: tmp_path / name for name in names}
     for path in files.values():
         path.write_bytes(bytes(3_000_000))
@@ -80,7 +80,7 @@ def test_the_bytes_of_all_files_are_counted(tmp_path: Path, names: list[str]) ->
 
 
 def test_calls_run_at_once_and_their_results_come_in_order() -> None:
-    """As many calls as allowed run at once, and their results come in the order of the calls."""
+    """As many calls as allowed run concurrently, and results are in the order of the calls."""
     together = threading.Barrier(CONCURRENT_CALLS)
 
     def call(number: int) -> int:
@@ -93,12 +93,12 @@ def test_calls_run_at_once_and_their_results_come_in_order() -> None:
 
 
 def test_the_error_of_a_call_is_raised_in_its_place() -> None:
-    """Results before a call that failed are returned, and its error is raised in its turn."""
+    """Results before a failed call are returned, and its error is raised in its turn."""
 
     def fail() -> int:
-        raise ValueError("as told")
+        raise ValueError("as scripted")
 
     results = run_all([lambda: 1, fail])
     assert next(results) == 1
-    with pytest.raises(ValueError, match="as told"):
+    with pytest.raises(ValueError, match="as scripted"):
         next(results)

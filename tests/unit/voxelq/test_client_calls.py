@@ -30,19 +30,19 @@ def service() -> Iterator[TinyService]:
 
 @pytest.fixture(params=BOTH)
 def client(service: TinyService, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A client of that service, of either kind."""
+    """A client of that service, blocking or asynchronous."""
     with BOTH[request.param](service.url, key="secret") as opened:
         yield opened
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once."""
+    """Make the pauses before retries very short."""
     monkeypatch.setattr("voxelq.protocol.sending.FIRST_PAUSE_S", 0.001)
 
 
 def test_a_scan_is_predicted_in_one_call(service: TinyService, client: Any, tmp_path: Path) -> None:
-    """A submit and one long poll bring what was found, and the mask and picture on request."""
+    """A submit and one long poll give the result; mask and picture are fetched on request."""
     service.on("POST", "/jobs", 202, job())
     service.on("GET", "/jobs/01JOB", 200, job(status="finished"))
     service.on("GET", "/jobs/01JOB/mask", 200, SCAN, "application/gzip")
@@ -68,7 +68,7 @@ def test_a_scan_is_predicted_in_one_call(service: TinyService, client: Any, tmp_
 def test_a_broken_connection_has_the_same_scan_sent_again(
     service: TinyService, client: Any, tmp_path: Path
 ) -> None:
-    """A file is opened anew for the retry, which bears the same key."""
+    """A file is opened again for the retry, which has the same idempotency key."""
     path = tmp_path / "scan.nii.gz"
     path.write_bytes(SCAN)
     service.cuts = 2
@@ -79,8 +79,8 @@ def test_a_broken_connection_has_the_same_scan_sent_again(
     assert len({request.body for request in service.requests}) == 1
 
 
-def test_a_job_is_looked_at_canceled_and_deleted(service: TinyService, client: Any) -> None:
-    """Each call of a job is one of the service's, and the job shows what was heard last."""
+def test_a_job_is_fetched_canceled_and_deleted(service: TinyService, client: Any) -> None:
+    """Each call of a job is one call of the service, and the job shows the last response."""
     for status in ("queued", "started", "started", "canceled", "canceled"):
         service.on("GET", "/jobs/01JOB", 200, job(status=status))
     service.on("DELETE", "/jobs/01JOB", 204, b"")
@@ -95,7 +95,7 @@ def test_a_job_is_looked_at_canceled_and_deleted(service: TinyService, client: A
 
 
 def test_jobs_are_listed_and_awaited(service: TinyService, client: Any) -> None:
-    """Listing yields jobs that can be waited for, one and many."""
+    """Listing yields jobs that can be awaited, one by one or together."""
     listed = [job(name, status="finished") for name in "AB"]
     service.on("GET", "/jobs", 200, {"jobs": listed, "next_cursor": None})
     jobs = list(client.jobs("finished", 10))
@@ -107,8 +107,8 @@ def test_jobs_are_listed_and_awaited(service: TinyService, client: Any) -> None:
     assert [(one.id, one.wait().present) for one in done] == [("A", True), ("B", True)]
 
 
-def test_models_queue_and_readiness_are_told(service: TinyService, client: Any) -> None:
-    """What is served, how the queue stands, and whether a scan would be served."""
+def test_models_queue_and_readiness_are_fetched(service: TinyService, client: Any) -> None:
+    """The models, the state of the queue, and the readiness are fetched."""
     service.on("GET", "/models", 200, {"models": [{"name": "m", "version": "1", "default": True}]})
     service.on("GET", "/queue", 200, {"queued": 2, "started": 1, "workers": [{"id": "w"}]})
     service.on("GET", "/readyz", 503, problem(503, "No worker is listening."))
@@ -121,7 +121,7 @@ def test_models_queue_and_readiness_are_told(service: TinyService, client: Any) 
 
 
 def test_a_refusal_is_raised(service: TinyService, client: Any) -> None:
-    """The service's words come as an error of its kind."""
+    """A refusal of the service is an error of its kind, with the service's reason."""
     service.on(
         "POST", "/jobs", 422, problem(422, "The volume is not 3D."), "application/problem+json"
     )
@@ -130,8 +130,8 @@ def test_a_refusal_is_raised(service: TinyService, client: Any) -> None:
     assert len(service.requests) == 1
 
 
-def test_progress_is_told(service: TinyService, client: Any) -> None:
-    """The callback hears every change until the end."""
+def test_progress_is_reported(service: TinyService, client: Any) -> None:
+    """The callback receives every change until the end."""
     service.on("POST", "/jobs", 202, job())
     service.on("GET", "/jobs/01JOB", 200, job(status="started", progress=0.5))
     service.on("GET", "/jobs/01JOB", 200, job(status="finished", progress=1.0))
@@ -158,7 +158,7 @@ def test_a_coroutine_may_follow_the_progress(service: TinyService) -> None:
 
 
 def test_a_canceled_task_leaves_nothing_open(tmp_path: Path) -> None:
-    """A task that is canceled in the middle of an upload ends at once, and closes its file."""
+    """A task that is canceled during an upload ends at once, and closes its file."""
     path = tmp_path / "scan.nii"
     path.write_bytes(bytes(32_000_000))
 
@@ -174,8 +174,8 @@ def test_a_canceled_task_leaves_nothing_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_nobody_at_the_address_is_an_error_after_the_retries(kind: str) -> None:
-    """Without a service every call says so, but asking whether it is ready, which is a no."""
+def test_an_address_without_a_service_is_an_error_after_the_retries(kind: str) -> None:
+    """Without a service every call raises, except `is_ready`, which returns False."""
     with BOTH[kind]("http://127.0.0.1:9", retries=1) as client:
         assert not client.ready()
         with pytest.raises(ServiceUnreachable, match=r"No VoxelQ service answers at http://127"):
@@ -187,7 +187,7 @@ def test_nobody_at_the_address_is_an_error_after_the_retries(kind: str) -> None:
 def test_a_mask_that_cannot_be_written_leaves_nothing(
     service: TinyService, client: Any, tmp_path: Path
 ) -> None:
-    """Where the destination is a folder, an OSError is raised and no file is left beside it."""
+    """If the destination is a folder, an OSError is raised and no file is left beside it."""
     service.on("GET", "/jobs/01JOB", 200, job(status="finished"))
     service.on("GET", "/jobs/01JOB/mask", 200, SCAN, "application/gzip")
     (tmp_path / "mask.nii.gz").mkdir()
@@ -210,16 +210,16 @@ def test_the_function_takes_jobs_of_one_client(service: TinyService) -> None:
 
 
 def test_threads_share_a_client(service: TinyService) -> None:
-    """Answers of one thread never reach another."""
+    """A thread never gets a response that belongs to another."""
     seen: dict[str, str] = {}
     for number in range(8):
         service.on("GET", f"/jobs/{number}", 200, job(str(number)))
     with Client(service.url) as client:
 
-        def look(job_id: str) -> None:
+        def fetch(job_id: str) -> None:
             seen[job_id] = client.job(job_id).id
 
-        threads = [threading.Thread(target=look, args=(str(number),)) for number in range(8)]
+        threads = [threading.Thread(target=fetch, args=(str(number),)) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

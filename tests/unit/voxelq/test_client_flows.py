@@ -1,4 +1,4 @@
-"""What the Python client sends and what it makes of the answers, without a connection."""
+"""The requests of the Python client and its handling of responses, without a connection."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def flows() -> Flows:
 
 
 def answer(status: int, body: Any, **headers: str) -> httpx.Response:
-    """Return a service's answer; a problem if its status says so."""
+    """Return a service's response; a problem for statuses from 400."""
     kind = "application/problem+json" if status >= 400 else "application/json"
     named = {"Content-Type": kind} | {
         name.replace("_", "-"): value for name, value in headers.items()
@@ -52,7 +52,7 @@ def answer(status: int, body: Any, **headers: str) -> httpx.Response:
 
 
 def play(flow: Flow[Any], *answers: Answer) -> tuple[list[Step], Any]:
-    """Take a flow to its end or its error; return its steps, and what it returned or raised."""
+    """Run a flow to its end or its error; return its steps, and its result or its error."""
     left = list(answers)
     steps: list[Step] = []
     reply: Answer | None = None
@@ -77,17 +77,17 @@ def sent(steps: Sequence[Step]) -> list[str]:
 
 
 def pauses(steps: Sequence[Step]) -> list[float]:
-    """Return how long each pause was."""
+    """Return the length of each pause."""
     return [step.seconds for step in steps if isinstance(step, Pause)]
 
 
 def handle(job_id: str = "01JOB", **members: Any) -> JobHandle:
-    """Return a job as the client holds it."""
+    """Return a job as the client has it."""
     return JobHandle(decode(JobState, job(job_id, **members)))
 
 
 def test_a_request_has_all_that_the_service_needs(flows: Flows) -> None:
-    """The base path stays, the key is a header, and the job's id cannot leave its place."""
+    """The base path is kept, the key is a header, and the job's id is one path segment."""
     steps, _ = play(flows.state("../x"), answer(200, job()))
     (step,) = steps
     assert isinstance(step, Send)
@@ -97,7 +97,7 @@ def test_a_request_has_all_that_the_service_needs(flows: Flows) -> None:
 
 
 def test_a_submit_that_is_sent_again_is_the_same_submit(flows: Flows) -> None:
-    """Broken connections, 503 and 429 have the scan sent again with the same key and body."""
+    """After a broken connection, a 503 or a 429 the same key and body are sent again."""
     answers: list[Answer] = [
         httpx.ReadError("cut"),
         answer(503, problem(503, "away")),
@@ -115,7 +115,7 @@ def test_a_submit_that_is_sent_again_is_the_same_submit(flows: Flows) -> None:
 
 
 def test_two_submits_have_two_keys(flows: Flows) -> None:
-    """The same scan submitted twice is two jobs, unless the caller names a key."""
+    """The same scan submitted twice is two jobs, unless the caller gives a key."""
     keys = []
     for own in (None, None, "mine"):
         steps, _ = play(flows.submit(UploadBody(b"scan"), None, None, own), answer(202, job()))
@@ -132,7 +132,7 @@ def test_two_submits_have_two_keys(flows: Flows) -> None:
 def test_retry_after_is_honoured_within_bounds(
     flows: Flows, header: str, least: float, most: float
 ) -> None:
-    """The client waits as long as the service asks for, half a minute at most."""
+    """The client waits as long as the service asks, half a minute at most."""
     full = answer(429, problem(429, "full"), Retry_After=header)
     steps, _ = play(flows.queue(), full, answer(200, {"queued": 1, "started": 0}))
     (pause,) = pauses(steps)
@@ -140,7 +140,7 @@ def test_retry_after_is_honoured_within_bounds(
 
 
 def test_retries_end(flows: Flows) -> None:
-    """A service that stays away is asked four times with three retries, and then said to be so."""
+    """With three retries a service that is away is called four times, then an error is raised."""
     steps, error = play(flows.queue(), *[httpx.ConnectError("refused")] * 4)
     assert isinstance(error, ServiceUnreachable)
     assert isinstance(error, ConnectionError)
@@ -167,7 +167,7 @@ def test_retries_end(flows: Flows) -> None:
 def test_a_refusal_is_raised_at_once_as_its_kind(
     flows: Flows, status: int, slug: str, kind: type[RequestRefused]
 ) -> None:
-    """What the service will not do however often it is asked is not asked again."""
+    """A request that the service refuses for good is not repeated."""
     document = {**problem(status, "Because."), "type": f"urn:voxelq:problem:{slug}", "new": [1]}
     steps, error = play(flows.queue(), answer(status, document))
     assert type(error) is kind
@@ -177,10 +177,10 @@ def test_a_refusal_is_raised_at_once_as_its_kind(
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, QueueFull), (502, ServiceUnavailable)])
-def test_a_refusal_without_a_problem_is_told_too(
+def test_a_refusal_without_a_problem_is_raised_too(
     flows: Flows, status: int, kind: type[RequestRefused]
 ) -> None:
-    """A gateway that answers in HTML is understood by its status."""
+    """A gateway's HTML response is classified by its status."""
     page = httpx.Response(
         status, html="<html>", request=httpx.Request("GET", "https://voxelq.test/mri/queue")
     )
@@ -198,18 +198,16 @@ def test_a_refusal_without_a_problem_is_told_too(
         httpx.Response(302, headers={"Location": "/login"}),
     ],
 )
-def test_another_server_at_the_address_is_named_as_one(
-    flows: Flows, stranger: httpx.Response
-) -> None:
-    """What is no answer of VoxelQ gives a clear error, and is not asked for again."""
+def test_another_server_at_the_address_is_reported(flows: Flows, stranger: httpx.Response) -> None:
+    """A response that is not VoxelQ's raises a clear error, and is not requested again."""
     steps, error = play(flows.queue(), stranger)
     assert isinstance(error, UnexpectedAnswer)
     assert "https://voxelq.test/mri" in str(error)
     assert len(steps) == 1
 
 
-def test_waiting_has_the_service_hold_its_answer(flows: Flows) -> None:
-    """A wait asks for twenty seconds at a time, and its request outlasts them."""
+def test_waiting_makes_the_service_hold_its_response(flows: Flows) -> None:
+    """A wait is twenty seconds long for each request, whose timeout is longer."""
     waiting = handle()
     steps, _ = play(flows.wait(waiting, None, None), answer(200, job(status="finished")))
     assert waiting.done
@@ -219,8 +217,8 @@ def test_waiting_has_the_service_hold_its_answer(flows: Flows) -> None:
     assert step.request.extensions["timeout"]["read"] == 50
 
 
-def test_a_wait_that_is_over_says_which_job_goes_on(flows: Flows) -> None:
-    """A wait of no time polls once, and then raises with the job's id."""
+def test_a_wait_that_is_over_names_the_job(flows: Flows) -> None:
+    """A wait of zero seconds polls once, and then raises with the job's id."""
     steps, error = play(flows.wait(handle(), 0, None), answer(200, job()))
     assert isinstance(error, WaitTimeout)
     assert isinstance(error, TimeoutError)
@@ -229,20 +227,20 @@ def test_a_wait_that_is_over_says_which_job_goes_on(flows: Flows) -> None:
 
 
 def test_a_job_that_has_ended_is_not_waited_for(flows: Flows) -> None:
-    """Waiting for it makes no call."""
+    """Waiting for a job that has ended makes no call."""
     assert play(flows.wait(handle(status="failed"), None, None)) == ([], None)
 
 
-def test_a_service_that_holds_nothing_is_not_asked_without_end(flows: Flows) -> None:
-    """Where a held answer comes at once and is not final, the client pauses before the next."""
+def test_a_service_that_holds_no_response_is_polled_with_pauses(flows: Flows) -> None:
+    """If a response comes at once and is not final, the client pauses before the next call."""
     steps, _ = play(
         flows.wait(handle(), None, None), answer(200, job()), answer(200, job(status="canceled"))
     )
     assert [type(step) for step in steps] == [Send, Pause, Send]
 
 
-def test_a_service_that_holds_shorter_is_asked_for_less(flows: Flows) -> None:
-    """Where twenty seconds are refused, ten are asked for, and from then on."""
+def test_a_service_with_a_shorter_limit_gets_shorter_waits(flows: Flows) -> None:
+    """If a wait of twenty seconds is refused, ten seconds are used from then on."""
     refused = answer(400, problem(400, "wait must be a number of seconds from 0 to 10."))
     for _ in range(2):
         steps, _ = play(
@@ -252,8 +250,8 @@ def test_a_service_that_holds_shorter_is_asked_for_less(flows: Flows) -> None:
         refused = answer(200, job())
 
 
-def test_progress_is_told_on_every_change(flows: Flows) -> None:
-    """The callback hears the state at first, then each that differs, to the end."""
+def test_progress_is_reported_on_every_change(flows: Flows) -> None:
+    """The callback receives the first state, then each state that differs, to the end."""
     seen = [
         job(status="started", progress=0.5, stage="inference"),
         job(status="started", progress=0.5, stage="inference"),
@@ -269,7 +267,7 @@ def test_progress_is_told_on_every_change(flows: Flows) -> None:
 
 
 def test_the_job_expected_to_end_next_is_watched(flows: Flows) -> None:
-    """Of many jobs the started come before the urgent ones, and those before the older."""
+    """Of many jobs, started ones are watched first, then urgent ones, then older ones."""
     old, young, urgent, started, over = (
         handle("OLD", created_at="2026-11-21T09:00:00Z"),
         handle("YOUNG", created_at="2026-11-21T10:00:00Z"),
@@ -301,14 +299,14 @@ def test_jobs_that_end_out_of_turn_are_found(flows: Flows, monkeypatch: pytest.M
 
 
 def test_all_that_is_pending_is_named_when_time_is_over(flows: Flows) -> None:
-    """The error of a wait for many jobs has the ids of those that go on."""
+    """The error of a wait for many jobs has the ids of those that have not ended."""
     _, error = play(flows.as_completed([handle("A"), handle("B")], 0), answer(200, job("A")))
     assert isinstance(error, WaitTimeout)
     assert error.job_ids == ("A", "B")
 
 
-def test_pages_are_fetched_as_far_as_they_are_wanted(flows: Flows) -> None:
-    """A limit beyond a page goes on at its cursor, and asks for no more than is left."""
+def test_pages_are_fetched_up_to_the_limit(flows: Flows) -> None:
+    """A limit above one page continues at the cursor, and requests no more than is left."""
     first = {"jobs": [job(str(number)) for number in range(200)], "next_cursor": "C"}
     second = {"jobs": [job("200"), job("201")], "next_cursor": "D"}
     steps, _ = play(flows.jobs("queued", 202), answer(200, first), answer(200, second))
@@ -320,12 +318,12 @@ def test_pages_are_fetched_as_far_as_they_are_wanted(flows: Flows) -> None:
 
 
 def test_a_job_that_has_ended_is_not_canceled(flows: Flows) -> None:
-    """Canceling first fetches the state, because a finished job would be purged with its mask."""
+    """Canceling fetches the state first, because a finished job would be purged with its mask."""
     steps, _ = play(flows.cancel(handle()), answer(200, job(status="finished")))
     assert sent(steps) == ["GET /mri/jobs/01JOB"]
 
 
-def test_a_cancel_whose_answer_was_lost_is_not_repeated_unseen(flows: Flows) -> None:
+def test_a_cancel_whose_response_was_lost_is_not_repeated_blindly(flows: Flows) -> None:
     """After a broken connection the client fetches the state again, and finds the job canceled."""
     canceled = handle()
     steps, _ = play(
@@ -338,8 +336,8 @@ def test_a_cancel_whose_answer_was_lost_is_not_repeated_unseen(flows: Flows) -> 
     assert [one.partition(" ")[0] for one in sent(steps)] == ["GET", "DELETE", "GET"]
 
 
-def test_deleting_what_is_gone_is_no_error(flows: Flows) -> None:
-    """A delete whose answer was lost is sent again, and done."""
+def test_deleting_a_deleted_job_is_no_error(flows: Flows) -> None:
+    """A delete whose response was lost is sent again, and a 404 then is success."""
     gone = answer(404, problem(404, "No such job."))
     steps, outcome = play(
         flows.delete(handle()),
@@ -363,16 +361,14 @@ def test_deleting_what_is_gone_is_no_error(flows: Flows) -> None:
         ("http://host", None, 0),
     ],
 )
-def test_what_cannot_be_a_service_is_refused_at_once(
-    url: str, key: str | None, timeout_s: float
-) -> None:
+def test_wrong_arguments_are_refused_at_once(url: str, key: str | None, timeout_s: float) -> None:
     """A wrong address, key or timeout raises ValueError before any call."""
     with pytest.raises(ValueError, match=r"URL|key|timeout"):
         HttpMessages(url, key, timeout_s)
 
 
 def test_a_password_in_the_address_is_shown_nowhere() -> None:
-    """It travels as a header; addresses that are shown, called or in errors are without it."""
+    """The password is sent as a header; no shown address, call or error has it."""
     messages = HttpMessages("https://me:hunter%402@voxelq.test", None, 30)
     request = messages.request("GET", "/queue")
     shown = [messages.url, str(request.url), str(messages.answer(httpx.ConnectError("refused")))]
@@ -382,7 +378,7 @@ def test_a_password_in_the_address_is_shown_nowhere() -> None:
 
 
 def test_the_environment_names_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """VOXELQ_URL is used where no address is given; else it is this machine."""
+    """Without an address VOXELQ_URL is used, and without that this machine."""
     monkeypatch.setenv("VOXELQ_URL", "http://elsewhere:1/")
     assert HttpMessages(None, None, 30).url == "http://elsewhere:1"
     assert HttpMessages("http://here", None, 30).url == "http://here"

@@ -19,7 +19,7 @@ EXAMPLE: dict[str, Any] = schemas.JobView.model_json_schema()["examples"][0]
 
 
 def test_the_services_own_example_is_read_whole() -> None:
-    """Every fact of a finished job arrives with its type."""
+    """Every fact of a finished job is read with its type."""
     state = decode(JobState, EXAMPLE)
     assert state.created_at == datetime(2026, 11, 21, 9, 0, 0, 123000, UTC)
     assert state.result is not None
@@ -33,13 +33,13 @@ def test_the_services_own_example_is_read_whole() -> None:
 
 
 def test_priorities_and_states_are_those_of_the_service() -> None:
-    """The client imports nothing of the service, and its names are the same in the same order."""
+    """The client's own names for priorities and states equal the service's, in their order."""
     for ours, theirs in ((records.Priority, Priority), (records.JobStatus, JobStatus)):
         assert [str(member) for member in ours] == [str(member) for member in theirs]
 
 
-def test_every_field_is_one_that_the_service_has() -> None:
-    """No record waits for a member that the service's schemas do not name."""
+def test_every_field_is_one_of_the_service() -> None:
+    """Every field of a record is in the service's schemas."""
     pairs: list[tuple[type, Any]] = [
         (records.JobState, schemas.JobView),
         (records.Model, schemas.ModelView),
@@ -55,7 +55,7 @@ def test_every_field_is_one_that_the_service_has() -> None:
 
 
 def test_members_of_a_newer_service_are_only_in_the_document() -> None:
-    """What this client does not know does no harm, at any depth, and is not lost."""
+    """Unknown members, at any depth, do no harm and are kept in the document."""
     newer = {**EXAMPLE, "name": "x", "model": {"name": "m", "version": "1", "zoo": []}}
     state = decode(JobState, newer)
     assert state.model == records.ModelRef("m", "1")
@@ -63,7 +63,7 @@ def test_members_of_a_newer_service_are_only_in_the_document() -> None:
 
 
 def test_members_that_may_be_missing_have_defaults() -> None:
-    """An older service that says less is understood."""
+    """A response of an older service, with fewer members, is read."""
     state = decode(JobState, job())
     assert (state.position, state.progress, state.timings_s) == (None, 0.0, None)
     models = decode(Models, {"models": [{"name": "m", "version": "1", "default": True}]})
@@ -89,20 +89,20 @@ def test_members_that_may_be_missing_have_defaults() -> None:
         ),
     ],
 )
-def test_what_has_another_form_is_refused(changes: dict[str, Any], words: str) -> None:
-    """A member of the wrong kind is named."""
+def test_a_member_of_the_wrong_type_is_refused(changes: dict[str, Any], words: str) -> None:
+    """A member of the wrong type is named in the error."""
     with pytest.raises(ValueError, match=words):
         decode(JobState, {**EXAMPLE, **changes})
 
 
 def test_a_record_cannot_be_changed() -> None:
-    """What the service said stays what it said."""
+    """A record is frozen."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         decode(JobState, job()).id = "other"  # type: ignore[misc]
 
 
 def test_a_handle_shows_its_state() -> None:
-    """A job's properties are those of the state last heard, and its repr is short."""
+    """A job's properties are those of its last fetched state, and its repr is short."""
     handle = JobHandle(decode(JobState, job(position=3, eta_s=1.5)))
     assert (handle.id, handle.status, handle.done) == ("01JOB", "queued", False)
     assert (handle.position, handle.eta_s, handle.progress) == (3, 1.5, 0.0)
@@ -110,7 +110,7 @@ def test_a_handle_shows_its_state() -> None:
 
 
 def test_an_end_without_a_result_is_an_error() -> None:
-    """Failed and canceled jobs raise their kinds, and so does a finished one with no result."""
+    """A failed, a canceled and a finished job without a result raise errors of their kinds."""
     problem = {
         "type": "urn:voxelq:problem:bad-scan",
         "title": "Bad",

@@ -1,4 +1,4 @@
-"""What a scan may be given as, and what goes over the wire for it."""
+"""The forms of a scan that the client accepts, and the bytes that it sends."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ CONTENT = gz(nifti())
 
 
 def sent(scan: Any) -> bytes:
-    """Return a body's bytes, which must be the same however often and either way it is sent."""
+    """Return a body's bytes, which are the same each time, for both kinds of client."""
 
     async def collected(body: UploadBody) -> bytes:
         return b"".join([chunk async for chunk in body])
@@ -39,7 +39,7 @@ def sent(scan: Any) -> bytes:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A scan on disk, in a file with a name that tells too much."""
+    """A scan on disk, in a file whose name is a patient's."""
     path = tmp_path / "mary-smith.nii.gz"
     path.write_bytes(CONTENT)
     return path
@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pipe() -> Iterator[io.BufferedReader]:
-    """A scan that comes through a pipe, and cannot be read twice."""
+    """A scan from a pipe, which cannot be read twice."""
     reading, writing = os.pipe()
 
     def write() -> None:
@@ -71,20 +71,20 @@ def test_files_and_bytes_are_sent_as_they_are(path: Path) -> None:
     assert UploadBody(nifti()).headers()["Content-Type"] == "application/octet-stream"
 
 
-def test_an_open_file_is_sent_from_where_it_stands() -> None:
-    """What was read before belongs to the caller, for the retries too."""
+def test_an_open_file_is_sent_from_its_position() -> None:
+    """An open file is sent from its present position, also in a retry."""
     file = io.BytesIO(b"mine" + CONTENT)
     file.seek(4)
     assert sent(file) == CONTENT
 
 
 def test_a_pipe_is_kept_for_a_retry(pipe: io.BufferedReader) -> None:
-    """What cannot be rewound is read once and can be sent twice."""
+    """A file that cannot be rewound is read once and can be sent twice."""
     assert sent(pipe) == CONTENT
 
 
 def test_a_large_file_goes_in_pieces(tmp_path: Path) -> None:
-    """No more than a piece of it is held in memory."""
+    """Only a piece of a large file is in memory."""
     path = tmp_path / "large.nii"
     path.write_bytes(bytes(2 * CHUNK_BYTES + 1))
     assert [len(chunk) for chunk in UploadBody(path)] == [CHUNK_BYTES, CHUNK_BYTES, 1]
@@ -103,7 +103,7 @@ def test_a_large_file_goes_in_pieces(tmp_path: Path) -> None:
     ],
 )
 def test_an_array_becomes_a_nifti_of_its_values(dtype: str, expected: str) -> None:
-    """Voxels, affine and units arrive as they were given; floats travel as float32."""
+    """Voxels, affine and units arrive as given; floats are sent as float32."""
     array = voxels((4, 5, 6), dtype)
     image = nibabel.Nifti1Image.from_bytes(sent((array, AFFINE)))
     assert image.get_data_dtype() == np.dtype(expected)
@@ -111,8 +111,8 @@ def test_an_array_becomes_a_nifti_of_its_values(dtype: str, expected: str) -> No
     np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
 
 
-def test_a_nested_list_and_any_memory_order_will_do() -> None:
-    """What numpy takes for an array is one, and its axes keep their order."""
+def test_a_nested_list_and_any_memory_order_are_accepted() -> None:
+    """A nested list and an array of any memory order are accepted, and axes keep their order."""
     array = voxels((4, 5, 6))
     for given in (array.tolist(), np.asfortranarray(array), array.astype(">i2")):
         image = nibabel.Nifti1Image.from_bytes(sent((given, np.eye(4).tolist())))
@@ -123,7 +123,7 @@ def test_a_nested_list_and_any_memory_order_will_do() -> None:
     "kind", [nibabel.Nifti1Image, nibabel.Nifti2Image, nibabel.MGHImage, nibabel.Nifti1Pair]
 )
 def test_an_image_of_any_format_becomes_a_nifti(kind: Any) -> None:
-    """Images of nibabel are sent with their voxels and affine, whatever format they are of."""
+    """Images of nibabel in any format are sent with their voxels and affine."""
     data = voxels((4, 5, 6), "float32")
     content = sent(kind(data, AFFINE))
     reader = nibabel.Nifti2Image if kind is nibabel.Nifti2Image else nibabel.Nifti1Image
@@ -133,7 +133,7 @@ def test_an_image_of_any_format_becomes_a_nifti(kind: Any) -> None:
 
 
 def test_channels_are_fields_of_a_form_without_file_names(path: Path) -> None:
-    """Each channel is a field of its name, and nothing tells the file's name."""
+    """Each channel is a field of its name, and no file name is sent."""
     content = sent({"t1": path, 'fl"air\r\n': CONTENT})
     body = UploadBody({"t1": path, 'fl"air\r\n': CONTENT})
     media_type = body.headers()["Content-Type"].encode()
@@ -159,10 +159,10 @@ def test_channels_are_fields_of_a_form_without_file_names(path: Path) -> None:
         ("nowhere.nii", FileNotFoundError, "nowhere"),
     ],
 )
-def test_what_is_no_scan_is_said_before_any_call(
+def test_a_wrong_scan_is_refused_before_any_call(
     scan: Any, error: type[Exception], words: str
 ) -> None:
-    """A wrong argument raises Python's own error, with words that say what to give."""
+    """A wrong argument raises TypeError or ValueError, and says what to give."""
     with pytest.raises(error, match=words):
         UploadBody(scan)
 
@@ -170,7 +170,7 @@ def test_what_is_no_scan_is_said_before_any_call(
 def test_without_nibabel_arrays_are_refused_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:
-    """Files go without nibabel; arrays and images say what to install."""
+    """Files are sent without nibabel; arrays and images raise an error with what to install."""
     monkeypatch.setitem(sys.modules, "nibabel", None)
     assert sent(path) == CONTENT
     for call in (lambda: UploadBody((voxels(), AFFINE)), lambda: decode_mask(CONTENT)):
@@ -181,7 +181,7 @@ def test_without_nibabel_arrays_are_refused_with_what_to_install(
 @pytest.mark.parametrize(
     "content", [b"", b"<html>", gzip.compress(b"no nifti"), CONTENT[:-40], gzip.compress(b"")]
 )
-def test_a_mask_that_is_none_is_said_to_be_so(content: bytes) -> None:
-    """What is no gzipped NIfTI raises one error, whatever is wrong with it."""
+def test_a_response_that_is_no_mask_is_an_error(content: bytes) -> None:
+    """Every response that is not a gzipped NIfTI raises the same error."""
     with pytest.raises(UnexpectedAnswer, match="mask"):
         decode_mask(content)

@@ -1,4 +1,4 @@
-"""A process that runs and does not answer is started again; one that answers is left alone."""
+"""A process that runs and does not respond is restarted; one that responds is left alone."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from voxelq.local.hang_watch import HangWatch
 from voxelq.local.process import Child, ChildSpec
 from voxelq.local.valkey import free_port
 
-#: Answers one byte to whoever connects.
+#: Sends one byte to each client that connects.
 SERVER = """
 import socket, sys
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
@@ -27,7 +27,7 @@ while True:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Return once ``holds`` does."""
+    """Return once ``holds`` returns true."""
     async with asyncio.timeout(60):
         while not await holds():  # noqa: ASYNC110 - another process cannot set an event
             await asyncio.sleep(0.02)
@@ -35,9 +35,9 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 @asynccontextmanager
 async def watched(
-    folder: Path, program: str, port: int, said: list[str], *, starting_misses: int = 24
+    folder: Path, program: str, port: int, messages: list[str], *, starting_misses: int = 24
 ) -> AsyncIterator[tuple[Child, Callable[[], Awaitable[bool]]]]:
-    """Keep a server alive and watch it, with probes of a tenth of a second."""
+    """Keep a server alive and watch it, with a probe every tenth of a second."""
 
     async def answers() -> bool:
         with suppress(OSError):
@@ -52,7 +52,9 @@ async def watched(
     child = Child(spec, lambda *_: None)
     child.start()
     watching = asyncio.create_task(
-        HangWatch(child, answers, said.append, probe_s=0.1, starting_misses=starting_misses).run()
+        HangWatch(
+            child, answers, messages.append, probe_s=0.1, starting_misses=starting_misses
+        ).run()
     )
     try:
         yield child, answers
@@ -62,12 +64,12 @@ async def watched(
 
 
 async def test_a_process_that_is_stopped_is_started_again(tmp_path: Path) -> None:
-    """A server that no longer answers is killed, said so, and another takes its place."""
-    said: list[str] = []
-    async with watched(tmp_path, SERVER, free_port(), said) as (child, answers):
+    """A server that no longer responds is killed and replaced, and the log says so."""
+    messages: list[str] = []
+    async with watched(tmp_path, SERVER, free_port(), messages) as (child, answers):
         await until(answers)
-        await asyncio.sleep(0.5)  # so that the watch has seen it answer
-        assert said == []
+        await asyncio.sleep(0.5)  # so that the watch has seen a response
+        assert messages == []
         first = child.pid
         assert first is not None
         os.kill(first, signal.SIGSTOP)
@@ -77,25 +79,25 @@ async def test_a_process_that_is_stopped_is_started_again(tmp_path: Path) -> Non
 
         await until(another)
         await until(answers)
-        assert "api has not answered" in said[0]
+        assert "api has not answered" in messages[0]
 
 
 async def test_a_process_that_never_answers_gets_longer(tmp_path: Path) -> None:
-    """One that has never answered may still be starting, and is killed only after more probes."""
-    said: list[str] = []
+    """A process that has never responded may be starting; it is killed after more probes."""
+    messages: list[str] = []
     program = "import time; time.sleep(3600)"
-    async with watched(tmp_path, program, free_port(), said, starting_misses=8):
+    async with watched(tmp_path, program, free_port(), messages, starting_misses=8):
 
         async def killed() -> bool:
-            return len(said) == 2
+            return len(messages) == 2
 
         await until(killed)
-        assert "for 1 s" in said[0]
+        assert "for 1 s" in messages[0]
 
 
-async def test_a_process_of_which_nothing_can_be_told_is_left_alone(tmp_path: Path) -> None:
-    """Where a probe cannot tell, no miss is counted."""
-    said: list[str] = []
+async def test_a_process_that_cannot_be_probed_is_left_alone(tmp_path: Path) -> None:
+    """A probe without a result is not counted as a miss."""
+    messages: list[str] = []
     probes: list[int] = []
 
     async def unknown() -> None:
@@ -104,7 +106,7 @@ async def test_a_process_of_which_nothing_can_be_told_is_left_alone(tmp_path: Pa
     spec = ChildSpec("worker", [sys.executable, "-c", SERVER, str(free_port())], tmp_path / "log")
     child = Child(spec, lambda *_: None)
     child.start()
-    watch = HangWatch(child, unknown, said.append, probe_s=0.02, starting_misses=1)
+    watch = HangWatch(child, unknown, messages.append, probe_s=0.02, starting_misses=1)
     watching = asyncio.create_task(watch.run())
 
     async def often() -> bool:
@@ -113,13 +115,13 @@ async def test_a_process_of_which_nothing_can_be_told_is_left_alone(tmp_path: Pa
     await until(often)
     watching.cancel()
     await child.stop(5)
-    assert said == []
+    assert messages == []
 
 
-async def test_a_log_that_has_grown_large_begins_anew(
+async def test_a_large_log_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that is started again without end fills no disk with its log."""
+    """The log of a process that is restarted for ever does not fill the disk."""
     monkeypatch.setattr(process, "LARGEST_LOG_BYTES", 10)
     monkeypatch.setattr(process, "FIRST_DELAY_S", 0.01)
     log = tmp_path / "part.log"

@@ -1,4 +1,4 @@
-"""What a local stack checks before it starts, because these faults do not pass."""
+"""Checks of a local stack before it starts, for faults that do not pass by themselves."""
 
 import os
 from pathlib import Path

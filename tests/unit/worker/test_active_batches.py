@@ -1,4 +1,4 @@
-"""What batches cost that are active at the same time."""
+"""The costs of batches that are active at the same time."""
 
 import threading
 
@@ -16,7 +16,7 @@ def leased(job_id: str) -> LeasedJob:
 
 
 def test_a_batch_alone_costs_the_time_it_takes() -> None:
-    """While no other batch is active, cost and time are the same, whatever was before."""
+    """While no other batch is active, cost and time are the same, after any earlier batches."""
     clock = Clock()
     active = ActiveBatches(clock)
     clock.seconds = 7.0

@@ -1,4 +1,4 @@
-"""Several channels of one scan, brought to the first one's grid."""
+"""Several channels of one scan, resampled to the first one's grid."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def ramp(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> NDArray[np
 
 
 def test_channels_of_one_grid_pass_as_they_are() -> None:
-    """Nothing is drawn anew where the grids are the same, but for rounding in a header."""
+    """Channels whose grids differ only by a header's rounding are not resampled."""
     data = np.zeros((4, 5, 6), np.int16)
     first, second = on_first_grid([(data, AFFINE), (data, AFFINE + 1e-5)], card())
     assert first is data
@@ -38,12 +38,12 @@ def test_another_grid_is_refused_with_the_channel_s_name(shift: float) -> None:
     moved = AFFINE.copy()
     moved[0, 3] = shift
     other = np.zeros((4, 5, 6 if shift else 7), np.int16)
-    with pytest.raises(BadScan, match="channel t2 lies in another grid than t1"):
+    with pytest.raises(BadScan, match="channel t2 is in a different grid than t1"):
         on_first_grid([(np.zeros((4, 5, 6)), AFFINE), (other, moved)], card())
 
 
-def test_where_the_card_says_so_channels_are_resampled() -> None:
-    """A channel of other resolution and origin is drawn linearly onto the first one's grid."""
+def test_channels_are_resampled_if_the_card_says_so() -> None:
+    """A channel of other resolution and origin is resampled linearly to the first one's grid."""
     other = np.diag([1.5, 1.2, 1.0, 1.0])
     other[:3, 3] = [-3, -2, -4]
     source = ramp((20, 20, 30), other)

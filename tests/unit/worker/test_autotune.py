@@ -1,4 +1,4 @@
-"""How modes of computing are measured, on a clock and with passes that a test makes up."""
+"""The measurement of compute modes, with a clock and with passes that a test defines."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ MASK: Mask = np.arange(10_000) < 300
 
 
 class Chip:
-    """Runs passes that take what the test says, by mode and by threads."""
+    """Runs passes whose time the test sets, by mode and by threads."""
 
     def __init__(self, *seconds: float, threads_gain: float = 1.0) -> None:
         self.seconds = dict(zip([*MODES, COMPILED], seconds, strict=False))
@@ -26,11 +26,11 @@ class Chip:
         self._gain = threads_gain
 
     def now(self) -> float:
-        """Return what its clock shows."""
+        """Return the time of its clock."""
         return self.at
 
     def run(self, mode: ComputeMode, threads: int) -> Mask:
-        """Take a while."""
+        """Advance the clock by the time of a pass."""
         if mode in self.faults:
             raise self.faults[mode]
         if mode.compiled and (mode, threads) not in self.passes:
@@ -40,7 +40,7 @@ class Chip:
         return self.masks.get(mode, MASK)
 
     def choose(self, *thread_counts: int, compiled: bool = False) -> ComputeMode:
-        """Race the modes over it."""
+        """Measure the modes on it, and return the fastest."""
         modes = candidates(["fp32", "bf16"], compiled=compiled)
         return measure_modes(modes, thread_counts or (1,), self.run, self.now)
 
@@ -57,12 +57,12 @@ class Chip:
     ],
 )
 def test_the_fastest_is_chosen(seconds: tuple[float, ...], chosen: ComputeMode) -> None:
-    """The fastest mode is taken, and a plainer one that is as good as that before it."""
+    """The fastest mode is chosen; of two equally fast modes the plainer one."""
     assert Chip(*seconds).choose(1, 2) == chosen
 
 
-def test_a_way_with_another_mask_is_not_taken() -> None:
-    """What differs in more than a thousandth of the voxels is out, however fast it is."""
+def test_a_mode_with_another_mask_is_not_chosen() -> None:
+    """A mode whose mask differs in more than a thousandth of the voxels is not chosen."""
     chip = Chip(0.3, 0.1, 0.2)
     chip.masks[BF16] = np.arange(10_000) < 311
     assert chip.choose() == LAST
@@ -70,15 +70,15 @@ def test_a_way_with_another_mask_is_not_taken() -> None:
     assert chip.choose() == BF16
 
 
-def test_a_way_that_fails_is_not_taken() -> None:
-    """A backend that cannot compute in some mode is used in another."""
+def test_a_mode_that_fails_is_not_chosen() -> None:
+    """A mode in which the device cannot compute is passed over."""
     chip = Chip(0.3, 0.1, 0.2)
     chip.faults[BF16] = NotImplementedError("no kernel")
     assert chip.choose() == LAST
 
 
-def test_a_network_that_cannot_run_is_told() -> None:
-    """What the plainest mode raises is not swallowed."""
+def test_a_network_that_cannot_run_raises() -> None:
+    """An error in the plainest mode is raised."""
     chip = Chip(0.3, 0.1, 0.2)
     chip.faults[PLAIN] = RuntimeError("no kernel at all")
     with pytest.raises(RuntimeError, match="no kernel at all"):
@@ -87,7 +87,7 @@ def test_a_network_that_cannot_run_is_told() -> None:
 
 @pytest.mark.parametrize("plain_s", [0.001, 0.05, 0.3, 0.6, 1.2, 3.0])
 def test_the_time_is_bounded(plain_s: float) -> None:
-    """A race ends in time, or with the first two modes where even those take longer."""
+    """Measuring ends in time, or after the first two modes if these take longer."""
     chip = Chip(plain_s, plain_s / 2, plain_s / 1.8, threads_gain=1.9)
     assert chip.choose(1, 2) == BF16
     assert chip.at <= max(BUDGET_S, 1.5 * plain_s) + 1e-9
@@ -95,7 +95,7 @@ def test_the_time_is_bounded(plain_s: float) -> None:
 
 
 def test_fast_passes_are_repeated() -> None:
-    """Where passes are short the best of several counts, so that one slow pass decides nothing."""
+    """Short passes are repeated and the fastest counts, so that one slow pass decides nothing."""
     chip = Chip(0.010, 0.005, 0.006)
     run, spoilt = chip.run, iter([0.0, 0.5])
 
@@ -107,8 +107,8 @@ def test_fast_passes_are_repeated() -> None:
     assert chip.passes.count((BF16, 1)) == MOST_ROUNDS
 
 
-def test_settings_count_alike() -> None:
-    """A mode that is fast on one core only is weighed against what it loses on all of them."""
+def test_one_core_and_all_cores_count_alike() -> None:
+    """A mode that is faster on one core and slower on all cores is compared by both."""
 
     class Uneven(Chip):
         def run(self, mode: ComputeMode, threads: int) -> Mask:

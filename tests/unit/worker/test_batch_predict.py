@@ -12,7 +12,7 @@ from worker.pipeline.batch_predict import predict_each
 
 
 class Doubling:
-    """Answers a word with itself twice; words of one length are of one kind."""
+    """Returns each word doubled; words of one length are of one kind."""
 
     def __init__(self, fault: Callable[[Sequence[str]], object] = lambda _: None) -> None:
         self.pass_sizes = PassSizes()
@@ -24,7 +24,7 @@ class Doubling:
         return len(prepared)
 
     def predict(self, batch: Sequence[str], on_shares: Sequence[OnProgress]) -> list[str]:
-        """Fail, or double; of each word as much is done as it has letters, of ten."""
+        """Fail, or double each word; its progress is its number of letters, of ten."""
         self.passes.append(list(batch))
         self._fault(batch)
         for word, on_share in zip(batch, on_shares, strict=True):
@@ -33,24 +33,24 @@ class Doubling:
 
 
 def predicted(model: Doubling, *words: str) -> list[Any]:
-    """What becomes of a batch of words."""
+    """Return the outputs or errors of a batch of words."""
     return predict_each(cast("Predictor", model), words)
 
 
 def run_out(_: object) -> None:
-    """Ask for more memory than there is."""
+    """Raise an error of memory."""
     torch.empty(1 << 60)
 
 
 def test_scans_of_one_kind_share_a_pass() -> None:
-    """Kinds go in the order of their first scan, and outputs are in the batch's order."""
+    """Kinds run in the order of their first scan, and outputs are in the batch's order."""
     model = Doubling()
     assert predicted(model, "a", "bb", "c", "dd", "eee") == ["aa", "bbbb", "cc", "dddd", "eeeeee"]
     assert model.passes == [["a", "c"], ["bb", "dd"], ["eee"]]
 
 
 def test_a_fault_in_one_kind_is_that_kind_s() -> None:
-    """The scan at fault is found in its kind by halving, and the other kinds run once."""
+    """The failing scan is found in its kind by halving, and the other kinds run once."""
 
     def fault(batch: Sequence[str]) -> None:
         if "xx" in batch:
@@ -66,7 +66,7 @@ def test_a_fault_in_one_kind_is_that_kind_s() -> None:
 
 
 def test_a_size_that_fits_in_memory_is_remembered_for_its_kind() -> None:
-    """No scan fails, the next batch begins with the size that worked, and other kinds are whole."""
+    """No scan fails, the next batch begins with the size that worked; no other kind is halved."""
     model = Doubling(lambda batch: run_out(batch) if len(batch) > 2 and len(batch[0]) > 1 else None)
     words = ["aa", "bb", "cc", "dd", "ee"]
     assert predicted(model, *words, *"uvwxyz") == [word * 2 for word in [*words, *"uvwxyz"]]
@@ -78,15 +78,15 @@ def test_a_size_that_fits_in_memory_is_remembered_for_its_kind() -> None:
 
 
 def test_only_a_scan_that_runs_out_of_memory_alone_fails() -> None:
-    """The huge one fails, and its neighbours have their outputs."""
+    """The scan that is too large fails, and the others have their outputs."""
     model = Doubling(lambda batch: run_out(batch) if "X" in batch else None)
     outputs = predicted(model, *"abXd")
     assert isinstance(outputs[2], RuntimeError)
     assert [outputs[index] for index in (0, 1, 3)] == ["aa", "bb", "dd"]
 
 
-def test_what_a_failed_pass_had_allocated_is_free_for_its_halves() -> None:
-    """No error holds on to its frames: not while the halves run, nor one that is an answer."""
+def test_the_memory_of_a_failed_pass_is_free_for_its_halves() -> None:
+    """No error keeps its frames, neither while the halves run nor as a scan's output."""
     held: list[int] = []
 
     class Holder:
@@ -109,7 +109,7 @@ def test_what_a_failed_pass_had_allocated_is_free_for_its_halves() -> None:
 
 
 def test_each_scan_gets_its_own_shares() -> None:
-    """However scans are grouped and halved, each scan's callback gets its own shares."""
+    """For any grouping and halving, each scan's callback gets its own shares."""
     words = ["a", "bbb", "cc", "d"]
     reported: list[list[float]] = [[] for _ in words]
 

@@ -17,7 +17,7 @@ def leased(count: int) -> list[LeasedJob]:
 
 @pytest.mark.parametrize("threads", [False, True])
 def test_an_error_ends_its_own_scan_only(threads: bool) -> None:
-    """The others go through the stage in their order, one after another or in threads."""
+    """The other scans pass the stage in their order, one after another or in threads."""
     jobs = leased(5)
     batch = BatchScans(jobs, lambda _: False)
 

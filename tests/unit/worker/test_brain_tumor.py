@@ -1,4 +1,4 @@
-"""What a worker may rely on from the predictor, with a tiny untrained bundle."""
+"""The predictor of VoxelQ's own network, with a tiny untrained bundle."""
 
 import json
 from collections.abc import Sequence
@@ -35,14 +35,14 @@ def predictor(bundle: Path) -> TumorPredictor:
 
 
 def scan(seed: int) -> np.ndarray:
-    """A noisy block in an empty field."""
+    """A noisy block on a zero background."""
     data = np.zeros((40, 44, 30), dtype=np.int16)
     data[8:32, 8:36, 6:24] = np.random.default_rng(seed).integers(200, 400, (24, 28, 18))
     return data
 
 
-def test_answers_come_in_the_order_of_the_batch(predictor: TumorPredictor) -> None:
-    """Each scan of a batch gets the answer it gets alone."""
+def test_results_are_in_the_order_of_the_batch(predictor: TumorPredictor) -> None:
+    """Each scan of a batch gets the same result as alone."""
     batch = [predictor.preprocess([(scan(seed), AFFINE)]) for seed in range(3)]
     together = predictor.predict(batch)
     for prepared, prediction in zip(batch, together, strict=True):
@@ -54,7 +54,7 @@ def test_answers_come_in_the_order_of_the_batch(predictor: TumorPredictor) -> No
 @pytest.mark.parametrize("logit", [-9.0, 0.0, 9.0])
 @pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
 def test_presence_and_mask_agree(predictor: TumorPredictor, logit: float, level: float) -> None:
-    """A tumour is present exactly when the mask shows one and its probability reaches a half."""
+    """A tumour is present exactly if the mask has one and its probability is at least a half."""
     prepared = predictor.preprocess([(scan(0), AFFINE)])
     probability = np.zeros(prepared.frame.grid.shape, dtype=np.float32)
     probability[16:32, 16:32, 16:32] = level
@@ -66,8 +66,8 @@ def test_presence_and_mask_agree(predictor: TumorPredictor, logit: float, level:
     assert answer.present == (logit > -1 and level > 0.5)
 
 
-def test_low_precision_says_the_same(bundle: Path, predictor: TumorPredictor) -> None:
-    """Under bf16 the probabilities stay within a few hundredths of fp32."""
+def test_low_precision_gives_like_probabilities(bundle: Path, predictor: TumorPredictor) -> None:
+    """In bf16 the probabilities are within a few hundredths of those in fp32."""
     reduced = load_tumor_predictor(bundle, device="cpu", precision="bf16")
     prepared = predictor.preprocess([(scan(1), AFFINE)])
     exact, rough = (one.predict([prepared])[0] for one in (predictor, reduced))
@@ -92,7 +92,7 @@ def test_probability_grows_with_the_volume() -> None:
 def test_a_bundle_that_cannot_be_run_is_refused(
     tmp_path: Path, section: str, content: dict[str, object]
 ) -> None:
-    """Metadata that does not describe a network is refused in words."""
+    """Metadata that does not describe a network is refused with a reason."""
     folder = write_tiny_bundle(tmp_path)
     path = folder / "configs" / "metadata.json"
     metadata = json.loads(path.read_text())
@@ -102,7 +102,7 @@ def test_a_bundle_that_cannot_be_run_is_refused(
 
 
 def test_weights_are_only_weights(tmp_path: Path) -> None:
-    """A weights file that holds anything but tensors is refused unread."""
+    """A weights file with anything but tensors is refused without unpickling it."""
     folder = write_tiny_bundle(tmp_path)
     torch.save({"network": Path("x")}, folder / "models" / "model.pt")
     with pytest.raises(ModelError, match=r"does not fit|as weights alone"):
@@ -110,7 +110,7 @@ def test_weights_are_only_weights(tmp_path: Path) -> None:
 
 
 def test_missing_and_broken_weights_are_refused(tmp_path: Path) -> None:
-    """Weights that are not there or not readable are refused in words."""
+    """Missing or unreadable weights are refused with a reason."""
     folder = write_tiny_bundle(tmp_path)
     weights = folder / "models" / "model.pt"
     weights.write_bytes(b"not a network")
@@ -123,13 +123,13 @@ def test_missing_and_broken_weights_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("device", ["tpu-ish", "meta", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(bundle: Path, device: str) -> None:
-    """Asking for a device this machine lacks fails at the start, in words."""
+    """A device that this machine lacks is refused at the start, with a reason."""
     with pytest.raises(ModelError):
         load_tumor_predictor(bundle, device=device)
 
 
-def test_what_is_found_at_warm_up_is_served(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mode that was chosen is what later scans are computed in, at the threads from before."""
+def test_the_mode_chosen_at_warm_up_is_used(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later scans are computed in the mode chosen at warm-up, with the same threads as before."""
     loaded = load_tumor_predictor(bundle, device="cpu", precision="auto", threads=2)
     last = ComputeMode("fp32", "channels_last_3d")
     tried: list[ComputeMode] = []
@@ -155,8 +155,8 @@ def test_what_is_found_at_warm_up_is_served(bundle: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_precision_that_was_asked_for_is_kept(bundle: Path, precision: str) -> None:
-    """Only auto chooses among number formats; what is named is obeyed."""
+def test_a_named_precision_is_used(bundle: Path, precision: str) -> None:
+    """Only `auto` chooses a number format; a named one is used."""
     loaded = load_tumor_predictor(bundle, device="cpu", precision=precision, threads=1)
     loaded.warm_up()
     assert loaded.compute_mode.precision == precision

@@ -1,4 +1,4 @@
-"""What the check of a bundle says, as its command and line by line."""
+"""The check of a bundle, as a command and finding by finding."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from worker.models.check import check
 
 
 def test_a_bundle_that_can_be_served_passes_every_step(tmp_path: Path) -> None:
-    """The card in words, then load and one forward pass with their times."""
+    """The check prints the card, then the loading and one forward pass with their times."""
     findings = list(check(write_bundle(tmp_path, "good", ONE_CHANNEL, one_channel())))
     steps = [finding.step for finding in findings]
     assert steps == ["card", "load", "preprocess", "inference", "postprocess"]
@@ -24,8 +24,8 @@ def test_a_bundle_that_can_be_served_passes_every_step(tmp_path: Path) -> None:
     assert all(finding.seconds is not None for finding in findings[1:])
 
 
-def test_every_fault_of_a_configuration_is_told(tmp_path: Path) -> None:
-    """All that is not allowed is listed at once, each with its place."""
+def test_every_fault_of_a_configuration_is_listed(tmp_path: Path) -> None:
+    """All that is not allowed is listed together, each with its place."""
     folder = write_bundle(tmp_path, "bad", ONE_CHANNEL, one_channel())
     wrong = {
         **one_channel(),
@@ -47,7 +47,7 @@ def test_every_fault_of_a_configuration_is_told(tmp_path: Path) -> None:
         ("models/model.pt", b"PK\x03\x04 and no more", "files", "not whole"),
     ],
 )
-def test_a_missing_or_broken_file_is_told(
+def test_a_missing_or_broken_file_is_found(
     tmp_path: Path, file: str, content: bytes | None, step: str, words: str
 ) -> None:
     """A problem of the files themselves is found before anything is loaded."""
@@ -60,11 +60,11 @@ def test_a_missing_or_broken_file_is_told(
     assert words in last.detail
 
 
-def test_a_network_that_throws_is_told_by_its_step(tmp_path: Path) -> None:
-    """A configuration that builds and yet cannot run fails at the step where it throws."""
+def test_a_network_that_raises_fails_at_its_step(tmp_path: Path) -> None:
+    """A configuration that can be built but not run fails at the step that raises."""
     configuration = one_channel()
     configuration["inferer"] = component("SimpleInferer")
-    configuration["network_def"]["in_channels"] = 2  # and the bundle prepares one
+    configuration["network_def"]["in_channels"] = 2  # the bundle has one channel
     folder = write_bundle(tmp_path, "throws", ONE_CHANNEL, configuration)
     *before, last = check(folder)
     assert all(finding.ok for finding in before)
@@ -73,7 +73,7 @@ def test_a_network_that_throws_is_told_by_its_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("healthy", [True, False])
-def test_the_command_says_it_in_words_and_in_json(tmp_path: Path, healthy: bool) -> None:
+def test_the_command_prints_text_or_json(tmp_path: Path, healthy: bool) -> None:
     """Exit code 0 for a bundle that can be served and 1 for others, in both forms."""
     folder = write_tiny_bundle(tmp_path)
     if not healthy:

@@ -28,7 +28,7 @@ SHAPE = (30, 24, 12)
 
 
 class Bright(nn.Module):
-    """Answers with two logits a voxel: the second is higher where the first channel is bright."""
+    """Returns two logits for each voxel: the second is higher where the first channel is bright."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Bright(nn.Module):
 
 
 def save_exported(network: nn.Module, path: Path) -> None:
-    """Export for volumes of any size."""
+    """Export a network for volumes of any size."""
     free = torch.export.Dim.DYNAMIC
     sizes = {"images": {2: free, 3: free, 4: free}}
     program = torch.export.export(network, (torch.randn(1, 1, 16, 18, 20),), dynamic_shapes=sizes)
@@ -56,7 +56,7 @@ SAVERS: dict[str, Callable[[nn.Module, Path], None]] = {
 
 
 def bundle(root: Path, file: str = "model.ts", **more: Any) -> Path:
-    """Write a bundle whose network finds what is bright."""
+    """Write a bundle whose network marks bright voxels."""
     described = metadata(["image"], ["background", "lesion"], **more)
     folder = write_bundle(root, "bright", described)
     SAVERS[file](Bright().eval(), folder / "models" / file)
@@ -64,7 +64,7 @@ def bundle(root: Path, file: str = "model.ts", **more: Any) -> Path:
 
 
 def scan() -> np.ndarray:
-    """A bright block in a darker one in nothing."""
+    """A bright block in a darker one, with zeros around."""
     data = np.zeros(SHAPE, np.float32)
     data[4:26, 4:20, 2:10] = 50
     data[10:20, 8:16, 4:8] = 200
@@ -84,7 +84,7 @@ def scan() -> np.ndarray:
 def test_what_is_bright_is_marked_in_the_scan_s_grid(
     tmp_path: Path, file: str, described: dict[str, Any]
 ) -> None:
-    """Whatever grid and window the metadata asks for, the mask lies where the scan shows it."""
+    """For each grid and window in the metadata, the mask is at the bright block of the scan."""
     predictor = load_bundle(bundle(tmp_path, file, **described), device="cpu", threads=1)
     assert isinstance(predictor, ExportedPredictor)
     predictor.warm_up()
@@ -95,7 +95,7 @@ def test_what_is_bright_is_marked_in_the_scan_s_grid(
     assert found.mask.shape == SHAPE
     truth = data > 100
     if described.get("normalization") == "z-score":
-        truth = data > 0  # over all voxels the mean is low, and all of the head is bright
+        truth = data > 0  # over all voxels the mean is low, so that the whole head is bright
     marked = found.mask.astype(bool)
     assert 2 * (marked & truth).sum() / (marked.sum() + truth.sum()) > 0.75
     centre = np.argwhere(marked).mean(axis=0) - np.argwhere(truth).mean(axis=0)
@@ -105,7 +105,7 @@ def test_what_is_bright_is_marked_in_the_scan_s_grid(
 
 
 def test_one_channel_is_one_region(tmp_path: Path) -> None:
-    """A network of a single output marks its label where the probability passes one half."""
+    """A network of one output marks its label where the probability is above one half."""
     folder = write_bundle(tmp_path, "single", metadata(["image"], ["lesion"]))
     save_torchscript(nn.Conv3d(1, 1, 1), folder / "models" / "model.ts")
     predictor = load_bundle(folder, device="cpu")
@@ -141,16 +141,14 @@ def test_normalisation_is_per_channel_and_survives_flat_ones() -> None:
         {"normalization": "magic"},
     ],
 )
-def test_metadata_that_asks_for_the_impossible_is_refused(
-    tmp_path: Path, wrong: dict[str, Any]
-) -> None:
+def test_impossible_metadata_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     """Wrong metadata is refused when the bundle is loaded."""
     with pytest.raises(ModelError, match="cannot be run"):
         load_bundle(bundle(tmp_path, **wrong), device="cpu")
 
 
-def test_a_folder_that_nothing_runs_is_refused(tmp_path: Path) -> None:
-    """A bundle with a card and no network says what a bundle should have."""
+def test_a_folder_without_a_network_is_refused(tmp_path: Path) -> None:
+    """A bundle with a card and no network is refused with the files that a bundle needs."""
     folder = write_bundle(tmp_path, "empty", metadata(["image"], ["lesion"]))
     with pytest.raises(ModelError, match=r"inference\.json.*model\.ts.*model\.pt2"):
         load_bundle(folder, device="cpu")
@@ -173,17 +171,17 @@ def test_a_folder_that_nothing_runs_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_torchscript_that_does_more_than_compute_is_refused(program: str, named: str) -> None:
-    """A program that touches files, prints, or calls foreign operators is refused by name."""
+    """A program that uses files, prints, or calls unknown operators is refused by name."""
     with pytest.raises(ModelError) as refusal:
         validate_program(program)
     assert named in refusal.value.detail
 
 
 class Writer(nn.Module):
-    """A network that would leave the scan in a file."""
+    """A network that would write the scan to a file."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Write what it sees."""
+        """Write the scan to a file."""
         torch.save(images, "seen.pt")
         return images
 
@@ -199,7 +197,7 @@ def test_a_network_that_writes_files_is_not_even_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"not a network", pickle.dumps({"a": 1})])
 @pytest.mark.parametrize("file", SAVERS)
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path, file: str, content: bytes) -> None:
-    """Anything but the file's own format is refused with a reason."""
+    """A file of another format is refused with a reason."""
     folder = write_bundle(tmp_path, "broken", metadata(["image"], ["lesion"]))
     (folder / "models" / file).write_bytes(content)
     with pytest.raises(ModelError, match=rf"{file} is (not|refused)"):
@@ -208,24 +206,24 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path, file: str, content
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The parts of an honest exported program."""
+    """The parts of a valid exported program."""
     path = tmp_path_factory.mktemp("exported") / "model.pt2"
     save_exported(Bright().eval(), path)
     return read_parts(path.read_bytes())
 
 
 def zipped(entries: list[tuple[str, bytes]]) -> bytes:
-    """An archive of ``entries``, of one name or not."""
+    """Return an archive of ``entries``, whose names may repeat."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as opened:
-        warnings.simplefilter("ignore", UserWarning)  # of the same name twice
+        warnings.simplefilter("ignore", UserWarning)  # of a repeated name
         for name, content in entries:
             opened.writestr(name, content)
     return buffer.getvalue()
 
 
 def changed(parts: dict[str, bytes], end: str, old: str, new: str) -> dict[str, bytes]:
-    """The parts with a text replaced in the one that ends with ``end``."""
+    """Return the parts with a text replaced in the part whose name ends with ``end``."""
     name = next(name for name in parts if name.endswith(end))
     assert old.encode() in parts[name]
     return {**parts, name: parts[name].replace(old.encode(), new.encode(), 1)}
@@ -242,13 +240,13 @@ def changed(parts: dict[str, bytes], end: str, old: str, new: str) -> dict[str, 
 def test_an_archive_that_can_be_read_in_two_ways_is_refused(
     entries: list[tuple[str, bytes]],
 ) -> None:
-    """Two parts of one name, but for its case, or several folders could hide what is loaded."""
+    """Names that differ only in case, repeated names and several top folders are refused."""
     with pytest.raises(ModelError, match="one name, or in several folders"):
         read_parts(zipped(entries))
 
 
 def test_what_is_loaded_is_what_was_validated() -> None:
-    """The new archive has the validated parts and nothing else of the file."""
+    """The archive that is loaded has the validated parts only."""
     parts = {"code/x.py": b"good", "data.pkl": b"1"}
     content = b"before" + zipped([(f"a/{name}", part) for name, part in parts.items()])
     again = pack(read_parts(content))
@@ -256,8 +254,8 @@ def test_what_is_loaded_is_what_was_validated() -> None:
     assert b"before" not in again.getvalue()
 
 
-def test_an_honest_archive_passes(archive: dict[str, bytes]) -> None:
-    """What torch.export.save writes is let through."""
+def test_a_valid_archive_passes(archive: dict[str, bytes]) -> None:
+    """An archive of torch.export.save passes."""
     validate_parts(archive)
 
 
@@ -280,7 +278,7 @@ def test_an_honest_archive_passes(archive: dict[str, bytes]) -> None:
 def test_an_archive_that_would_run_something_is_refused(
     archive: dict[str, bytes], end: str, old: str, new: str, named: str
 ) -> None:
-    """Foreign operators, code in sizes, guards and names, and pickles are refused by name."""
+    """Unknown operators, pickles, and code in sizes, guards and names are refused by name."""
     with pytest.raises(ModelError) as refusal:
         validate_parts(changed(archive, f"/{end}", old, new))
     assert named in refusal.value.detail
@@ -302,7 +300,7 @@ def test_foreign_parts_of_an_archive_are_refused(archive: dict[str, bytes]) -> N
 
 
 def test_the_validated_archive_is_what_torch_writes(archive: dict[str, bytes]) -> None:
-    """The program has nodes, guards or sizes to validate; an empty one would prove nothing."""
+    """The tested program has nodes, guards and sizes, so that there is something to validate."""
     name = next(name for name in archive if name.endswith("/model.json"))
     program = json.loads(archive[name])
     assert len(program["graph_module"]["graph"]["nodes"]) > 3
@@ -310,7 +308,7 @@ def test_the_validated_archive_is_what_torch_writes(archive: dict[str, bytes]) -
 
 
 def test_a_spacing_that_would_fill_the_memory_is_refused() -> None:
-    """A grid of 512 cubed voxels of 10 mm, drawn at 1 mm, is refused before it is allocated."""
+    """A scan of 512³ voxels of 10 mm at a spacing of 1 mm is refused before its grid is made."""
     recipe = ExportedRecipe(spacing=(1.0, 1.0, 1.0))
     with pytest.raises(BadScan, match="5120 x 5120 x 5120 voxels"):
         recipe.grid((512, 512, 512), np.diag([10.0, 10.0, 10.0, 1.0]))

@@ -1,4 +1,4 @@
-"""Whose fault an error is."""
+"""Attribution of errors to a scan, the store or the device."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def scan_error(error: Exception, voxels: int | None = None) -> ScanError:
 def attribute(
     error: Exception, *, store: Trouble | None = None, device: Trouble | None = None
 ) -> Outcome:
-    """Return the outcome of an error with this trouble of the store or the device."""
+    """Return the outcome of an error while the store or the device has this trouble."""
 
     def check_store() -> None:
         if store:
@@ -35,28 +35,28 @@ def attribute(
 
 
 @pytest.mark.parametrize("error", [OSError(), ValueError(), ScanMissing(""), StoreUnavailable("")])
-def test_what_fails_while_the_store_is_away_is_no_scans_fault(error: Exception) -> None:
-    """With the store in trouble the job goes back uncharged, whatever its scan raised."""
+def test_an_error_while_the_store_is_away_charges_no_scan(error: Exception) -> None:
+    """While the store is in trouble a job goes back uncharged after any error of its scan."""
     outcome = attribute(error, store=Trouble("The store is away."))
     assert isinstance(outcome, Returned)
     assert outcome.trouble.reason == "The store is away."
 
 
-def test_what_fails_on_a_dead_device_is_no_scans_fault() -> None:
-    """An error of the network is the device's where the network fails without a scan too."""
+def test_an_error_on_a_dead_device_charges_no_scan() -> None:
+    """An error of the network is the device's if the network fails without the scan too."""
     outcome = attribute(RuntimeError("CUDA error"), device=Trouble("It is dead.", restart=True))
     assert isinstance(outcome, Returned)
     assert outcome.trouble.restart
 
 
-def test_a_bad_scan_is_its_own_fault_whatever_else_is_wrong() -> None:
-    """A volume that cannot be used fails, without any check."""
+def test_a_bad_scan_is_charged_in_any_trouble() -> None:
+    """A volume that cannot be used fails without a check of store and device."""
     outcome = attribute(BadScan("It is empty."), store=Trouble("The store is away."))
     assert isinstance(outcome, Failed)
 
 
-def test_in_a_sound_environment_an_error_is_the_scans() -> None:
-    """What the network raises on one scan fails that scan; what a disk raises is tried again."""
+def test_without_trouble_an_error_is_the_scans() -> None:
+    """An error of the network on one scan fails that scan; an error of a disk is retried."""
     assert isinstance(attribute(ValueError()), Failed)
     assert isinstance(attribute(OSError()), Retry)
     assert isinstance(attribute(ScanMissing("")), Failed)
@@ -83,7 +83,7 @@ def test_memory_that_has_become_short_charges_no_scan() -> None:
 
 
 def test_a_scan_alone_out_of_memory_among_its_equals_is_charged() -> None:
-    """Where another scan of the same size succeeded in the same batch, memory is not short."""
+    """If another scan of the same size succeeded in the same batch, memory is not short."""
     attribution = FaultAttribution(None)
     attribution.outcomes([], MODEL, 1000, None)
     (outcome,) = attribution.outcomes([scan_error(OUT_OF_MEMORY, 1000)], MODEL, 1000, None)

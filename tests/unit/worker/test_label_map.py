@@ -1,4 +1,4 @@
-"""What a model says of every voxel, as one label volume with its statistics."""
+"""A model's output for every voxel as one label volume with its statistics."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ LABELS = [
 
 
 def nested() -> Tensor:
-    """Three cubes, one in another: the whole of 6, the core of 4, the rim of 2 voxels."""
+    """Three nested cubes with edges of 6, 4 and 2 voxels."""
     answer = torch.zeros(3, 8, 8, 8)
     for channel, margin in ((0, 2), (1, 1), (2, 3)):
         inside = slice(margin, 8 - margin)
@@ -32,7 +32,7 @@ def nested() -> Tensor:
 
 
 def test_inner_regions_stay_visible_and_each_is_measured_whole() -> None:
-    """Overlapping regions are painted from the largest in, and measured before they are."""
+    """Overlapping regions are drawn from the largest to the smallest, and measured before."""
     found = segmentation(nested(), AFFINE, LABELS, 0.9)
     assert (found.mask[1, 1, 1], found.mask[2, 2, 2], found.mask[4, 4, 4]) == (2, 1, 4)
     assert [(one.value, one.voxels) for one in found.labels] == [(1, 64), (2, 216), (4, 8)]
@@ -41,7 +41,7 @@ def test_inner_regions_stay_visible_and_each_is_measured_whole() -> None:
 
 
 def test_a_label_map_is_the_mask_as_it_is() -> None:
-    """One channel holds label values; a value the card does not know is reported by its number."""
+    """One channel holds label values; a value that the card lacks is reported by its number."""
     values = torch.zeros(1, 4, 4, 4)
     values[0, 0], values[0, 1] = 4.0, 9.0
     found = segmentation(values, AFFINE, LABELS, 0.9)
@@ -50,7 +50,7 @@ def test_a_label_map_is_the_mask_as_it_is() -> None:
 
 
 def test_with_a_background_the_highest_channel_counts() -> None:
-    """One channel more than labels means that the first is the background."""
+    """With one channel more than labels, the first channel is the background."""
     answer = torch.zeros(3, 4, 4, 4)
     answer[0], answer[2, 0] = 0.4, 0.5
     found = segmentation(answer, AFFINE, LABELS[:2], 0.9)
@@ -59,7 +59,7 @@ def test_with_a_background_the_highest_channel_counts() -> None:
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.5, 0.99])
 def test_mask_and_presence_agree(probability: float) -> None:
-    """There is something exactly when the mask shows it, and then at least at one half."""
+    """A label is present exactly if the mask has it; its probability is then at least a half."""
     for answer in (nested(), torch.zeros(3, 8, 8, 8)):
         found = segmentation(answer, AFFINE, LABELS, probability)
         assert found.present == bool(found.mask.any()) == bool(found.labels)
@@ -80,7 +80,7 @@ def test_channels_that_fit_no_labels_are_refused() -> None:
 
 
 def test_logits_become_probabilities_and_probabilities_stay() -> None:
-    """Values beyond 0 to 1 are logits, with softmax or sigmoid as the labels exclude each other."""
+    """Values outside 0 to 1 are logits: softmax for exclusive labels, else sigmoid."""
     logits = torch.tensor([[-2.0], [3.0]])
     torch.testing.assert_close(to_probabilities(logits, exclusive=True), logits.softmax(0))
     torch.testing.assert_close(to_probabilities(logits, exclusive=False), logits.sigmoid())
@@ -88,8 +88,8 @@ def test_logits_become_probabilities_and_probabilities_stay() -> None:
     assert to_probabilities(kept, exclusive=True) is kept
 
 
-def test_the_likeliest_millilitre_gives_the_probability() -> None:
-    """One voxel with a high probability is not enough; a millilitre is."""
+def test_the_most_probable_millilitre_gives_the_probability() -> None:
+    """The probability is that of the most probable millilitre, not of a single voxel."""
     answer = torch.zeros(3, 10, 10, 10)
     answer[1, 0, 0, 0] = 1.0
     assert presence_probability(answer, LABELS, voxel_ml=0.01) == pytest.approx(0.01)
@@ -113,7 +113,7 @@ def test_probabilities_by_parts_are_those_of_the_whole(channels: int, scale: flo
 
 @pytest.mark.parametrize("channels", [3, 4])
 def test_an_output_that_is_not_a_number_is_refused(channels: int) -> None:
-    """One NaN fails the scan with a reason, and is not taken as a probability."""
+    """A NaN in the output fails the scan with a reason."""
     answer = torch.zeros(channels, 20, 4, 4)
     answer[1, 18, 2, 2] = torch.nan
     with pytest.raises(InferenceFailed, match="no numbers"):

@@ -1,4 +1,4 @@
-"""Bundles in the manner of MONAI's model zoo, run as their configurations say."""
+"""Bundles in the format of MONAI's model zoo, run as their configurations say."""
 
 import json
 import subprocess
@@ -45,7 +45,7 @@ AFFINE = np.array([[-1.2, 0, 0.1, 30], [0, 1.5, 0, -20], [0.1, 0, 3, 5], [0, 0, 
 
 
 def scan(channels: int) -> list[Channel]:
-    """Noisy blocks in empty fields, one for each channel."""
+    """A noisy block on a zero background for each channel."""
     rng = np.random.default_rng(channels)
     volumes = np.zeros((channels, *SHAPE), np.float32)
     volumes[:, 6:30, 5:25, 3:17] = rng.normal(100, 20, (channels, 24, 20, 14))
@@ -73,12 +73,12 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> MonaiPredictor:
 
 
 def answered(predictor: MonaiPredictor, prepared: PreparedScan, answer: Tensor) -> np.ndarray:
-    """The mask that the bundle makes of a network's answer."""
+    """Return the bundle's mask for a network's output."""
     return predictor.postprocess(prepared, answer).mask
 
 
 def test_four_channels_give_brats_own_labels(brats: MonaiPredictor) -> None:
-    """Regions over the threshold are painted as the bundle's expression says: 4 over 1 over 2."""
+    """Regions over the threshold are drawn as the bundle's expression says: 4 over 1 over 2."""
     prepared = brats.preprocess(scan(4))
     logits = torch.full((3, *SHAPE), -5.0)
     logits[1, 5:30], logits[0, 10:20], logits[2, 12:15] = 5.0, 5.0, 5.0
@@ -90,7 +90,7 @@ def test_four_channels_give_brats_own_labels(brats: MonaiPredictor) -> None:
 def test_each_channel_is_normalised_over_its_voxels_that_are_not_zero(
     brats: MonaiPredictor,
 ) -> None:
-    """The bundle's own normalisation ran, in the order of the card's inputs."""
+    """The bundle's own normalisation runs, in the order of the card's inputs."""
     channels = scan(4)
     image = brats.preprocess(channels).image
     for (data, _), normalised in zip(channels, image, strict=True):
@@ -100,8 +100,8 @@ def test_each_channel_is_normalised_over_its_voxels_that_are_not_zero(
         assert not normalised.numpy()[~inside].any()
 
 
-def test_overlapping_regions_without_a_label_map_are_painted(tmp_path: Path) -> None:
-    """A bundle that ends with binary channels gets the larger region painted first."""
+def test_overlapping_regions_become_a_label_map(tmp_path: Path) -> None:
+    """If a bundle ends with binary channels, the larger region is drawn first."""
     predictor = load(tmp_path, FOUR_CHANNELS, four_channels(label_map=False))
     prepared = predictor.preprocess(scan(4))
     logits = torch.full((3, *SHAPE), -5.0)
@@ -110,8 +110,8 @@ def test_overlapping_regions_without_a_label_map_are_painted(tmp_path: Path) -> 
     assert [mask[i, 0, 0] for i in (0, 6, 11, 13)] == [0, 2, 1, 3]
 
 
-def test_the_network_s_answer_is_monai_s(brats: MonaiPredictor) -> None:
-    """Windows, weights and network give what MONAI's own inferer gives to 1e-4."""
+def test_the_network_s_output_is_monai_s(brats: MonaiPredictor) -> None:
+    """The network's output equals that of MONAI's own inferer to 1e-4."""
     prepared = brats.preprocess(scan(4))
     network = brats._network
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=False):
@@ -123,8 +123,8 @@ def test_the_network_s_answer_is_monai_s(brats: MonaiPredictor) -> None:
     torch.testing.assert_close(found, expected[0], atol=1e-4, rtol=0)
 
 
-def test_a_resampling_bundle_answers_in_the_scan_s_grid(one: MonaiPredictor) -> None:
-    """What the network sees at a place of the head is marked at that place in the scan."""
+def test_a_resampling_bundle_gives_a_mask_in_the_scan_s_grid(one: MonaiPredictor) -> None:
+    """A finding at a place of the head is marked at that place in the scan."""
     data = np.zeros(SHAPE, np.float32)
     data[8:16, 10:20, 4:10] = 100
     prepared = one.preprocess([(data, AFFINE)])
@@ -140,7 +140,7 @@ def test_a_resampling_bundle_answers_in_the_scan_s_grid(one: MonaiPredictor) -> 
 
 
 def test_a_spacing_that_would_fill_the_memory_is_refused(one: MonaiPredictor) -> None:
-    """A scan of coarse voxels is refused before a grid of the bundle's fine ones is made."""
+    """A scan of coarse voxels is refused before the bundle's fine grid is allocated."""
     small = np.zeros((64, 64, 64), np.float32)
     small[8:-8, 8:-8, 8:-8] = 1
     with pytest.raises(BadScan, match="At the model's spacing"):
@@ -148,7 +148,7 @@ def test_a_spacing_that_would_fill_the_memory_is_refused(one: MonaiPredictor) ->
 
 
 def test_a_whole_scan_goes_through(one: MonaiPredictor, brats: MonaiPredictor) -> None:
-    """Warm, a bundle takes a scan to a mask in its grid that agrees with the finding."""
+    """After warm-up a bundle gives a mask in the scan's grid that agrees with the finding."""
     for predictor, channels in ((one, 1), (brats, 4)):
         predictor.warm_up()
         prepared = [predictor.preprocess(scan(channels)) for _ in range(2)]
@@ -161,8 +161,8 @@ def test_a_whole_scan_goes_through(one: MonaiPredictor, brats: MonaiPredictor) -
         assert found.present == bool(found.mask.any()) == (found.probability >= 0.5)
 
 
-def test_scans_side_by_side_do_not_disturb_each_other(one: MonaiPredictor) -> None:
-    """Transforms keep state, so each scan has its own: threads get what each gets alone."""
+def test_concurrent_scans_do_not_affect_each_other(one: MonaiPredictor) -> None:
+    """Transforms keep state, so each scan has its own: in threads each scan's result is its own."""
     shapes = [(20, 24, 12), (30, 18, 14), (16, 16, 16), (25, 20, 10)] * 3
     masks: dict[int, tuple[int, ...]] = {}
 
@@ -184,7 +184,7 @@ def test_scans_side_by_side_do_not_disturb_each_other(one: MonaiPredictor) -> No
 
 
 def argmax_first() -> dict[str, Any]:
-    """The bundle of one channel, with many labels: their argmax is taken before it is inverted."""
+    """The bundle of one channel with many labels, whose argmax is taken before the inverse."""
     configuration = one_channel()
     configuration["network_def"]["out_channels"] = 12
     transforms = configuration["postprocessing"]["transforms"]
@@ -200,17 +200,17 @@ def argmax_first() -> dict[str, Any]:
         (argmax_first(), metadata(["image"], ["background", *"abcdefghijk"]), True),
     ],
 )
-def test_the_mask_is_the_one_that_monai_itself_makes(
+def test_the_mask_equals_monais_own(
     tmp_path: Path, configuration: dict[str, Any], described: dict[str, Any], early: bool
 ) -> None:
-    """Parsed by MONAI and fed from a file a bundle gives the same mask, argmax early or late."""
+    """MONAI's own parser and loader give the same mask, with the argmax early or late."""
     predictor = load(tmp_path, described, configuration)
     data = np.random.default_rng(3).normal(size=SHAPE).astype(np.float32)
     data = np.asarray(ndimage.gaussian_filter(data, 2), dtype=np.float32)
     nibabel.save(nibabel.Nifti1Image(data, AFFINE), tmp_path / "scan.nii.gz")
     del configuration["postprocessing"]["transforms"][-1]  # which would write a file
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of MONAI's own changes to come
+        warnings.simplefilter("ignore", FutureWarning)  # about MONAI's own future changes
         parser = monai.bundle.ConfigParser({**configuration, "device": "cpu"})
         before, inferer, after = (
             parser.get_parsed_content(name)
@@ -229,7 +229,7 @@ def test_the_mask_is_the_one_that_monai_itself_makes(
 
 
 def test_scans_of_unlike_shapes_share_a_batch(tmp_path: Path) -> None:
-    """By windows or whole, what goes through together is answered as it would be alone."""
+    """In windows or whole, a scan of a batch gets the same output as alone."""
     whole = argmax_first()
     whole["inferer"] = component("SimpleInferer")
     whole["preprocessing"]["transforms"][3] = component(
@@ -249,13 +249,13 @@ def test_scans_of_unlike_shapes_share_a_batch(tmp_path: Path) -> None:
         for one, answer in zip(prepared, together, strict=True):
             (alone,) = predictor.predict([one])
             assert isinstance(alone, LikeliestLabels)
-            # a pass of another size may round otherwise where two labels are as likely
+            # a pass of another size may round differently where two labels are equally probable
             assert float((answer.labels != alone.labels).float().mean()) < 1e-3
             assert answer.presence.probability() == pytest.approx(alone.presence.probability())
 
 
 def test_only_the_largest_piece_is_kept(tmp_path: Path) -> None:
-    """A transform that needs more than MONAI itself runs with what the extra installs."""
+    """A transform that needs a package besides MONAI runs with the extra's packages."""
     configuration = one_channel()
     largest = component("KeepLargestConnectedComponentd", keys="pred", applied_labels=[1])
     configuration["preprocessing"]["transforms"] = [component("LoadImaged", keys="image")]
@@ -272,12 +272,12 @@ def test_only_the_largest_piece_is_kept(tmp_path: Path) -> None:
 
 
 def test_weights_under_model_are_found(tmp_path: Path) -> None:
-    """A checkpoint as MONAI's trainers write it serves as well as a bare state dict."""
+    """A checkpoint of MONAI's trainers is loaded as well as a plain state dict."""
     folder = write_bundle(tmp_path, "wrapped", ONE_CHANNEL, one_channel(), wrapped=True)
     load_bundle(folder, device="cpu", threads=1).warm_up()
 
 
-def test_torchscript_stands_in_for_weights(tmp_path: Path) -> None:
+def test_torchscript_replaces_weights(tmp_path: Path) -> None:
     """A bundle with a configuration and a TorchScript file needs no state dict."""
     folder = write_bundle(tmp_path, "scripted", ONE_CHANNEL, one_channel())
     (folder / "models" / "model.pt").unlink()
@@ -329,17 +329,17 @@ def test_a_bundle_that_cannot_be_run_is_refused(
 
 
 def test_weights_that_are_more_than_weights_are_refused(tmp_path: Path) -> None:
-    """A pickle that would run something is not opened."""
+    """A pickle that would run code is refused."""
     folder = write_bundle(tmp_path, "evil", ONE_CHANNEL, one_channel())
     torch.save({"model": Path("x")}, folder / "models" / "model.pt")
     with pytest.raises(ModelError, match="as weights alone"):
         load_bundle(folder, device="cpu")
 
 
-def test_unlike_grids_are_refused_unless_the_bundle_resamples(
+def test_different_grids_are_refused_unless_the_bundle_resamples(
     tmp_path: Path, brats: MonaiPredictor
 ) -> None:
-    """Channels of unlike grids are a fault of the scan, or drawn anew where the card says so."""
+    """Different grids are the scan's fault, or are resampled if the card says so."""
     channels = scan(4)
     other = AFFINE.copy()
     other[:3, 3] += 1.0
@@ -351,7 +351,7 @@ def test_unlike_grids_are_refused_unless_the_bundle_resamples(
 
 
 def inferred(inferer: Any, volume: Tensor, network: Network) -> Tensor:
-    """What the stand-in for one of MONAI's inferers makes of a volume."""
+    """Return the output of our replacement for one of MONAI's inferers."""
     answer = WholeOutput()
     inference = from_monai(inferer)
     context = PassContext(network, torch.device("cpu"), PassSizes())
@@ -359,8 +359,8 @@ def inferred(inferer: Any, volume: Tensor, network: Network) -> Tensor:
     return answer.result()
 
 
-def test_other_inferers_are_honoured() -> None:
-    """Whole volumes go in one piece, and a slice inferer's network sees planes."""
+def test_other_inferers_are_replaced_too() -> None:
+    """A simple inferer passes whole volumes, and a slice inferer single planes."""
     volume = torch.randn(1, 6, 5, 4)
     whole = inferred(monai.inferers.SimpleInferer(), volume, lambda x: x * 2)
     torch.testing.assert_close(whole, volume * 2)
@@ -376,7 +376,7 @@ def test_other_inferers_are_honoured() -> None:
 
 
 def test_without_monai_the_refusal_names_the_extra(tmp_path: Path) -> None:
-    """Without MONAI our own bundles run, and one of its kind says what to install."""
+    """Without MONAI our own bundles run, and a MONAI bundle is refused with what to install."""
     folder = write_bundle(tmp_path, "bundle", ONE_CHANNEL, one_channel())
     own = write_tiny_bundle(tmp_path)
     program = (
@@ -388,10 +388,10 @@ def test_without_monai_the_refusal_names_the_extra(tmp_path: Path) -> None:
         "try: load_bundle(Path(sys.argv[1]), device='cpu')\n"
         "except ModelError as error: print(error.detail)\n"
     )
-    said = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program, str(folder), str(own)],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "pip install 'voxelq[monai]'" in said.stdout
+    assert "pip install 'voxelq[monai]'" in completed.stdout

@@ -15,7 +15,7 @@ def lengths(pause: Pause, clock: Clock, count: int) -> list[float]:
 
 
 def test_pauses_grow_up_to_a_bound_and_never_end_for_good() -> None:
-    """Each pause is twice the last one, up to the longest, however long the trouble lasts."""
+    """Each pause is twice the last one, up to a bound, for any number of pauses."""
     clock = Clock()
     seconds = lengths(Pause(clock), clock, 100)
     assert seconds[:3] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S]
@@ -53,7 +53,7 @@ def test_lanes_that_meet_the_same_trouble_lengthen_it_once() -> None:
 
 
 def test_only_the_model_that_is_not_ready_is_left_out() -> None:
-    """A model's jobs are not drawn for a while, and drawn again once it has computed a scan."""
+    """A model's jobs are not drawn during its pause, and drawn again after a success."""
     pauses = ModelPauses()
     pauses.begin("large@1")
     assert pauses.refs == {"large@1"}

@@ -1,4 +1,4 @@
-"""What masks, statistics and pictures promise."""
+"""Masks, statistics and pictures of a segmentation."""
 
 import io
 
@@ -24,7 +24,7 @@ def test_small_pieces_are_left_out() -> None:
 
 
 def test_a_dropped_piece_does_not_come_back_in_the_scan() -> None:
-    """What is left out on the grid is left out of the scan's mask too."""
+    """A piece dropped on the grid is dropped in the scan's mask too."""
     grid = Grid((32, 32, 32), 2.0)
     scan = np.random.default_rng(0).random((64, 64, 64), dtype=np.float32)
     frame = to_network_grid(scan, np.eye(4), grid).frame
@@ -37,7 +37,7 @@ def test_a_dropped_piece_does_not_come_back_in_the_scan() -> None:
 
 
 def test_statistics_are_in_world_units() -> None:
-    """Volume comes from the affine's determinant and the centroid lies in world millimetres."""
+    """Volume comes from the affine's determinant and the centroid is in world millimetres."""
     affine = np.array([[0, 2.0, 0, 5], [-3.0, 0, 0, 7], [0, 0, 1.5, -9], [0, 0, 0, 1]])
     mask = np.zeros((10, 12, 14), dtype=np.uint8)
     mask[2:5, 6, 7:9] = 1

@@ -1,4 +1,4 @@
-"""What preprocessing promises beyond geometry."""
+"""Intensities and background in preprocessing."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_units_do_not_matter(scale: float, shift: float) -> None:
 
 
 def test_a_flat_background_inside_the_range_is_still_background() -> None:
-    """After z-scoring, nothing may be zero, in the middle of the brain's own values."""
+    """A flat background whose level is within the brain's values still becomes the lowest value."""
     scan = ball((60, 60, 60), 1, 0)
     scan[scan != 0] -= 1
     volume = prepare(scan, np.diag([2.0, 2, 2, 1]), GRID).volume[0]
@@ -37,7 +37,7 @@ def test_a_flat_background_inside_the_range_is_still_background() -> None:
 
 
 def test_noisy_air_is_background() -> None:
-    """Where the corners are noisy, only what rises well above them is the head."""
+    """If the corners are noisy, only voxels well above their noise are the head."""
     scan = ball((60, 60, 60), 100, 0)
     scan += np.abs(np.random.default_rng(1).normal(0, 2, scan.shape)).astype(np.float32)
     background = background_of(scan)
@@ -47,7 +47,7 @@ def test_noisy_air_is_background() -> None:
 
 
 def test_brightness_is_bounded() -> None:
-    """One wild voxel neither leaves the range nor dims the rest."""
+    """One extreme voxel neither leaves the range nor changes the others."""
     scan = ball((60, 60, 60), 10, 0)
     wild = scan.copy()
     wild[30, 30, 30] = 1e7
@@ -65,8 +65,8 @@ def test_integers_are_taken_as_they_are() -> None:
     )
 
 
-def test_the_crown_stays_when_a_scan_reaches_below_the_head() -> None:
-    """A foreground taller than the grid is kept from the top."""
+def test_the_crown_is_kept_if_a_scan_reaches_below_the_head() -> None:
+    """Of a foreground taller than the grid, the upper part is kept."""
     scan = np.zeros((40, 40, 100), dtype=np.float32)
     scan[8:32, 8:32, 2:98] = 5 + np.random.default_rng(0).random((24, 24, 96))
     frame = prepare(scan, np.diag([4.0, 4, 4, 1]), GRID).frame

@@ -29,14 +29,14 @@ def leased() -> LeasedJob:
 
 
 class RecordingBoard(ProgressBoard):
-    """A board that keeps all steps that were ever put on it."""
+    """A progress board that records every step."""
 
     def __init__(self) -> None:
         super().__init__()
         self.all: list[Step] = []
 
     def put(self, steps: object) -> None:
-        """Keep and put."""
+        """Record the step."""
         kept = list(cast("Sequence[Step]", steps))
         self.all += kept
         super().put(kept)
@@ -55,7 +55,7 @@ def test_a_board_shows_the_newest_step_only() -> None:
 
 @given(window_shares, st.lists(seconds, max_size=4))
 def test_progress_never_goes_back(shares: list[float], batches: list[list[float]]) -> None:
-    """Whatever stages cost, and if windows are computed again, a job's progress never falls."""
+    """For any costs of stages, and with repeated windows, a job's progress never falls."""
     weights, board, one = StageWeights(), RecordingBoard(), leased()
     for batch in batches:
         weights.observe("model@1", dict(zip(Stage, batch, strict=True)))
@@ -75,7 +75,7 @@ def test_progress_never_goes_back(shares: list[float], batches: list[list[float]
 
 @given(st.lists(seconds, max_size=5))
 def test_stages_share_the_progress(batches: list[list[float]]) -> None:
-    """Each stage begins where the one before ends, the first at 0 and the last ends at 1."""
+    """Each stage begins at the end of the one before; the first begins at 0, the last ends at 1."""
     weights = StageWeights()
     for batch in batches:
         weights.observe("model@1", dict(zip(Stage, batch, strict=True)))
@@ -88,7 +88,7 @@ def test_stages_share_the_progress(batches: list[list[float]]) -> None:
 
 
 def test_shares_are_learnt_for_each_model() -> None:
-    """A model's stages get the shares that they took; other models keep the first ones."""
+    """A model's stages get the shares of their measured times; other models keep the default."""
     weights = StageWeights()
     weights.observe("slow@1", dict(zip(Stage, [1, 1, 16, 1, 1], strict=True)))
     low, high = weights.spans("slow@1")[Stage.INFERENCE]
@@ -108,10 +108,10 @@ class FakeLeases:
         self._away = away
 
     def update_progress(self, steps: Sequence[Step]) -> int:
-        """Receive, or fail."""
+        """Record the updates, or fail."""
         if self._away:
             self._away -= 1
-            raise RedisConnectionError("as told")
+            raise RedisConnectionError("as scripted")
         self._on_report(steps)
         return len(steps)
 

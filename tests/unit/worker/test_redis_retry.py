@@ -33,14 +33,14 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_call_is_repeated_until_redis_answers() -> None:
-    """However long Redis is away, the call is made again."""
+    """The call is repeated for as long as Redis is away."""
     call = Away(100, RedisConnectionError("away"))
     assert retry_until_answered(call, StopFlag()) == "answer"
     assert call.calls == 101
 
 
 def test_a_worker_that_stops_gives_up_after_some_time() -> None:
-    """Once the worker was asked to stop, a Redis that stays away ends the tries."""
+    """Once the worker is to stop, the retries end after some time."""
     stop = StopFlag()
     stop.request()
     call = Away(100, RedisConnectionError("away"))
@@ -50,7 +50,7 @@ def test_a_worker_that_stops_gives_up_after_some_time() -> None:
 
 
 def test_a_fault_of_a_script_is_not_repeated() -> None:
-    """An error that every try would meet is raised at once."""
+    """A script's error, which every retry would meet, is raised at once."""
     call = Away(1, ResponseError("a bug script: settle, on line 1"))
     with pytest.raises(ResponseError):
         retry_until_answered(call, StopFlag())

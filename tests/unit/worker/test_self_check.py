@@ -11,7 +11,7 @@ from worker.pipeline.self_check import StoreCheck, check_device
 
 
 def succeed() -> None:
-    """Find nothing wrong."""
+    """Return without an error."""
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def hung() -> Iterator[threading.Event]:
 
 
 def test_a_healthy_store_is_no_trouble() -> None:
-    """Both checks return nothing where nothing is wrong."""
+    """Both checks of a healthy store return None."""
     check = StoreCheck(succeed, succeed)
     assert check(thorough=False) is None
     assert check(thorough=True) is None
@@ -47,7 +47,7 @@ def test_only_a_thorough_check_writes() -> None:
 def test_a_store_that_hangs_is_reported_and_awaited_once(
     hung: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often it is called, one check hangs; once the mount is back there is no trouble."""
+    """Only one check hangs for any number of calls; once the mount is back there is no trouble."""
     monkeypatch.setattr(self_check, "STORE_ANSWERS_WITHIN_S", 0.05)
     begun = []
 
@@ -68,7 +68,7 @@ def test_a_store_that_hangs_is_reported_and_awaited_once(
 
 
 def test_trouble_that_passes_leaves_no_trace() -> None:
-    """Whatever a check raised, the next one counts."""
+    """After any error of a check, the next check counts."""
     errors: list[Exception] = [WrongStore("another one"), OSError("of a name"), ValueError("odd")]
 
     def check_store() -> None:
@@ -87,7 +87,7 @@ def test_trouble_that_passes_leaves_no_trace() -> None:
 
 
 def test_a_device_that_fails_without_a_scan_wants_a_fresh_process() -> None:
-    """An error of the bare network names its kind; a lack of memory may pass by itself."""
+    """An error without a scan is trouble that names its class; a lack of memory may pass."""
 
     def broken() -> None:
         raise RuntimeError("CUDA error: device-side assert triggered")

@@ -9,14 +9,14 @@ from worker.device.sharing import GPU_LANES, MOST_CPU_LANES, SharedDevice
 
 
 def test_lanes_suit_the_device() -> None:
-    """A CPU has a lane for each core, up to a bound; a GPU has enough to be busy; or as set."""
+    """A CPU has a lane for each core, up to a bound; a GPU enough to be busy; or as set."""
     assert SharedDevice("cpu", threads=2, lanes=0).lanes == 2
     assert SharedDevice("cpu", threads=64, lanes=0).lanes == MOST_CPU_LANES
     assert SharedDevice("cuda:0", threads=2, lanes=0).lanes == GPU_LANES
     assert SharedDevice("cpu", threads=2, lanes=5).lanes == 5
 
 
-def test_the_cores_are_shared_out() -> None:
+def test_the_cores_are_divided_among_batches() -> None:
     """A batch alone has all the cores; with two active each has half of them."""
     device = SharedDevice("cpu", threads=4, lanes=2)
     begun, joined, measured = (threading.Barrier(2) for _ in range(3))

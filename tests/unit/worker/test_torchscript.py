@@ -1,4 +1,4 @@
-"""What TorchScript may call: real networks pass, and what could tell of a scan does not."""
+"""Operators that TorchScript may call: networks pass, calls that could leak a scan do not."""
 
 import io
 import subprocess
@@ -53,7 +53,7 @@ class Attention(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _old_torch() -> Iterator[None]:
-    """Let torch deprecate TorchScript, and networks be traced that look at sizes."""
+    """Ignore torch's deprecation of TorchScript, and its warnings of sizes in traces."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -68,8 +68,8 @@ def parts_of(network: torch.jit.ScriptModule) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("how", ["scripted", "traced"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_real_networks_pass_and_answer_as_before(name: str, how: str) -> None:
-    """Networks of MONAI and layers of torch call nothing that is not on the list."""
+def test_real_networks_pass_with_the_same_outputs(name: str, how: str) -> None:
+    """Networks of MONAI and layers of torch call only operators on the list."""
     network = NETWORKS[name]().eval()
     image = torch.randn(1, 1, 32, 32, 32 if name != "Attention" else 4)[:, :, :32]
     with torch.no_grad():
@@ -83,7 +83,7 @@ def test_real_networks_pass_and_answer_as_before(name: str, how: str) -> None:
 
 
 def test_the_list_names_nothing_that_torch_lacks() -> None:
-    """Every operator on the list is there, save some in place, so that a typing error shows."""
+    """Every operator on the list exists, except some in-place ones: a typing error shows."""
     known = {schema.name.partition("::")[2] for schema in torch._C._jit_get_all_schemas()}
     plain = {name for name in OPERATORS if not name.endswith("_") or name.endswith("__")}
     assert plain <= known
@@ -115,14 +115,14 @@ def test_the_list_names_nothing_that_torch_lacks() -> None:
     ],
 )
 def test_what_is_not_on_the_list_is_refused_by_name(body: str, named: str) -> None:
-    """Printing, warning, files, seeds, classes in C++ and the unknown are refused."""
+    """Printing, warnings, files, seeds, C++ classes and unknown operators are refused."""
     with pytest.raises(ModelError) as refusal:
         validate_program(f"def forward(self, x: Tensor) -> Tensor:\n  {body}\n  return x")
     assert named in refusal.value.detail
 
 
-def test_a_method_cannot_lend_its_name_to_an_operator() -> None:
-    """A file that defines `save` itself may not call it on what could be a tensor."""
+def test_a_method_cannot_hide_an_operator() -> None:
+    """A file that defines a method `save` may not call it on a value that may be a tensor."""
     program = "class A(Module):\n  def save(self, x):\n    return x\n  def f(self, x):\n    x.{}(x)"
     with pytest.raises(ModelError, match=r"\.save"):
         validate_program(program.format("save"))
@@ -130,14 +130,14 @@ def test_a_method_cannot_lend_its_name_to_an_operator() -> None:
 
 
 def test_objects_of_classes_in_c_are_refused() -> None:
-    """What lies pickled beside the programs may not be of torch.classes either."""
+    """Objects pickled beside the programs may not be of torch.classes either."""
     parts = {"code/x.py": b"", "data.pkl": b"c__torch__.torch.classes.profiling\nX\n."}
     with pytest.raises(ModelError, match=r"torch\.classes"):
         validate_parts(parts)
 
 
-def test_a_statement_that_only_warns_is_taken_out() -> None:
-    """The rest of the program, and where it lies, stay as they are."""
+def test_a_statement_that_only_warns_is_removed() -> None:
+    """The rest of the program, and its positions, stay unchanged."""
     program = "def f(x: Tensor):\n  torch.warn(torch.format('é {}', x), 2)\n  return x\n"
     quiet = without_warnings(program)
     assert len(quiet.encode()) == len(program.encode())
@@ -146,10 +146,10 @@ def test_a_statement_that_only_warns_is_taken_out() -> None:
 
 
 class Telltale(nn.Module):
-    """A network that warns of what it sees, and raises it."""
+    """A network that warns with the scan's values."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Tell the mean of the scan."""
+        """Warn with the mean of the scan."""
         warnings.warn(f"the mean is {images.mean()}", stacklevel=2)
         return images
 
@@ -157,7 +157,7 @@ class Telltale(nn.Module):
 def test_a_network_that_warns_of_a_scan_is_silent(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It is served, and nothing of what it would have said reaches the log."""
+    """A network that warns is served, and nothing of its warnings reaches the log."""
     folder = write_bundle(tmp_path, "telltale", metadata(["image"], ["lesion"]))
     torch.jit.save(torch.jit.script(Telltale()), folder / "models" / "model.ts")
     predictor = load_bundle(folder, device="cpu")
@@ -166,19 +166,19 @@ def test_a_network_that_warns_of_a_scan_is_silent(
 
 
 class Confession(nn.Module):
-    """A network that fails and says over what; not at the warm-up, which is darker."""
+    """A network whose error has the scan's values; it passes the darker warm-up."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Raise what it sees."""
+        """Raise an error with the scan's values."""
         if float(images.mean()) > 100.0:
             raise ValueError(f"the mean is {images.mean()}, Jane Doe")
         return images
 
 
-def test_what_a_network_says_as_it_fails_is_neither_logged_nor_returned(
+def test_the_message_of_a_networks_error_is_neither_logged_nor_returned(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Of an error in TorchScript only the kind and the place in VoxelQ are told."""
+    """Of an error in TorchScript only the class and the place in VoxelQ are reported."""
     described = metadata(["image"], ["lesion"], normalization="none")
     folder = write_bundle(tmp_path, "confession", described)
     torch.jit.save(torch.jit.script(Confession()), folder / "models" / "model.ts")
@@ -189,14 +189,14 @@ def test_what_a_network_says_as_it_fails_is_neither_logged_nor_returned(
         predictor.predict([prepared])
     outcome = outcome_of(failure.value, LeasedJob(submission(), "execution", "queue", losses=1))
     assert isinstance(outcome, Failed)
-    told = str(outcome) + "".join(capfd.readouterr())
-    assert "was raised while this scan was computed" in told
-    assert "Jane" not in told
-    assert "200" not in told
+    output = str(outcome) + "".join(capfd.readouterr())
+    assert "was raised while this scan was computed" in output
+    assert "Jane" not in output
+    assert "200" not in output
 
 
 def test_a_crash_is_logged_without_its_message() -> None:
-    """What ends a worker is told by kind and place."""
+    """An error that ends a worker is logged by class and place."""
     program = (
         "import sys; from worker.__main__ import _log_crash; sys.excepthook = _log_crash;"
         "raise ValueError('Jane' + ' Doe')"

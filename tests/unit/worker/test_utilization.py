@@ -8,12 +8,12 @@ from worker.metrics.utilization import BusyTime, UtilizationClock
 
 @pytest.fixture
 def now() -> Clock:
-    """The clock that the tests move."""
+    """The time of the clock that the tests advance."""
     return Clock()
 
 
 def test_two_busy_threads_count_once_and_twice(now: Clock) -> None:
-    """While two are busy the time counts once as busy, and twice in the sum over both."""
+    """While two threads are busy, the time counts once as busy and twice in the sum."""
     clock = UtilizationClock(now)
     now.seconds += 1
     with clock.busy():
@@ -25,8 +25,8 @@ def test_two_busy_threads_count_once_and_twice(now: Clock) -> None:
     assert clock.take() == BusyTime(passed_s=31, any_s=14, each_s=18)
 
 
-def test_what_goes_on_counts_so_far(now: Clock) -> None:
-    """A call in the middle of the work returns the time so far, and the next one the rest."""
+def test_work_under_way_counts_so_far(now: Clock) -> None:
+    """A call during the work returns the time so far, and the next call the rest."""
     clock = UtilizationClock(now)
     with clock.busy():
         now.seconds += 3
@@ -37,7 +37,7 @@ def test_what_goes_on_counts_so_far(now: Clock) -> None:
 
 
 def test_work_that_fails_ends(now: Clock) -> None:
-    """An error ends the busy time as well."""
+    """An error ends the busy time too."""
     clock = UtilizationClock(now)
     with pytest.raises(RuntimeError), clock.busy():
         raise RuntimeError

@@ -1,6 +1,6 @@
 """From a validated configuration to objects: components built and references followed on demand.
 
-MONAI's own parser imports whatever a configuration names and evaluates whatever it says. This one
+MONAI's own parser imports each name in a configuration and evaluates each expression. This one
 builds only what is requested, only from names in `shared.bundles.allow_list`, and evaluates only
 expressions that `shared.bundles.expressions` has validated.
 """

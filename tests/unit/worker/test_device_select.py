@@ -1,4 +1,4 @@
-"""How select, precision and GPU memory are chosen."""
+"""How the device, the precision and the GPU memory are chosen."""
 
 import os
 from pathlib import Path
@@ -12,14 +12,14 @@ from worker.device import select
 GPU = torch.device("cuda", 0)
 
 
-def test_auto_takes_what_is_there() -> None:
-    """Without a usable GPU, auto is the CPU."""
+def test_auto_is_the_cpu_without_a_gpu() -> None:
+    """Without a usable GPU, `auto` is the CPU."""
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert select.choose_device("auto").type == expected
 
 
 def test_auto_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """On a CPU, auto is bf16 where the chip computes it and fp32 elsewhere, or unknown."""
+    """On a CPU, `auto` is bf16 if the chip is known to compute it, else fp32."""
     flags = tmp_path / "cpuinfo"
     monkeypatch.setattr(select, "_CPU_FLAGS", flags)
     cpu = torch.device("cpu")
@@ -30,8 +30,8 @@ def test_auto_precision_follows_the_chip(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert select.choose_precision("auto", cpu) == torch.float32
 
 
-def test_what_a_chip_has_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """fp32 is always among the formats to try; a GPU's half precisions follow its generation."""
+def test_the_formats_of_the_chip_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The formats to try always include fp32; a GPU's half precisions depend on its generation."""
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
     monkeypatch.setattr(select, "cpu_has_bf16", lambda: True)
     assert select.precisions("auto", cpu) == ["fp32", "bf16"]
@@ -43,7 +43,7 @@ def test_what_a_chip_has_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    """A precision that torch has no name for is refused in words."""
+    """A precision that torch does not have is refused with a reason."""
     with pytest.raises(ModelError, match="fp32, bf16 or fp16"):
         select.choose_precision("int4", torch.device("cpu"))
 
@@ -56,10 +56,10 @@ def test_an_unknown_precision_is_refused() -> None:
         ("expandable_segments:False", "expandable_segments:False"),
     ],
 )
-def test_memory_grows_unless_told_otherwise(
+def test_memory_grows_unless_set_otherwise(
     monkeypatch: pytest.MonkeyPatch, before: str, after: str
 ) -> None:
-    """Growth adds to the allocator's settings and never overrides the operator's own."""
+    """Growth is added to the allocator's settings, and never overrides the operator's own."""
     monkeypatch.setenv("PYTORCH_ALLOC_CONF", before)
     select.limit_gpu_memory(GPU, growth=True, fraction=1.0)
     assert os.environ["PYTORCH_ALLOC_CONF"] == after

@@ -1,4 +1,4 @@
-"""``voxelq plan``: what it reads, what it says, and its exit codes."""
+"""``voxelq plan``: its input files, its output and its exit codes."""
 
 import json
 import sys
@@ -56,12 +56,12 @@ def written(folder: Path, numbers: object) -> Path:
     return path
 
 
-def test_a_components_file_tells_work_lanes_and_what_is_outside(tmp_path: Path) -> None:
-    """Work is the single client's, the lanes' gain the crowd's, the rest waits outside."""
+def test_a_components_file_gives_work_lanes_and_the_rest(tmp_path: Path) -> None:
+    """One client gives the work, many clients the gain of lanes; the rest is network time."""
     measured = read_cost(written(tmp_path, components()))
     assert measured.cost.seconds(1) == pytest.approx(0.5)
     assert measured.outside_s == pytest.approx(0.1)
-    assert measured.busy_outside_s == pytest.approx(0.09)  # what waits in the queue is simulated
+    assert measured.busy_outside_s == pytest.approx(0.09)  # the queue is simulated
     assert measured.noise == pytest.approx(0.1, rel=0.01)
     assert measured.upload_s == pytest.approx(0.005)  # 10 ms of one of two cores
     assert measured.lanes.speedups == pytest.approx((1.0, 0.5 / (0.4 - 0.005)))
@@ -70,7 +70,7 @@ def test_a_components_file_tells_work_lanes_and_what_is_outside(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("cores", "local"), [(None, True), (64, False)])
-def test_a_machine_that_does_not_tell_its_cores_has_those_of_its_lanes(
+def test_a_service_without_its_number_of_cores_has_those_of_its_lanes(
     tmp_path: Path, cores: int | None, local: bool
 ) -> None:
     """The cores of a client's machine are not the service's, and macOS names none."""
@@ -79,8 +79,8 @@ def test_a_machine_that_does_not_tell_its_cores_has_those_of_its_lanes(
     assert read_cost(written(tmp_path, numbers)).upload_s == pytest.approx(0.005)
 
 
-def test_batches_of_several_sizes_tell_what_a_pass_costs(tmp_path: Path) -> None:
-    """A crowd's batches give the fixed part's share; too few of a size, or noise, give nothing."""
+def test_batches_of_several_sizes_give_the_fixed_cost(tmp_path: Path) -> None:
+    """Batches of several sizes give the fixed cost; too few of a size, or noise, give none."""
     crowd = {"1": {"scans": 10, "mean_s": 1.0}, "2": {"scans": 10, "mean_s": 1.4}}
     shared = read_cost(written(tmp_path, components(crowd)))
     assert shared.cost.fixed_s == pytest.approx(0.3)
@@ -91,7 +91,7 @@ def test_batches_of_several_sizes_tell_what_a_pass_costs(tmp_path: Path) -> None
         assert read_cost(written(tmp_path, components(crowd))).cost.fixed_s < 0.01
 
 
-def test_a_scan_file_tells_the_same(tmp_path: Path) -> None:
+def test_a_scan_file_gives_a_cost_too(tmp_path: Path) -> None:
     """The whole-scan benchmark's round of a single client and of several give a cost too."""
     stages = {"queue": 0.01, "total": 0.51}
     ours = {
@@ -109,7 +109,7 @@ def test_a_scan_file_tells_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("numbers", [[], {}, {"rounds": []}, {"systems": [{}]}, "text", None])
 def test_another_file_is_refused_in_words(tmp_path: Path, numbers: object) -> None:
-    """A file that no benchmark wrote is named, with what to run."""
+    """A file that no benchmark wrote is refused with its name and the command to run."""
     with pytest.raises(BadMeasurement, match=r"benchmarks\.components"):
         read_cost(written(tmp_path, numbers))
 
@@ -123,7 +123,7 @@ def test_a_file_without_a_single_client_gives_no_cost(tmp_path: Path) -> None:
 
 
 def test_lanes_are_slower_than_workers() -> None:
-    """Lanes gain what was measured: evenly on a CPU, until the device is busy on a GPU."""
+    """Lanes have the measured gain: evenly on a CPU, on a GPU until the device is busy."""
     assert lane_speeds(4, 4, 1.3, on_cpu=True).speedups == pytest.approx((1, 1.1, 1.2, 1.3))
     assert lane_speeds(4, 4, 2.5, on_cpu=False).speedups == (1, 2, 2.5, 2.5)
     assert lane_speeds(2, 2, 9.0, on_cpu=True).most == 2
@@ -132,7 +132,7 @@ def test_lanes_are_slower_than_workers() -> None:
 
 
 def test_two_numbers_make_a_plan(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """The answer names the workers, their load, the waits, and what a failure does."""
+    """The output has the workers, their load, the waits, and the effect of a failure."""
     assert run("--load", 20_000, "--within", 3, *NUMBERS) == 0
     output = capsys.readouterr().out
     assert "20,000 scans an hour; 95 % answered within 3 s." in output
@@ -141,7 +141,7 @@ def test_two_numbers_make_a_plan(run: Run, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_json_holds_what_the_table_shows(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """A program reads the cost, the demand, every forecast and the failure."""
+    """The JSON has the cost, the demand, every forecast and the failure."""
     assert run("--load", 20_000, "--within", 3, "--burst", 2, "--json", *NUMBERS) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["demand"]["burst"] == 2
@@ -181,7 +181,7 @@ def test_a_number_of_workers_may_be_given(run: Run, capsys: pytest.CaptureFixtur
 
 
 def test_a_goal_out_of_reach_is_an_error(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """A goal below what a scan takes alone is no number of workers, and exit code 1."""
+    """A goal below the time of a single scan gives no number of workers and exit code 1."""
     assert run("--load", 100, "--within", 0.2, *NUMBERS) == 1
     assert "no number of workers answers within 0.2 s" in capsys.readouterr().err
 
@@ -195,10 +195,10 @@ def test_a_goal_out_of_reach_is_an_error(run: Run, capsys: pytest.CaptureFixture
         (("--measured", __file__), "benchmarks.components"),
     ],
 )
-def test_a_cost_that_is_not_whole_is_usage(
+def test_an_incomplete_cost_is_exit_code_2(
     run: Run, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
 ) -> None:
-    """A missing, half or unreadable cost is exit code 2, with what to give."""
+    """A missing, incomplete or unreadable cost is exit code 2, with the options to use."""
     assert run("--load", 100, "--within", 5, *arguments) == 2
     assert words in capsys.readouterr().err
 

@@ -69,7 +69,7 @@ def _ball_on_grid(affine_of_grid: Affine, centre: NDArray[np.float64]) -> Volume
 def test_a_ball_lands_in_the_same_place_of_the_world(
     affine: Affine, offset: tuple[float, ...]
 ) -> None:
-    """A tumour found on the grid lies at the same millimetres in every scan's own voxels."""
+    """A tumour found on the grid is at the same millimetres in every scan's own voxels."""
     shape = _shape_of_cube(affine, 140.0)
     head, centre = _head(shape, affine)
     frame = to_network_grid(head, affine, GRID).frame
@@ -109,7 +109,7 @@ def test_brightness_arrives_where_it_was(affine: Affine, first_fastest: bool) ->
 def test_any_scan_yields_finite_numbers(
     affine: Affine, shape: tuple[int, int, int], level: float, noisy: bool
 ) -> None:
-    """Tiny, thin, constant and noisy volumes all come out finite and go back to their shape."""
+    """Tiny, thin, constant and noisy volumes give finite numbers and a mask of their shape."""
     data = np.full(shape, level, dtype=np.float32)
     if noisy:
         data += np.random.default_rng(0).normal(0, 10, shape).astype(np.float32)
@@ -126,7 +126,7 @@ def test_any_scan_yields_finite_numbers(
 @given(affine=affines, shape=st.tuples(*[st.integers(2, 40)] * 3))
 @settings(max_examples=20, deadline=None)
 def test_no_probability_no_mask(affine: Affine, shape: tuple[int, int, int]) -> None:
-    """Where the network sees nothing, the mask is empty and there is nothing to measure."""
+    """If the network finds nothing, the mask is empty and there are no statistics."""
     frame = to_network_grid(np.ones(shape, dtype=np.int16), affine, GRID).frame
     mask = to_scan_grid(np.zeros(GRID.shape, dtype=np.float32), frame, RULES)
     assert mask.shape == shape

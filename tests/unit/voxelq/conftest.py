@@ -1,4 +1,4 @@
-"""What tests of the command line lean on."""
+"""Fixtures for tests of the command line."""
 
 import gzip
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.support.tiny_service import TinyService, serving
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyService]:
-    """A service of the test's own, which the command line finds."""
+    """A service of this test, whose address is in VOXELQ_URL."""
     with serving() as tiny:
         monkeypatch.setenv("VOXELQ_URL", tiny.url)
         yield tiny
@@ -19,7 +19,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyService]:
 
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
-    """A file with a name that tells too much."""
+    """A file whose name is a patient's."""
     path = tmp_path / "mary-smith.nii.gz"
     path.write_bytes(gzip.compress(b"voxels" * 1000))
     return path
