@@ -9,6 +9,7 @@
 Each function returns descriptions of violations; an empty list if the invariant holds.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -235,7 +236,8 @@ def process_leftovers(service: FaultedService) -> list[str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
+    # os.walk, unlike Path.rglob, bears that the service removes folders meanwhile
+    return (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
 
 
 def _names_a_job(path: Path) -> bool:

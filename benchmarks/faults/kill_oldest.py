@@ -45,9 +45,12 @@ class KillOldest:
 
 def kill_oldest(
     *, scans: int = 200, workers: int = 2, every_s: float = 2.0, for_s: float = 60.0,
-    bound_s: float = 300.0,
+    bound_s: float = 300.0, max_attempts: int | None = None,
 ) -> KillOldest:  # fmt: skip
     """Submit scans, kill the oldest worker every ``every_s``, and wait until all scans end.
+
+    By default a scan fails that loses its worker three times. ``max_attempts`` allows more, where
+    workers need about as long to start as they are left alive.
 
     Raises:
         TimeoutError: The service did not become ready, or some scans never ended.
@@ -58,8 +61,9 @@ def kill_oldest(
         base = f"http://127.0.0.1:{port}"
         command = ["-m", "voxelq", "up", "--port", str(port), "--workers", str(workers)]
         command += ["--data-dir", str(folder / "data")]
+        settings = {} if max_attempts is None else {"VOXELQ_MAX_ATTEMPTS": str(max_attempts)}
         with (
-            python_process(command, folder / "up.log", {}) as up,
+            python_process(command, folder / "up.log", settings) as up,
             httpx.Client(base_url=base, timeout=10, trust_env=False) as client,
         ):
             _until_ready(base, workers, _START_S)
@@ -127,7 +131,8 @@ def _ends(client: httpx.Client, ids: list[str], bound_s: float) -> Counter[str]:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"only {sum(ends.values())} of {len(ids)} scans ended")
             time.sleep(0.1)
-        ends[job["status"]] += 1
+        error = job.get("error")
+        ends[f"failed: {error['title']}" if error else job["status"]] += 1
     return ends
 
 

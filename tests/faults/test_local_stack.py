@@ -34,7 +34,10 @@ def scan(tmp_path: Path) -> Path:
 
 def test_scans_survive_their_workers() -> None:
     """All scans finish, none twice, while the oldest worker is killed every two seconds."""
-    result = kill_oldest(scans=30, workers=2, every_s=2.0, for_s=14.0, bound_s=180.0)
+    # on a loaded machine a worker starts so slowly that it may be killed at the same scan each time
+    result = kill_oldest(
+        scans=30, workers=2, every_s=2.0, for_s=14.0, bound_s=180.0, max_attempts=10
+    )
     assert result.kills >= 5
     assert result.done == {"finished": 30}
     assert result.twice == 0
