@@ -2,7 +2,6 @@
 
 import gzip
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -41,15 +40,6 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
     lenient = {**FOUR_CHANNELS, "resample_inputs": True}
     write_bundle(models_dir, "glioma-lenient", lenient, four_channels())
     return settings.model_copy(update={"default_model": "glioma"})
-
-
-@pytest.fixture
-def server(settings: Settings) -> Iterator[ApiServer]:
-    """An API server with these settings."""
-    started = ApiServer(settings)
-    started.start()
-    yield started
-    started.stop()
 
 
 async def test_four_channels_become_one_mask(

@@ -1,6 +1,5 @@
 """What the default kind of model warns of, from the submitted file to the client's result."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,15 +20,6 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
     """Settings whose default model is a tiny one for FLAIR."""
     write_tiny_bundle(models_dir)
     return settings.model_copy(update={"default_model": "tiny"})
-
-
-@pytest.fixture
-def server(settings: Settings) -> Iterator[ApiServer]:
-    """An API with these settings."""
-    started = ApiServer(settings)
-    started.start()
-    yield started
-    started.stop()
 
 
 async def test_a_scan_that_is_no_brain_finishes_with_a_warning(

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,6 @@ def settings(address: FollowingAddress, tmp_path: Path, models_dir: Path) -> Set
         default_model="test-model",
         lease_s=2.0,
     )
-
-
-@pytest.fixture
-async def queue(settings: Settings) -> AsyncIterator[JobQueue]:
-    """The queue as the API uses it."""
-    async with JobQueue(settings) as opened:
-        yield opened
 
 
 async def test_clients_follow_a_failover(

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from shared.jobs import Job, JobStatus
 from shared.queue.job_queue import JobQueue
 from shared.settings import Settings
-from tests.support.api_server import RAW, ApiServer, assert_problem
+from tests.support.api_server import RAW, assert_problem
 from tests.support.bundles import drop, write_tiny_bundle
 from tests.support.jobs import wait_for
 from tests.support.scans import gz, nifti, voxels
@@ -30,15 +30,6 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
     """Settings whose default model is the tiny bundle."""
     write_tiny_bundle(models_dir)
     return settings.model_copy(update={"default_model": "tiny", "max_batch_size": 2})
-
-
-@pytest.fixture
-def server(settings: Settings) -> Iterator[ApiServer]:
-    """An API server with these settings."""
-    started = ApiServer(settings)
-    started.start()
-    yield started
-    started.stop()
 
 
 class Traffic:

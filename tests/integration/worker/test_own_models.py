@@ -1,6 +1,5 @@
 """Models of the user in a worker's whole pipeline."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,11 +20,9 @@ from tests.support.monai_bundles import (
     write_bundle,
 )
 from tests.support.scans import AFFINE, nifti
-from worker.models.cache import open_model_cache
 from worker.pipeline.outcomes import Failed, Finished, LeasedJob, Outcome
 from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.progress import Step
-from worker.queueing.connection import connect
 
 SHAPE = (26, 22, 18)
 
@@ -36,21 +33,6 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
     write_bundle(models_dir, "four", FOUR_CHANNELS, four_channels())
     write_bundle(models_dir, "one", ONE_CHANNEL, one_channel())
     return settings.model_copy(update={"default_model": "four", "threads": 1})
-
-
-@pytest.fixture
-def store(settings: Settings) -> ScanStore:
-    """The store that the pipeline reads and writes."""
-    return ScanStore(settings.store_url)
-
-
-@pytest.fixture
-def pipeline(settings: Settings) -> Iterator[Pipeline]:
-    """A worker's engine, with the four-channel model loaded."""
-    with connect(settings) as redis:
-        opened = Pipeline(settings, open_model_cache(settings, redis, "worker-1"))
-        yield opened
-        opened.close()
 
 
 def leased(store: ScanStore, models_dir: Path, model: str, **affines: np.ndarray) -> LeasedJob:

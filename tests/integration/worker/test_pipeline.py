@@ -56,21 +56,6 @@ def settings(settings: Settings, models_dir: Path) -> Settings:
     return settings.model_copy(update={"default_model": "tiny", "threads": 1})
 
 
-@pytest.fixture
-def store(settings: Settings) -> ScanStore:
-    """The store that the pipeline reads and writes."""
-    return ScanStore(settings.store_url)
-
-
-@pytest.fixture
-def pipeline(settings: Settings) -> Iterator[Pipeline]:
-    """A pipeline with the tiny network."""
-    with connect(settings) as redis:
-        opened = Pipeline(settings, open_model_cache(settings, redis, "worker-1"))
-        yield opened
-        opened.close()
-
-
 def leased(store: ScanStore, content: bytes | None) -> LeasedJob:
     """Return a leased job whose scan is ``content``, or missing."""
     job = submission(model="tiny")
